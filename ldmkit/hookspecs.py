@@ -1,0 +1,27 @@
+"""The one hook of ldmkit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ldmkit.registry import Registrar
+
+GROUP = "ldmkit"
+"""The entry-point group that plugins declare."""
+API_VERSION = 1
+"""The version of this hook and of `ldmkit.interfaces`; a plugin states the one it was written for."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def ldmkit_register(registry: Registrar) -> None:
+    """Add components: `registry.add(kind, name, "package.module:Attribute", "One line of doc.")`.
+
+    The module that holds this hook states `LDMKIT_API = 1` and imports no torch: components are named by
+    reference and imported when a recipe asks for them.
+    """

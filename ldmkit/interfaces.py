@@ -1,0 +1,247 @@
+"""What each kind of component must do. Structural: a plugin inherits from nothing of ours.
+
+A component is a class (built once) or, for samplers and spacings, a function. Its keyword-only parameters are
+what a recipe may set; every other constructor parameter is supplied by `ldmkit.build`, by name, out of
+`registry.SUPPLIED`. A keyword-only parameter annotated with one of these Protocols is a nested component.
+Contract checks for all of them are in `ldmkit.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ldmkit.types import (
+    Condition,
+    Conditions,
+    ConditionSpec,
+    Estimate,
+    Image,
+    Latent,
+    LatentSpec,
+    Level,
+    Levels,
+    NoiseSource,
+    PerPicture,
+    Posterior,
+    Prepared,
+    Request,
+)
+
+EstimateFunction = Callable[[Latent, Level], Estimate]
+"""estimate(z_t, level): what a sampler calls; guidance and the network are inside."""
+ConditionedEstimate = Callable[[Latent, Level, Sequence[Conditions]], Sequence[Estimate]]
+"""estimate(z_t, level, [conditions, ...]): one estimate for each entry, computed in one batched pass."""
+
+
+class CompressionModel(Protocol):
+    """E and D of section 3.1. An nn.Module; `scale` and `shift` are saved buffers, one entry a channel:
+    a scaled latent is (raw - shift) * scale. They are 1 and 0 until measured on data."""
+
+    latent: LatentSpec
+    scale: Float[Tensor, " c"]
+    shift: Float[Tensor, " c"]
+
+    def encode(self, image: Image) -> Latent:
+        """The posterior's mode, scaled; VQ: the latent before quantization."""
+
+    def decode(self, latent: Latent) -> Image:
+        """The picture of a scaled latent; differentiable. VQ quantizes first, straight-through."""
+
+    def posterior(self, image: Image) -> Posterior:
+        """What training and the latent cache need."""
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The decoder's last weight: the adaptive adversarial weight compares gradients there."""
+
+
+class Conditioner(Protocol):
+    """tau_theta of section 3.3: an nn.Module that makes a `Condition` of batch fields."""
+
+    spec: ConditionSpec
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Raw batches by field (list of strings, ids, pictures...) to tensors; what is prepared passes through.
+        Uses no weights. Raises ValueError naming the field and what it expects."""
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """The condition; `generator` is for conditioning noise, where there is any."""
+
+    def null(self, like: Condition) -> Condition:
+        """The condition that says nothing, in the shape of `like`; for guidance and dropout."""
+
+
+class NoiseSchedule(Protocol):
+    """Which noise levels there are. t in [0, 1], 0 the cleanest. `size`: latent (h, w), for schedules that
+    shift with the resolution."""
+
+    zero_snr: bool
+
+    def level(self, t: Tensor, size: tuple[int, int] | None = None) -> Level:
+        """alpha, sigma and time at t."""
+
+    def draw(self, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None) -> Tensor:
+        """n random t as the training distribution wants them."""
+
+    def invert(self, log_snr: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """The t at which log(alpha^2 / sigma^2) has that value."""
+
+
+class Spacing(Protocol):
+    """A function that chooses the levels of n steps."""
+
+    def __call__(
+        self, schedule: NoiseSchedule, steps: int, size: tuple[int, int] | None = None
+    ) -> Levels:
+        """n + 1 levels, noisiest first; the last is the schedule's first level or clean (alpha 1, sigma 0)."""
+
+
+class Objective(Protocol):
+    """What the network's raw output means and how it is trained."""
+
+    def out_channels(self, latent_channels: int) -> int:
+        """Channels that the denoiser must put out."""
+
+    def scale_input(self, z: Latent, level: Level) -> Latent:
+        """What the network is shown instead of z_t (EDM's c_in; else z_t itself)."""
+
+    def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
+        """The weighted training loss of each picture: mean over channels and positions."""
+
+    def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
+        """The clean latent and the noise that `raw` stands for."""
+
+    def check(self, schedule: NoiseSchedule) -> None:
+        """Raises ValueError where the objective makes no sense on the schedule (epsilon at zero SNR)."""
+
+
+class Denoiser(Protocol):
+    """The network eps_theta: an nn.Module told z_t, time and one merged condition."""
+
+    def __call__(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
+        """The raw output."""
+
+    def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
+        """The network with what does not change over the steps (keys, values) computed once."""
+
+
+class Guidance(Protocol):
+    """Wraps an estimate by another; several stack, the first of the recipe innermost."""
+
+    def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
+        """The guided estimate."""
+
+
+class Sampler(Protocol):
+    """A short function from noise to latent, with keyword-only parameters for recipes."""
+
+    def __call__(
+        self, estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource
+    ) -> Latent:
+        """z at levels[0] to a latent at levels[-1]; calls noise(i) at step i where it is stochastic."""
+
+
+class FeatureNetwork(Protocol):
+    """A frozen picture network by name (an nn.Module in eval for good): losses and metrics ask for it."""
+
+    def __call__(self, image: Image) -> Sequence[Float[Tensor, "b k i j"]]:
+        """Feature maps, shallow to deep; differentiable in `image`, which is in [-1, 1]."""
+
+    def embed(self, image: Image) -> Float[Tensor, "b e"]:
+        """One vector a picture (pooled, before any classifier)."""
+
+
+class Loss(Protocol):
+    """A reconstruction loss: an nn.Module. Its weight is one of its own parameters."""
+
+    def __call__(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 3 H W"]:
+        """The weighted loss, per element or broadcastable to it (LPIPS: "b 1 1 1")."""
+
+
+class Adversary(Protocol):
+    """The other player of the compression stage: an nn.Module whose parameters have their own optimiser."""
+
+    def trains(self, step: int) -> bool:
+        """Does the discriminator learn at this step? (It may warm up before `weight` is above zero.)"""
+
+    def weight(self, step: int) -> float:
+        """The factor of the generator's loss at this step, before adaptation; 0 before the start."""
+
+    def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
+        """What the autoencoder minimises."""
+
+    def discriminator_loss(self, image: Image, reconstruction: Image) -> Float[Tensor, ""]:
+        """What the discriminator minimises (the reconstruction comes detached)."""
+
+
+class Dataset(Protocol):
+    """Pictures with their fields. `len()` and indexing give examples: {"image": uint8 "3 H W", field: value}.
+
+    split: "train" or "validation" and others a data set documents. fields: what every example has besides
+    "image". digest: names the content, so that caches are keyed by it. skipped: broken files left out.
+    """
+
+    fields: tuple[str, ...]
+    digest: str
+    skipped: Sequence[Path]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+    def split(self, name: str) -> Dataset:
+        """The examples of one split; ValueError names those there are."""
+
+
+class Metric(Protocol):
+    """One family of figures that `evaluate` reports."""
+
+    def __call__(self, evaluation: Any) -> Mapping[str, Any]:
+        """JSON-able figures by name; `evaluation` is `ldmkit.evaluation.Evaluation`."""
+
+
+class KeyMap(Protocol):
+    """Published names of one component's tensors in one format; an architecture brings its own.
+
+    Registered under "FORMAT/COMPONENT NAME", as "compvis/unet" or "diffusers/kl-autoencoder".
+    """
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The component's recipe parameters from the published configuration; ValueError on what it cannot be."""
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The published configuration of a component; the reverse of `parameters`."""
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """Published tensors (prefix removed) as the module's state dict; ValueError names every key left over
+        or missing."""
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """The module's state dict under published names; the reverse of `load`, bit for bit."""
+
+
+KIND_OF: Mapping[type, str] = {
+    CompressionModel: "compression",
+    Conditioner: "conditioner",
+    Denoiser: "denoiser",
+    NoiseSchedule: "schedule",
+    Spacing: "spacing",
+    Objective: "objective",
+    Guidance: "guidance",
+    Sampler: "sampler",
+    FeatureNetwork: "features",
+    Loss: "loss",
+    Adversary: "adversary",
+    Dataset: "data",
+    Metric: "metric",
+    KeyMap: "keymap",
+}
+"""The registry's kind for each Protocol: how a nested component is recognised in a constructor."""
+
+Parameters = Iterable[nn.Parameter]

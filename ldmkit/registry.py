@@ -1,0 +1,111 @@
+"""Components by (kind, name): registered as references, imported when asked for. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ldmkit.errors import UserError, did_you_mean
+
+KINDS = {
+    "compression": "E and D: pictures to latents and back",
+    "conditioner": "tau_theta: what a condition becomes",
+    "denoiser": "eps_theta",
+    "schedule": "which noise levels there are",
+    "spacing": "which of them the sampler visits",
+    "objective": "what the network's output means and how it is trained",
+    "guidance": "how conditions steer the estimate",
+    "sampler": "from noise to a latent",
+    "features": "frozen picture networks for losses and metrics",
+    "loss": "reconstruction losses",
+    "adversary": "the discriminator of the compression stage",
+    "data": "data sets",
+    "metric": "what `evaluate` reports",
+    "keymap": "published names of a component's tensors",
+    "weights": "trained weights for the stages of shipped recipes",
+}
+"""Every kind of component and what it is."""
+
+SUPPLIED = ("latent", "conditions", "compression", "out_channels")
+"""What build hands to a constructor's positional parameters, by name: LatentSpec of the compression model,
+merged ConditionSpec, the compression model itself, channels that the objective wants of the denoiser."""
+
+
+class DuplicateComponent(UserError):
+    """Two distributions give one (kind, name)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component; `target` is "module:attribute", or for weights a file of the distribution."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    distribution: str
+    version: str
+
+    def load(self) -> Callable[..., Any]:
+        """The class or function itself; imports its module."""
+        module, _, attribute = self.target.partition(":")
+        component: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return component
+
+
+class Registry:
+    """All components of the loaded plugins."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self.broken: list[str] = []
+
+    def add(self, entry: Entry) -> None:
+        """Adds one; DuplicateComponent names both distributions, ValueError an unknown kind."""
+        if entry.kind not in KINDS:
+            raise ValueError(f"unknown kind '{entry.kind}'{did_you_mean(entry.kind, KINDS)}")
+        other = self._entries.setdefault((entry.kind, entry.name), entry)
+        if other is not entry:
+            raise DuplicateComponent(
+                f"{entry.kind} '{entry.name}' of {entry.distribution} {entry.version} is already "
+                f"provided by {other.distribution} {other.version}"
+            )
+
+    def get(self, kind: str, name: str) -> Entry:
+        """The entry; UserError lists what is installed, the nearest name, and plugins that failed to load."""
+        if (kind, name) in self._entries:
+            return self._entries[kind, name]
+        raise UserError(self.missing(kind, name))
+
+    def missing(self, kind: str, name: str) -> str:
+        """The sentence that says a component is not there."""
+        names = self.names(kind)
+        failed = f"; plugins that failed to load: {', '.join(self.broken)}" if self.broken else ""
+        return (
+            f"no plugin provides {kind} '{name}'; installed: {', '.join(names) or 'none'}"
+            f"{did_you_mean(name, names)}{failed}"
+        )
+
+    def names(self, kind: str) -> list[str]:
+        """Names of one kind, sorted."""
+        return sorted(name for k, name in self._entries if k == kind)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(sorted(self._entries.values(), key=lambda e: (e.kind, e.name)))
+
+
+@dataclass
+class Registrar:
+    """What one distribution's hook is given: entries join the registry only when the hook has succeeded."""
+
+    distribution: str
+    version: str
+
+    def __post_init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, kind: str, name: str, target: str, summary: str) -> None:
+        """Registers a component by reference ("package.module:Attribute"); `summary` is one line of doc."""
+        self.entries.append(Entry(kind, name, target, summary, self.distribution, self.version))

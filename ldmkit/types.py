@@ -1,0 +1,156 @@
+"""The tensors that ldmkit passes around, named once, with their shapes.
+
+Letters: b pictures, c latent channels, h x w latent size, H x W picture size, l tokens, d token width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Image: TypeAlias = Float[Tensor, "b 3 H W"]
+"""Pictures in [-1, 1]."""
+Latent: TypeAlias = Float[Tensor, "b c h w"]
+Tokens: TypeAlias = Float[Tensor, "b l d"]
+PerPicture: TypeAlias = Float[Tensor, " b"]
+Prepared: TypeAlias = dict[str, Tensor]
+"""What a conditioner makes of raw inputs without its weights: ids, one-hot maps, masks; batch first."""
+NoiseSource: TypeAlias = Callable[[int], Latent]
+"""`noise(i)` is the i-th draw of every picture, each from that picture's own generator."""
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """The shape of a compression model's latent: a picture H x W becomes channels x H/factor x W/factor."""
+
+    channels: int
+    factor: int
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """What a conditioner reads and what it hands to the denoiser (0: nothing of that sort)."""
+
+    fields: tuple[str, ...]
+    tokens: int = 0
+    concat: int = 0
+    vector: int = 0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What tau_theta makes of y: tokens for cross-attention, channels to join to z_t, a vector for the time
+    embedding. Named, never guessed from a tensor's rank. `mask` is True where a token counts."""
+
+    tokens: Float[Tensor, "b l d"] | None = None
+    mask: Bool[Tensor, "b l"] | None = None
+    concat: Float[Tensor, "b k h w"] | None = None
+    vector: Float[Tensor, "b e"] | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Condition:
+        """The condition with `function` applied to each tensor that is there."""
+        parts = {name: getattr(self, name) for name in ("tokens", "mask", "concat", "vector")}
+        return Condition(**{n: None if x is None else function(x) for n, x in parts.items()})
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The condition on another device."""
+        return self.map(lambda x: x.to(device))
+
+
+Conditions: TypeAlias = Mapping[str, Condition]
+"""Conditions by the id that the recipe gives them; merged only at the denoiser."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: z_t = alpha z + sigma eps; `time` is what the network is told.
+
+    The fields are 0-d, or one a picture ("b"), or one a step (a `Levels`, see `steps`); float64 where a
+    schedule makes them.
+    """
+
+    alpha: Tensor
+    sigma: Tensor
+    time: Tensor
+
+    @property
+    def log_snr(self) -> Tensor:
+        """log(alpha^2 / sigma^2); infinite at the ends of a schedule that reaches them."""
+        return 2 * (self.alpha.log() - self.sigma.log())
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    def __getitem__(self, i: Any) -> Level:
+        return Level(self.alpha[i], self.sigma[i], self.time[i])
+
+    def __iter__(self) -> Iterator[Level]:
+        return (self[i] for i in range(len(self)))
+
+    def like(self, z: Latent) -> Level:
+        """The level as `z`'s dtype and device, alpha and sigma shaped to multiply `z` (time stays "b")."""
+        b = z.shape[0]
+        shape = (b,) + (1,) * (z.ndim - 1)
+        alpha, sigma = (x.to(z).expand(b).reshape(shape) for x in (self.alpha, self.sigma))
+        return Level(alpha, sigma, self.time.to(z).expand(b))
+
+    def add_noise(self, clean: Latent, noise: Latent) -> Latent:
+        """z_t = alpha z + sigma eps (the paper's closed form of q(z_t | z_0))."""
+        level = self.like(clean)
+        return level.alpha * clean + level.sigma * noise
+
+
+Levels: TypeAlias = Level
+"""A `Level` whose fields have one entry a level: n + 1 of them for n steps, noisiest first."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the network's output says of z_t: both parts, so that no sampler divides by a vanishing sigma."""
+
+    clean: Latent
+    noise: Latent
+    log_variance: Latent | None = None
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z | x): `mode` scaled like `CompressionModel.encode`; `std` None where the posterior is a point (VQ).
+
+    penalty: the regulariser for each picture, unweighted (KL-reg: the sum over the latent, in nats; VQ-reg:
+    the codebook loss, a mean). metrics: named scalars to log (usage, perplexity).
+    """
+
+    mode: Latent
+    std: Latent | None
+    penalty: PerPicture
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def sample(self, noise: Latent) -> Latent:
+        """mode + std * noise; the mode where the posterior is a point."""
+        return self.mode if self.std is None else self.mode + self.std * noise
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of one call of the sampler: what guidance may read besides the conditions.
+
+    conditions: the wanted ones, encoded. null: what to steer away from (each conditioner's null, or the
+    negative prompt). raw: the inputs as given, by field. decode: latent to picture, differentiable. seeds: one
+    a picture.
+    """
+
+    conditions: Conditions
+    null: Conditions
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    decode: Callable[[Latent], Image] | None = None
+    seeds: Sequence[int] = ()
+
+    def replace(self, **changes: Any) -> Request:
+        """A copy with some fields changed."""
+        return replace(self, **changes)

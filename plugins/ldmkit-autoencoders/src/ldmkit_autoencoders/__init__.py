@@ -1,0 +1,1 @@
+"""KL, VQ and identity compression models and their losses."""

@@ -1,0 +1,1 @@
+"""Data sets: picture folders and emoji."""

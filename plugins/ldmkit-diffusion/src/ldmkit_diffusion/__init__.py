@@ -1,0 +1,1 @@
+"""Noise schedules, spacings, objectives, samplers and guidance."""

@@ -1,0 +1,1 @@
+"""Low-resolution and masked-image concatenation."""

@@ -1,0 +1,1 @@
+"""What `ldmkit evaluate` measures."""

@@ -1,0 +1,17 @@
+"""What this distribution registers; imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldmkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ldmkit.registry import Registrar
+
+LDMKIT_API = 1
+
+
+@hookimpl
+def ldmkit_register(registry: Registrar) -> None:
+    """Semantic-map encoders."""

@@ -1,0 +1,1 @@
+"""Text transformer, pretrained text encoders, class and layout embeddings."""

@@ -1,0 +1,1 @@
+"""The time-conditional UNet with cross-attention."""

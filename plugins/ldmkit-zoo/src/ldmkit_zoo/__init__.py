@@ -1,0 +1,1 @@
+"""Trained weights for the shipped recipes."""
