@@ -15,3 +15,4 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """The time-conditional UNet with cross-attention."""
+    registry.add("denoiser", "unet", "ldmkit_unet.unet:UNet", "Time-conditional UNet with cross-attention")

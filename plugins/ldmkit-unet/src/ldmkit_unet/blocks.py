@@ -1,0 +1,93 @@
+"""Residual blocks and resampling of the UNet (Ho et al. 2020; Dhariwal and Nichol 2021, section 3)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUPS = 32
+Direction = Literal["up", "down"]
+FeatureMap = Float[Tensor, "b k i j"]
+TimeEmbedding = Float[Tensor, "b e"]
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def group_norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
+    """GroupNorm of 32 groups."""
+    return nn.GroupNorm(GROUPS, channels, eps=eps)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """`layer` with every parameter at zero, so that the branch it ends starts as nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def time_features(time: Float[Tensor, " b"], width: int) -> Float[Tensor, "b e"]:
+    """[cos, sin] of time at width/2 frequencies from 1 to 1e-4, float32 (Vaswani et al. 2017, 3.5)."""
+    half = width // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=time.device) / half
+    angles = time.float()[:, None] * torch.exp(-exponents * torch.log(torch.tensor(1e4)).item())
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Resample(nn.Module):
+    """Halves ("down": strided convolution) or doubles ("up": nearest, then convolution) a feature map."""
+
+    def __init__(self, channels: int, direction: Direction) -> None:
+        super().__init__()
+        self.direction = direction
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2 if direction == "down" else 1, padding=1)
+
+    def forward(self, h: FeatureMap, emb: TimeEmbedding) -> FeatureMap:
+        """`emb` is not used: the signature is that of a residual block, which may stand here instead."""
+        if self.direction == "up":
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+        return self.conv(h)
+
+
+class ResidualBlock(nn.Module):
+    """h + conv(silu(norm(conv(silu(norm(h))) + time))), resampled in between where a direction is given."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        emb_channels: int,
+        dropout: float,
+        scale_shift: bool,
+        direction: Direction | None = None,
+    ) -> None:
+        super().__init__()
+        self.direction = direction
+        self.scale_shift = scale_shift
+        self.norm1 = group_norm(channels)
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.time = nn.Linear(emb_channels, out_channels * (2 if scale_shift else 1))
+        self.norm2 = group_norm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, h: FeatureMap, emb: TimeEmbedding) -> FeatureMap:
+        """`emb` has passed its SiLU already, once for all blocks."""
+        inner = self.conv1(self._resample(F.silu(self.norm1(h))))
+        time = self.time(emb)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            inner = self.norm2(inner) * (1 + scale) + shift
+        else:
+            inner = self.norm2(inner + time)
+        return self.skip(self._resample(h)) + self.conv2(self.dropout(F.silu(inner)))
+
+    def _resample(self, h: FeatureMap) -> FeatureMap:
+        if self.direction is None:
+            return h
+        if self.direction == "up":
+            return F.interpolate(h, scale_factor=2.0, mode="nearest")
+        return F.avg_pool2d(h, 2)

@@ -1,0 +1,248 @@
+"""The time-conditional UNet with cross-attention (Rombach et al. 2022, sections 3.2 and 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recompute
+
+from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture
+from ldmkit_unet.attention import AttentionBlock, HeadOrder, Memory, SpatialTransformer, remember
+from ldmkit_unet.blocks import (
+    GROUPS,
+    Direction,
+    FeatureMap,
+    Resample,
+    ResidualBlock,
+    TimeEmbedding,
+    group_norm,
+    time_features,
+    zeroed,
+)
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Stage(nn.Module):
+    """One entry of the UNet's path: a residual block, attention, resampling; each may be absent."""
+
+    def __init__(
+        self,
+        block: ResidualBlock | None = None,
+        attention: AttentionBlock | SpatialTransformer | None = None,
+        resample: Resample | ResidualBlock | None = None,
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = attention
+        self.resample = resample
+
+    def forward(self, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+        """The feature map after the parts that are there."""
+        if self.block is not None:
+            h = self.block(h, emb)
+        if self.attention is not None:
+            h = self.attention(h, memory)
+        if self.resample is not None:
+            h = self.resample(h, emb)
+        return h
+
+
+class UNet(nn.Module):
+    """Time-conditional UNet whose intermediate layers read the condition through cross-attention.
+
+    Input z_t "b c h w" with h and w divisible by 2^(levels - 1), `time` "b", and a merged condition: tokens
+    enter by cross-attention, concat channels are joined to z_t as [z_t, concat], a vector is added to the
+    time embedding through a linear layer without bias (on one-hot vectors: the published class embedding).
+    Output "b out_channels h w". Where the conditions hold no tokens, attention is plain self-attention.
+
+    Raises ValueError where widths, heads and groups do not fit each other.
+    Source: Rombach et al. 2022, sections 3.2 and 3.3 and supplement; Dhariwal and Nichol 2021.
+
+    Args:
+        width: channels of the first level, a multiple of 32.
+        multipliers: channels of each level as multiples of the width; between two levels the map is halved.
+        blocks: residual blocks a level on the way down; one more on the way up.
+        attention: downsample factors at which there is attention (1: full latent size). The middle block
+            always has it; factors that the UNet does not reach are allowed.
+        heads: number of attention heads at every level; give this or head_channels.
+        head_channels: channels of one attention head; 32 where neither this nor heads is given.
+        depth: transformer blocks at each place with cross-attention.
+        scale_shift: the time embedding scales and shifts a residual block's second norm; else it is added.
+        resample: "conv" halves and doubles by a convolution, "residual" by a residual block.
+        dropout: rate inside residual blocks.
+        checkpoint: compute activations again in the backward pass: less memory, slower.
+        head_order: rows of plain attention's joint matrix, "legacy" [heads, 3, d] or "split" [3, heads, d].
+    """
+
+    def __init__(
+        self,
+        latent: LatentSpec,
+        conditions: ConditionSpec,
+        out_channels: int,
+        *,
+        width: Positive = 128,
+        multipliers: tuple[Positive, ...] = (1, 2, 4),
+        blocks: Positive = 2,
+        attention: tuple[Positive, ...] = (1, 2, 4),
+        heads: Positive | None = None,
+        head_channels: Positive | None = None,
+        depth: Positive = 1,
+        scale_shift: bool = False,
+        resample: Literal["conv", "residual"] = "conv",
+        dropout: Rate = 0.0,
+        checkpoint: bool = False,
+        head_order: HeadOrder = "legacy",
+    ) -> None:
+        super().__init__()
+        _check(width, multipliers, heads, head_channels)
+        self.latent, self.conditions = latent, conditions
+        self.width, self.multipliers, self.blocks = width, multipliers, blocks
+        self.attention = attention
+        self.heads, self.head_channels, self.depth = heads, head_channels, depth
+        self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
+        self.checkpoint, self.head_order = checkpoint, head_order
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
+        )
+        vector = conditions.vector
+        self.vector_embed = nn.Linear(vector, 4 * width, bias=False) if vector else None
+        self.conv_in = nn.Conv2d(latent.channels + conditions.concat, width, 3, padding=1)
+        self.down = nn.ModuleList(self._down())
+        top = width * multipliers[-1]
+        self.middle = nn.ModuleList(
+            [Stage(self._block(top, top), self._attention(top)), Stage(self._block(top, top))]
+        )
+        self.up = nn.ModuleList(self._up())
+        self.norm_out = group_norm(width * multipliers[0])
+        self.conv_out = zeroed(nn.Conv2d(width * multipliers[0], out_channels, 3, padding=1))
+
+    def forward(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
+        """The raw output "b out_channels h w"; ValueError where the condition does not fit `conditions`."""
+        return self.bind(condition)(z, time)
+
+    def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
+        """The network on one condition, whose keys, values and vector embedding are computed here, once."""
+        _check_condition(condition, self.conditions)
+        memory = remember(self, condition)
+        vector = None
+        if self.vector_embed is not None and condition.vector is not None:
+            vector = self.vector_embed(condition.vector)
+
+        def bound(z: Latent, time: PerPicture) -> Latent:
+            _check_size(z, 2 ** (len(self.multipliers) - 1))
+            emb = self.time_embed(time_features(time, self.width).to(z))
+            emb = F.silu(emb if vector is None else emb + vector)
+            return self._run(
+                z if condition.concat is None else torch.cat([z, condition.concat], 1), emb, memory
+            )
+
+        return bound
+
+    def _run(self, z: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+        h = self.conv_in(z)
+        skips = [h]
+        for stage in self.down:
+            h = self._stage(stage, h, emb, memory)
+            skips.append(h)
+        for stage in self.middle:
+            h = self._stage(stage, h, emb, memory)
+        for stage in self.up:
+            h = self._stage(stage, torch.cat([h, skips.pop()], dim=1), emb, memory)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+    def _stage(self, stage: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+        if self.checkpoint and torch.is_grad_enabled():
+            return recompute(stage, h, emb, memory, use_reentrant=False)
+        return stage(h, emb, memory)
+
+    def _down(self) -> Iterator[Stage]:
+        """The way down: stages of each level, halving between levels."""
+        before = self.width
+        for level, multiplier in enumerate(self.multipliers):
+            channels = self.width * multiplier
+            for _ in range(self.blocks):
+                yield Stage(self._block(before, channels), self._attention_at(level))
+                before = channels
+            if level < len(self.multipliers) - 1:
+                yield Stage(resample=self._resample(channels, "down"))
+
+    def _up(self) -> Iterator[Stage]:
+        """The way up: each stage also takes what the matching stage on the way down gave."""
+        skips = self._skip_channels()
+        before = skips[-1]
+        for level, multiplier in reversed(list(enumerate(self.multipliers))):
+            channels = self.width * multiplier
+            for i in range(self.blocks + 1):
+                block = self._block(before + skips.pop(), channels)
+                last = i == self.blocks and level > 0
+                resample = self._resample(channels, "up") if last else None
+                yield Stage(block, self._attention_at(level), resample)
+                before = channels
+
+    def _skip_channels(self) -> list[int]:
+        """Channels of the input convolution and of every stage on the way down."""
+        channels = [self.width]
+        for level, multiplier in enumerate(self.multipliers):
+            halving = level < len(self.multipliers) - 1
+            channels += [self.width * multiplier] * (self.blocks + halving)
+        return channels
+
+    def _block(self, before: int, after: int, direction: Direction | None = None) -> ResidualBlock:
+        return ResidualBlock(before, after, 4 * self.width, self.dropout, self.scale_shift, direction)
+
+    def _resample(self, channels: int, direction: Direction) -> Resample | ResidualBlock:
+        if self.resample == "residual":
+            return self._block(channels, channels, direction)
+        return Resample(channels, direction)
+
+    def _attention_at(self, level: int) -> AttentionBlock | SpatialTransformer | None:
+        wanted = 2**level in self.attention
+        return self._attention(self.width * self.multipliers[level]) if wanted else None
+
+    def _attention(self, channels: int) -> AttentionBlock | SpatialTransformer:
+        heads = self.heads or channels // (self.head_channels or 32)
+        if heads < 1 or channels % heads:
+            given = f"heads {self.heads}" if self.heads else f"head_channels {self.head_channels}"
+            raise ValueError(f"{given} does not divide the {channels} channels of a level with attention")
+        if self.conditions.tokens:
+            return SpatialTransformer(channels, self.conditions.tokens, heads, self.depth)
+        return AttentionBlock(channels, heads, self.head_order)
+
+
+def _check(width: int, multipliers: tuple[int, ...], heads: int | None, head_channels: int | None) -> None:
+    if width % GROUPS:
+        near = max(GROUPS, round(width / GROUPS) * GROUPS)
+        raise ValueError(f"width {width} is no multiple of {GROUPS}, the groups of the norms; try {near}")
+    if not multipliers:
+        raise ValueError("multipliers is empty: give one a level")
+    if heads and head_channels:
+        raise ValueError(
+            "heads and head_channels are both given: give the number of heads or the channels of one"
+        )
+
+
+def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
+    """Each part of the condition is there exactly where the UNet has layers for it, at their width."""
+    parts = {
+        "tokens": (condition.tokens, -1),
+        "concat": (condition.concat, 1),
+        "vector": (condition.vector, -1),
+    }
+    for name, (tensor, axis) in parts.items():
+        expected = getattr(spec, name)
+        given = 0 if tensor is None else tensor.shape[axis]
+        if given != expected:
+            raise ValueError(f"condition.{name}: width {given} given, the UNet was built for {expected}")
+
+
+def _check_size(z: Latent, multiple: int) -> None:
+    h, w = z.shape[2:]
+    if h % multiple or w % multiple:
+        raise ValueError(f"latent size {h}x{w}: the UNet's levels need multiples of {multiple}")
