@@ -15,3 +15,9 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Data sets: picture folders and emoji."""
+    registry.add(
+        "data",
+        "fluent-emoji",
+        "ldmkit_data.emoji.dataset:EmojiDataset",
+        "Fluent 3D and Noto emoji with words, shipped with the package.",
+    )

@@ -1,0 +1,1 @@
+"""Emoji with words: the built set and the data set `fluent-emoji` that reads it."""
