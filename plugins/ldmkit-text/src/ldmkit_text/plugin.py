@@ -15,3 +15,15 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Text transformer, pretrained text encoders, class and layout embeddings."""
+    registry.add(
+        "conditioner",
+        "text-transformer",
+        "ldmkit_text.transformer:TextTransformer",
+        "A transformer over word pieces that learns jointly with the denoiser.",
+    )
+    registry.add(
+        "conditioner",
+        "pretrained-text",
+        "ldmkit_text.pretrained:PretrainedText",
+        "A pretrained text encoder from a folder, an installed package or a pinned hub revision.",
+    )

@@ -1,0 +1,94 @@
+"""Where a pretrained model's folder is: a local path, an installed distribution, or a pinned hub revision."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from ldmkit.errors import UserError
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+"""Files that hold a model's weights, the preferred first."""
+HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+
+
+def locate(path: str | None, package: str | None, hub: str | None, revision: str | None) -> Path:
+    """The folder that exactly one of `path`, `package` and `hub` names; UserError says what is missing."""
+    given = [name for name, value in (("path", path), ("package", package), ("hub", hub)) if value]
+    if len(given) != 1:
+        raise UserError(
+            f"pretrained-text: give exactly one of path, package, hub; given: {', '.join(given) or 'none'}"
+        )
+    if (hub is None) != (revision is None):
+        raise UserError("pretrained-text: hub and revision (the commit, 40 hex digits) go together")
+    if path:
+        return _local(Path(path).expanduser())
+    if package:
+        return _installed(package)
+    assert hub and revision
+    return _downloaded(hub, revision)
+
+
+def weights_file(folder: Path) -> Path | None:
+    """The file of the folder that holds the weights, or their index."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+
+
+def check_digest(file: Path, expected: str) -> None:
+    """UserError unless the file's sha256 is the expected one."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != expected:
+        raise UserError(f"pretrained-text: {file} has sha256 {digest}; the recipe expects {expected}")
+
+
+def _local(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(
+            f"pretrained-text: path {folder} is not a folder; it should hold config.json and weights"
+        )
+    return folder
+
+
+def _installed(package: str) -> Path:
+    """The model folder among a distribution's files; the package itself is not imported."""
+    try:
+        found = distribution(package)
+    except PackageNotFoundError:
+        raise UserError(
+            f"pretrained-text: package {package} is not installed; `pip install {package}`, or give a local "
+            "folder by path"
+        ) from None
+    folders = _model_folders(found)
+    if len(folders) != 1:
+        what = f"several model folders ({', '.join(map(str, folders))})" if folders else "no model folder"
+        raise UserError(f"pretrained-text: package {package} holds {what}; give a local folder by path")
+    return folders[0]
+
+
+def _model_folders(found: Distribution) -> list[Path]:
+    configs = [Path(str(found.locate_file(f))) for f in found.files or () if f.name == "config.json"]
+    return sorted({c.parent for c in configs if weights_file(c.parent)})
+
+
+def _downloaded(hub: str, revision: str) -> Path:
+    """The hub's snapshot; taken from the local cache where it is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        try:
+            return Path(
+                snapshot_download(hub, revision=revision, allow_patterns=[*HUB_FILES], local_files_only=True)
+            )
+        except LocalEntryNotFoundError:
+            return Path(
+                snapshot_download(hub, revision=revision, allow_patterns=[*HUB_FILES], etag_timeout=5)
+            )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"pretrained-text: cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local "
+            "folder by path"
+        ) from None

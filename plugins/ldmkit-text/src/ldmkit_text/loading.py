@@ -1,0 +1,112 @@
+"""transformers encoders and tokenizers out of a local folder: no network, no code of the folder, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ldmkit.errors import UserError
+from ldmkit_text.folders import weights_file
+
+
+def subfolder(root: Path, name: str) -> Path:
+    """`root`'s folder of that name where there is one (pipelines keep encoder and tokenizer apart), else root."""
+    return root / name if (root / name).is_dir() else root
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer; UserError where it has none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"pretrained-text: {folder} holds no usable tokenizer ({_first_line(error)})"
+        ) from None
+
+
+def load_encoder(folder: Path) -> nn.Module:
+    """The folder's text encoder in float32; under a "meta" default device only its structure, without weights."""
+    config = _config(folder)
+    architecture = _architecture(config)
+    if torch.get_default_device().type == "meta":
+        return architecture(config)
+    weights = weights_file(folder)
+    if weights is None:
+        raise UserError(f"pretrained-text: {folder} holds no weights (model.safetensors)")
+    try:
+        with _quiet():
+            model, info = _read(architecture, config, weights)
+    except Exception as error:  # whatever a damaged file makes the loader raise is the file's fault
+        raise UserError(f"pretrained-text: {weights} cannot be read ({_first_line(error)})") from None
+    _check_complete(info)
+    return model
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"pretrained-text: {folder} has no usable config.json ({_first_line(error)})"
+        ) from None
+    return config.text_config if config.model_type == "clip" else config
+
+
+def _architecture(config: Any) -> Any:
+    """The class that holds the encoder alone."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+    if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        raise UserError(
+            f"pretrained-text: '{config.model_type}' is not a text encoder that transformers knows"
+        )
+    return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
+
+
+def _read(architecture: Any, config: Any, weights: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model and what its file lacked; an old pickle through weights_only, so that nothing in it runs."""
+    options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+    if weights.suffix == ".bin":
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        return architecture.from_pretrained(None, state_dict=state, **options)
+    return architecture.from_pretrained(
+        str(weights.parent), local_files_only=True, use_safetensors=True, **options
+    )
+
+
+def _check_complete(info: dict[str, Any]) -> None:
+    """Refuses a file that leaves weights of the encoder at random (a pooler, which nothing reads, may be)."""
+    bad = [
+        str(k) for name in ("missing_keys", "mismatched_keys") for k in info[name] if "pooler" not in str(k)
+    ]
+    if bad:
+        raise UserError(
+            f"pretrained-text: the weights lack or misfit {len(bad)} tensors of the encoder, as {bad[0]}"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,156 @@
+"""A text encoder that was trained elsewhere, frozen or tuned with the denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Bool, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from ldmkit.errors import UserError
+from ldmkit.types import Condition, ConditionSpec, Prepared
+from ldmkit_text.folders import check_digest, locate, weights_file
+from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
+from ldmkit_text.wordpieces import check_ids, is_text
+
+Size = Annotated[int, Field(gt=0)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PretrainedText(nn.Module):
+    """The last hidden states of a transformers text encoder (BERT, MiniLM, CLIP, T5 and others) as tokens.
+
+    Name the model by exactly one of path, package, hub (+ revision). A frozen encoder stays in eval, needs no
+    gradient and is left out of the state dict: a checkpoint refers to it, a tuned one is saved. Every caption
+    has the same length, so that a condition does not depend on its batch. Null: the encoded empty string.
+
+    Args:
+        field: the batch field that holds the captions.
+        path: a local folder with config.json, weights and tokenizer; also one with text_encoder/ and tokenizer/.
+        package: an installed distribution that holds such a folder; found through its metadata, not imported.
+        hub: a model on the Hugging Face hub; downloaded once.
+        revision: the hub commit, 40 hex digits; required with hub.
+        sha256: what model.safetensors (or the weights' file there is) must hash to, where given.
+        tune: train the encoder jointly with the denoiser.
+        length: tokens a caption is cut at or filled up to (77 for Stable Diffusion's CLIP).
+        masked: hide padding from the denoiser and the encoder. By default yes, but no for CLIP, whose users never
+            did, and where the tokenizer has no padding token of its own.
+        vector: hand the mean state to the time embedding as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        field: str = "caption",
+        path: str | None = None,
+        package: str | None = None,
+        hub: str | None = None,
+        revision: Revision | None = None,
+        sha256: Digest | None = None,
+        tune: bool = False,
+        length: Size = 32,
+        masked: bool | None = None,
+        vector: bool = False,
+    ) -> None:
+        super().__init__()
+        root = locate(path, package, hub, revision)
+        folder = subfolder(root, "text_encoder")
+        if sha256 is not None:
+            _check_weights(folder, sha256)
+        self.field, self.length, self.tune, self.vector = field, length, tune, vector
+        self.tokenizer = load_tokenizer(subfolder(root, "tokenizer"))
+        self.encoder = load_encoder(folder)
+        self.masked = self._masked(masked)
+        self._check_length()
+        width = int(self.encoder.config.hidden_size)
+        self.spec = ConditionSpec(fields=(field,), tokens=width, vector=width if vector else 0)
+        if not tune:
+            self.encoder.requires_grad_(False)
+            self.register_state_dict_post_hook(_leave_out)
+            self.register_load_state_dict_pre_hook(_fill_in)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> PretrainedText:
+        """As nn.Module's, but a frozen encoder stays in eval."""
+        super().train(mode)
+        self.encoder.train(mode and self.tune)
+        return self
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Captions (strings, or the tokenizer's ids) to ids "b length"; ValueError says what is expected."""
+        if self.field not in raw:
+            raise ValueError(f"{self.field}: missing; expects a list of strings, or ids")
+        given = raw[self.field]
+        if is_text(given):
+            given = self.tokenizer(
+                list(given),
+                padding="max_length",
+                truncation=True,
+                max_length=self.length,
+                return_tensors="pt",
+            )["input_ids"]
+        size = self.encoder.get_input_embeddings().num_embeddings
+        return {self.field: check_ids(given, self.field, self.length, size, self._pad)}
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """Tokens "b length width", their mask where masked, the mean state where a vector is asked for."""
+        ids = prepared[self.field]
+        mask = self._mask(ids)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tune):
+            states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        counted = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        weights = counted.unsqueeze(2).to(states)
+        mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1) if self.vector else None
+        return Condition(tokens=states, mask=mask, vector=mean)
+
+    def null(self, like: Condition) -> Condition:
+        """The encoded empty string for each picture of `like`."""
+        assert like.tokens is not None
+        ids = self.prepare({self.field: [""]})[self.field].to(like.tokens.device)
+        n = like.tokens.shape[0]
+        return self.encode({self.field: ids}).map(lambda x: x.expand(n, *x.shape[1:]))
+
+    @property
+    def _pad(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return 0 if pad is None else int(pad)
+
+    def _mask(self, ids: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
+        return ids != self._pad if self.masked else None
+
+    def _masked(self, asked: bool | None) -> bool:
+        own = self.tokenizer.pad_token_id not in (None, self.tokenizer.eos_token_id)
+        if asked and not own:
+            raise UserError(
+                "pretrained-text: masked needs a padding token of its own, which this tokenizer has not"
+            )
+        return own and not self.encoder.config.model_type.startswith("clip") if asked is None else asked
+
+    def _check_length(self) -> None:
+        limit = getattr(self.encoder.config, "max_position_embeddings", None)
+        if limit is not None and self.length > limit:
+            raise UserError(f"pretrained-text: length {self.length}; this encoder reads {limit} tokens")
+
+
+def _check_weights(folder: Path, sha256: str) -> None:
+    file = weights_file(folder)
+    if file is None:
+        raise UserError(f"pretrained-text: {folder} holds no weights to check")
+    check_digest(file, sha256)
+
+
+def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """A frozen encoder's tensors are not part of a checkpoint."""
+    for name in [n for n in state if n.startswith(f"{prefix}encoder.")]:
+        del state[name]
+
+
+def _fill_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A checkpoint without them is complete: what is there stays."""
+    for name, tensor in module.encoder.state_dict().items():
+        state.setdefault(f"{prefix}encoder.{name}", tensor)

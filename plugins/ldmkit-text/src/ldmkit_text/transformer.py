@@ -1,0 +1,143 @@
+"""The bidirectional transformer over tokens that is trained jointly with the denoiser (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
+from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, is_text
+
+Size = Annotated[int, Field(gt=0)]
+
+
+class SelfAttention(nn.Module):
+    """softmax(Q K^T / sqrt(head_channels)) V; every token sees every other, padding included.
+
+    Q, K and V are one product without bias; the inner width is heads * head_channels whatever the width.
+    """
+
+    def __init__(self, width: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = nn.Linear(width, 3 * heads * head_channels, bias=False)
+        self.to_out = nn.Linear(heads * head_channels, width)
+
+    def forward(self, x: Tokens) -> Tokens:
+        q, k, v = rearrange(self.to_qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        return self.to_out(rearrange(scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention, then a pre-norm feed-forward of four times the width with exact GELU."""
+
+    def __init__(self, width: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads, head_channels)
+        self.norm2 = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tokens) -> Tokens:
+        x = x + self.attention(self.norm1(x))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class TokenTransformer(nn.Module):
+    """Ids to states: token plus learned position embeddings, `layers` blocks, a final LayerNorm.
+
+    logits: keep the published models' projection onto the vocabulary. Nothing reads it and nothing trains it;
+    with it an imported checkpoint can be exported again with every tensor.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        head_channels: int,
+        length: int,
+        vocabulary: int,
+        logits: bool,
+    ) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.position_embedding = nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(Block(width, heads, head_channels) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.to_logits = nn.Linear(width, vocabulary).requires_grad_(False) if logits else None
+        for embedding in (self.token_embedding, self.position_embedding):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        x = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class TextTransformer(nn.Module):
+    """Words as tokens of a transformer that learns jointly with the denoiser (section 3.3; supplement E.2.1).
+
+    Reads a list of strings, or ids "b l" that pass through. Without a padding mask, as published: the states
+    at [PAD] count too. The null condition is the encoded empty string (without a tokenizer: all ids 0).
+
+    Args:
+        field: the batch field that holds the captions.
+        width: channels of a token, d_tau; the denoiser's cross-attention takes them from here.
+        layers: blocks of attention and feed-forward.
+        heads: attention heads.
+        head_channels: channels of one head.
+        length: tokens a caption is cut at or filled up to.
+        vocabulary: entries of the embedding; ids run from 0 to vocabulary - 1.
+        tokenizer: "bert" for bert-base-uncased's word pieces (30522 of them), "none" where captions come as ids.
+        logits: keep the published models' unused projection onto the vocabulary, so that an imported checkpoint
+            exports with every tensor.
+    """
+
+    def __init__(
+        self,
+        *,
+        field: str = "caption",
+        width: Size = 1280,
+        layers: Size = 32,
+        heads: Size = 8,
+        head_channels: Size = 64,
+        length: Size = 77,
+        vocabulary: Size = VOCABULARY,
+        tokenizer: Literal["bert", "none"] = "bert",
+        logits: bool = False,
+    ) -> None:
+        super().__init__()
+        self.field, self.length, self.vocabulary, self.tokenizer = field, length, vocabulary, tokenizer
+        self.spec = ConditionSpec(fields=(field,), tokens=width)
+        self.transformer = TokenTransformer(width, layers, heads, head_channels, length, vocabulary, logits)
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Captions (strings or ids) to ids "b l"; ValueError says what the field expects."""
+        if self.field not in raw:
+            raise ValueError(f"{self.field}: missing; expects a list of strings, or ids")
+        given = raw[self.field]
+        if is_text(given):
+            if self.tokenizer == "none":
+                raise ValueError(f"{self.field}: expects ids; tokenizer 'none' reads no text")
+            given = encode_text(given, self.length)
+        return {self.field: check_ids(given, self.field, self.length, self.vocabulary)}
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """tau_theta(y): tokens "b l width"."""
+        return Condition(tokens=self.transformer(prepared[self.field]))
+
+    def null(self, like: Condition) -> Condition:
+        """The encoded empty string for each picture of `like`."""
+        assert like.tokens is not None
+        empty: Any = [""] if self.tokenizer == "bert" else torch.zeros(1, self.length, dtype=torch.long)
+        ids = self.prepare({self.field: empty})[self.field].to(like.tokens.device)
+        return Condition(tokens=self.transformer(ids).expand_as(like.tokens))
