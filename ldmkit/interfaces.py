@@ -61,6 +61,23 @@ class CompressionModel(Protocol):
         """The decoder's last weight: the adaptive adversarial weight compares gradients there."""
 
 
+class Regulariser(Protocol):
+    """What keeps an autoencoder's latent in bounds (section 3.1): an nn.Module between encoder and decoder.
+    Latents here are unscaled."""
+
+    def moments(self, channels: int) -> int:
+        """Channels that the encoder puts out for a latent of `channels`; ValueError where it has no such."""
+
+    def mode(self, moments: Float[Tensor, "b k h w"]) -> Latent:
+        """The most likely latent."""
+
+    def posterior(self, moments: Float[Tensor, "b k h w"]) -> Posterior:
+        """q(z | x) with its penalty."""
+
+    def restore(self, latent: Latent) -> Latent:
+        """What the decoder is shown of a latent (its nearest codes...); differentiable, straight-through."""
+
+
 class Conditioner(Protocol):
     """tau_theta of section 3.3: an nn.Module that makes a `Condition` of batch fields."""
 
@@ -79,8 +96,10 @@ class Conditioner(Protocol):
 
 class NoiseSchedule(Protocol):
     """Which noise levels there are. t in [0, 1], 0 the cleanest. `size`: latent (h, w), for schedules that
-    shift with the resolution."""
+    shift with the resolution. `timesteps`: T where the levels are a table, None where they are continuous;
+    `zero_snr`: alpha vanishes at t = 1."""
 
+    timesteps: int | None
     zero_snr: bool
 
     def level(self, t: Tensor, size: tuple[int, int] | None = None) -> Level:
@@ -96,9 +115,7 @@ class NoiseSchedule(Protocol):
 class Spacing(Protocol):
     """A function that chooses the levels of n steps."""
 
-    def __call__(
-        self, schedule: NoiseSchedule, steps: int, size: tuple[int, int] | None = None
-    ) -> Levels:
+    def __call__(self, schedule: NoiseSchedule, steps: int, size: tuple[int, int] | None = None) -> Levels:
         """n + 1 levels, noisiest first; the last is the schedule's first level or clean (alpha 1, sigma 0)."""
 
 
@@ -141,9 +158,7 @@ class Guidance(Protocol):
 class Sampler(Protocol):
     """A short function from noise to latent, with keyword-only parameters for recipes."""
 
-    def __call__(
-        self, estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource
-    ) -> Latent:
+    def __call__(self, estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
         """z at levels[0] to a latent at levels[-1]; calls noise(i) at step i where it is stochastic."""
 
 
@@ -228,6 +243,7 @@ class KeyMap(Protocol):
 
 KIND_OF: Mapping[type, str] = {
     CompressionModel: "compression",
+    Regulariser: "regulariser",
     Conditioner: "conditioner",
     Denoiser: "denoiser",
     NoiseSchedule: "schedule",

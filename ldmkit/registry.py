@@ -11,6 +11,7 @@ from ldmkit.errors import UserError, did_you_mean
 
 KINDS = {
     "compression": "E and D: pictures to latents and back",
+    "regulariser": "what keeps an autoencoder's latent in bounds",
     "conditioner": "tau_theta: what a condition becomes",
     "denoiser": "eps_theta",
     "schedule": "which noise levels there are",

@@ -1,0 +1,113 @@
+"""The patch-based adversarial loss (Isola et al. 2017; Esser et al. 2021): sharp reconstructions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ldmkit.types import Image
+
+Steps = Annotated[int, Field(ge=0)]
+Norm = Literal["batch", "group", "none"]
+
+
+def normalise(norm: Norm, channels: int) -> list[nn.Module]:
+    """The norm of a layer, if it has one."""
+    if norm == "none":
+        return []
+    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(32, channels)]
+
+
+def patch_network(layers: int, width: int, norm: Norm) -> nn.Sequential:
+    """A figure for each patch of a picture: 4x4 convolutions of padding 1, `layers` of stride 2, two of stride 1;
+    LeakyReLU .2; no bias before a norm that has its own; weights N(0, .02), norms N(1, .02)."""
+    widths = [width * min(2**n, 8) for n in range(layers + 1)]
+    parts: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    for n, (before, after) in enumerate(pairwise(widths), start=1):
+        stride = 2 if n < layers else 1
+        parts.append(nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=norm == "none"))
+        parts += [*normalise(norm, after), nn.LeakyReLU(0.2)]
+    network = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, padding=1))
+    return network.apply(initialise)
+
+
+def initialise(module: nn.Module) -> None:
+    """The published initialisation of one layer."""
+    if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.GroupNorm):
+        nn.init.normal_(module.weight, 0.0 if isinstance(module, nn.Conv2d) else 1.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class PatchAdversarial(nn.Module):
+    """A discriminator of patches that learns before it counts, so that its start does no harm.
+
+    The published one starts untrained. The autoencoder heeds this one from `start` on, by a ramp.
+
+    Args:
+        start: step at which the autoencoder begins to heed the discriminator
+        weight: factor of the generator's loss, before its adaptation to the reconstruction's gradient
+        warmup: steps before `start` in which the discriminator already learns (published: 0)
+        ramp: steps after `start` over which the weight grows to its value (published: 0)
+        loss: hinge, or vanilla (the logistic loss)
+        layers: convolutions of stride 2; a patch is 16, 34, 70 pixels wide for 1, 2, 3
+        width: channels of the first layer
+        norm: batch (as published), group (32 groups; does not mix pictures) or none
+    """
+
+    def __init__(
+        self,
+        *,
+        start: Steps = 0,
+        weight: Annotated[float, Field(ge=0)] = 0.5,
+        warmup: Steps = 1000,
+        ramp: Steps = 1000,
+        loss: Literal["hinge", "vanilla"] = "hinge",
+        layers: Annotated[int, Field(gt=0)] = 3,
+        width: Annotated[int, Field(gt=0)] = 64,
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        self.start, self.warmup, self.ramp = start, warmup, ramp
+        self.full_weight = weight
+        self.loss = loss
+        self.network = patch_network(layers, width, norm)
+        self.smallest = 3 * 2**layers
+
+    def trains(self, step: int) -> bool:
+        """From `warmup` steps before the start on."""
+        return step >= self.start - self.warmup
+
+    def weight(self, step: int) -> float:
+        """0 before the start, then a linear ramp to the full weight."""
+        if step < self.start:
+            return 0.0
+        return self.full_weight * min(1.0, (step - self.start + 1) / max(self.ramp, 1))
+
+    def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
+        """Minus the mean verdict. The discriminator's own weights get no gradient."""
+        fixed = {name: p.detach() for name, p in self.network.named_parameters()}
+        self.check_size(reconstruction)
+        verdict: Tensor = functional_call(self.network, fixed, (reconstruction,))
+        return -verdict.mean()
+
+    def discriminator_loss(self, image: Image, reconstruction: Image) -> Float[Tensor, ""]:
+        """Half the sum of both pictures' hinge or logistic losses."""
+        self.check_size(image)
+        real, fake = self.network(image), self.network(reconstruction)
+        if self.loss == "hinge":
+            return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+        return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+
+    def check_size(self, image: Image) -> None:
+        """Raises ValueError where a picture is too small to hold a patch."""
+        if min(image.shape[-2:]) < self.smallest:
+            raise ValueError(
+                f"patch-adversarial needs pictures of {self.smallest} pixels a side or more; use fewer layers"
+            )

@@ -1,0 +1,138 @@
+"""The autoencoder of section 3.1: encoder, regulariser, decoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from ldmkit.interfaces import Regulariser
+from ldmkit.types import Image, Latent, LatentSpec, Posterior
+from ldmkit_autoencoders.network import Decoder, Encoder, Topology
+
+Count = Annotated[int, Field(gt=0)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+MULTIPLIERS = {
+    1: (1,),
+    2: (1, 2),
+    4: (1, 2, 4),
+    8: (1, 2, 4, 4),
+    16: (1, 1, 2, 2, 4),
+    32: (1, 1, 2, 2, 4, 4),
+}
+"""The paper's widths of each level for its KL autoencoders (table 8), by factor."""
+
+
+def choose_multipliers(factor: int, patch: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The given multipliers, checked against the factor, or the paper's. Raises ValueError."""
+    if given is not None:
+        implied = patch * 2 ** (len(given) - 1)
+        if implied != factor:
+            raise ValueError(
+                f"{len(given)} multipliers and patch {patch} give factor {implied}, not {factor}; "
+                "factor = patch x 2^(multipliers - 1)"
+            )
+        return given
+    if factor % patch or factor // patch not in MULTIPLIERS:
+        raise ValueError(
+            f"no published widths for factor {factor} with patch {patch}; factor over patch is one of "
+            f"{', '.join(map(str, MULTIPLIERS))}, or give the multipliers"
+        )
+    return MULTIPLIERS[factor // patch]
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder of the paper around any regulariser.
+
+    Args:
+        regulariser: what keeps the latent in bounds, by name
+        factor: how much smaller than the picture the latent is, each way; patch x 2^(levels - 1)
+        channels: channels of the latent
+        z_channels: channels on the networks' side of the 1x1 convolutions at the latent; default: channels
+        width: channels of the first level before its multiplier; a multiple of 32
+        multipliers: width of each level over `width`, the picture's resolution first; default: the paper's
+        blocks: residual blocks of each level (the decoder has one more)
+        attention: nominal resolutions that attend; those never reached change nothing
+        resolution: the nominal picture size that `attention` counts from
+        middle_attention: attention between the two blocks at the smallest resolution
+        dropout: rate in the residual blocks
+        patch: pixels a side folded into channels before the encoder, unfolded after the decoder
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        *,
+        regulariser: Regulariser,
+        factor: Count = 8,
+        channels: Count = 4,
+        z_channels: Count | None = None,
+        width: Count = 128,
+        multipliers: Counts | None = None,
+        blocks: Count = 2,
+        attention: tuple[Count, ...] = (),
+        resolution: Count = 256,
+        middle_attention: bool = True,
+        dropout: Rate = 0.0,
+        patch: Count = 1,
+    ) -> None:
+        super().__init__()
+        chosen = choose_multipliers(factor, patch, multipliers)
+        topology = Topology(width, chosen, blocks, attention, resolution, middle_attention, dropout, patch)
+        inner = channels if z_channels is None else z_channels
+        self.latent = LatentSpec(channels, factor)
+        self.regulariser = regulariser
+        self.encoder = Encoder(topology, regulariser.moments(inner))
+        self.to_moments = nn.Conv2d(regulariser.moments(inner), regulariser.moments(channels), 1)
+        self.from_latent = nn.Conv2d(channels, inner, 1)
+        self.decoder = Decoder(topology, inner)
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("shift", torch.zeros(channels))
+
+    def encode(self, image: Image) -> Latent:
+        """The posterior's mode, scaled; a quantizer's latent before quantization. Raises ValueError where
+        height or width is no multiple of the factor."""
+        return self.to_scaled(self.regulariser.mode(self.moments(image)))
+
+    def decode(self, latent: Latent) -> Image:
+        """The picture of a scaled latent; differentiable."""
+        return self.decoder(self.from_latent(self.regulariser.restore(self.to_raw(latent))))
+
+    def posterior(self, image: Image) -> Posterior:
+        """q(z | x), mode and std scaled; the penalty is that of the unscaled latent."""
+        raw = self.regulariser.posterior(self.moments(image))
+        std = None if raw.std is None else raw.std * per_channel(self.scale)
+        return Posterior(self.to_scaled(raw.mode), std, raw.penalty, raw.metrics)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weight of the decoder's last convolution."""
+        return cast(nn.Parameter, self.decoder.conv_out.weight)
+
+    def moments(self, image: Image) -> Float[Tensor, "b k h w"]:
+        """What the regulariser reads."""
+        height, width = image.shape[-2:]
+        if height % self.latent.factor or width % self.latent.factor:
+            raise ValueError(f"a picture of {height} x {width} is no multiple of factor {self.latent.factor}")
+        return self.to_moments(self.encoder(image))
+
+    def to_scaled(self, raw: Latent) -> Latent:
+        """(raw - shift) * scale."""
+        return (raw - per_channel(self.shift)) * per_channel(self.scale)
+
+    def to_raw(self, latent: Latent) -> Latent:
+        """The reverse of `to_scaled`."""
+        return latent / per_channel(self.scale) + per_channel(self.shift)
+
+
+def per_channel(vector: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
+    """Shaped to multiply a latent."""
+    return rearrange(vector, "c -> 1 c 1 1")

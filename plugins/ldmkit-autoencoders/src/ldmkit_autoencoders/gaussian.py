@@ -1,0 +1,32 @@
+"""KL-reg: a diagonal Gaussian posterior under a slight pull towards N(0, I)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ldmkit.types import Latent, Posterior
+
+
+class Gaussian(nn.Module):
+    """The KL regulariser of section 3.1: the encoder puts out mean and log-variance."""
+
+    def moments(self, channels: int) -> int:
+        """A mean and a log-variance for each channel."""
+        return 2 * channels
+
+    def mode(self, moments: Float[Tensor, "b k h w"]) -> Latent:
+        """The mean: the first half of the channels."""
+        return moments.chunk(2, dim=1)[0]
+
+    def posterior(self, moments: Float[Tensor, "b k h w"]) -> Posterior:
+        """N(mean, exp(log-variance)), the log-variance clamped to [-30, 20]; the penalty is
+        1/2 sum(mean^2 + variance - 1 - log-variance) over a picture's latent, in nats."""
+        mean, log_variance = moments.chunk(2, dim=1)
+        log_variance = log_variance.clamp(-30.0, 20.0)
+        nats = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
+        return Posterior(mean, (0.5 * log_variance).exp(), nats.flatten(1).sum(1))
+
+    def restore(self, latent: Latent) -> Latent:
+        """The latent itself."""
+        return latent

@@ -1,0 +1,58 @@
+"""Reconstruction losses: what x~ = D(E(x)) is held to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ldmkit.interfaces import FeatureNetwork
+from ldmkit.types import Image
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Pixel(nn.Module):
+    """Distance of each pixel's each colour.
+
+    Args:
+        norm: l1, the absolute difference (as published), or l2, its square
+        weight: factor of the loss
+    """
+
+    def __init__(self, *, norm: Literal["l1", "l2"] = "l1", weight: Weight = 1.0) -> None:
+        super().__init__()
+        self.distance = F.l1_loss if norm == "l1" else F.mse_loss
+        self.weight = weight
+
+    def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 3 H W"]:
+        """The weighted distance of every element."""
+        return self.weight * self.distance(reconstruction, image, reduction="none")
+
+
+class Perceptual(nn.Module):
+    """Squared distance of a feature network's maps, each position's channels scaled to unit length; mean over
+    positions, summed over layers. The form of Zhang et al. 2018 without its learned heads: not LPIPS.
+
+    Args:
+        features: the feature network, by name
+        weight: factor of the loss
+    """
+
+    def __init__(self, *, features: FeatureNetwork, weight: Weight = 1.0) -> None:
+        super().__init__()
+        self.features = features
+        self.weight = weight
+
+    def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 1 1 1"]:
+        """The weighted distance of each picture, from 0 to 4 a layer."""
+        with torch.no_grad():
+            wanted = [F.normalize(x, dim=1) for x in self.features(image)]
+        got = [F.normalize(x, dim=1) for x in self.features(reconstruction)]
+        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in zip(got, wanted, strict=True)]
+        return self.weight * rearrange(torch.stack(layers).sum(0), "b -> b 1 1 1")
