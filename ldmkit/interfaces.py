@@ -84,7 +84,7 @@ class Conditioner(Protocol):
     spec: ConditionSpec
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Raw batches by field (list of strings, ids, pictures...) to tensors; what is prepared passes through.
+        """Raw batches by field (strings, ids, pictures...) to tensors; what is prepared passes through.
         Uses no weights. Raises ValueError naming the field and what it expects."""
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
@@ -116,7 +116,7 @@ class Spacing(Protocol):
     """A function that chooses the levels of n steps."""
 
     def __call__(self, schedule: NoiseSchedule, steps: int, size: tuple[int, int] | None = None) -> Levels:
-        """n + 1 levels, noisiest first; the last is the schedule's first level or clean (alpha 1, sigma 0)."""
+        """n + 1 levels, noisiest first; the last is the schedule's first one or clean (alpha 1, sigma 0)."""
 
 
 class Objective(Protocol):
@@ -228,7 +228,7 @@ class KeyMap(Protocol):
     """
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The component's recipe parameters from the published configuration; ValueError on what it cannot be."""
+        """The component's recipe parameters from the published configuration; ValueError where none fit."""
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The published configuration of a component; the reverse of `parameters`."""

@@ -141,8 +141,8 @@ class Request:
     """What a person asks of one call of the sampler: what guidance may read besides the conditions.
 
     conditions: the wanted ones, encoded. null: what to steer away from (each conditioner's null, or the
-    negative prompt). raw: the inputs as given, by field. decode: latent to picture, differentiable. seeds: one
-    a picture.
+    negative prompt). raw: the inputs as given, by field. decode: latent to picture, differentiable.
+    seeds: one a picture.
     """
 
     conditions: Conditions

@@ -1,0 +1,44 @@
+"""`ldmkit run`: make what is missing, then the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ldmkit.cli import options
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@options.request
+@options.runs
+@options.overrides
+@click.option("--retrain", is_flag=True, help="Train every stage again, whatever weights are there.")
+def command(
+    recipe: Path,
+    prompts: tuple[str, ...],
+    prompts_file: Path | None,
+    negative: str | None,
+    seed: int | None,
+    out: Path | None,
+    runs: Path,
+    overrides: tuple[str, ...],
+    retrain: bool,
+) -> None:
+    """Train what RECIPE needs and has not, then make its pictures.
+
+    Weights that a plugin ships for exactly this recipe serve instead of a training. After an interruption the
+    same command goes on where it was.
+    """
+    from ldmkit import make
+
+    texts = options.all_prompts(prompts, prompts_file)
+    system = make.ready(recipe, overrides, runs, retrain=retrain, say=click.echo)
+    if system.denoiser is None:
+        make.make_reconstructions(system, out or runs / system.recipe.name / "samples", click.echo)
+        return
+    wanted = make.wanted(system, texts, seed, negative)
+    target = out or runs / system.recipe.name / "samples"
+    make.make_pictures(system, wanted, target, click.echo)
+    click.echo(f"grid: {target / 'grid.png'}")
