@@ -29,9 +29,10 @@ KINDS = {
 }
 """Every kind of component and what it is."""
 
-SUPPLIED = ("latent", "conditions", "compression", "out_channels")
+SUPPLIED = ("latent", "conditions", "compression", "out_channels", "schedule")
 """What build hands to a constructor's positional parameters, by name: LatentSpec of the compression model,
-merged ConditionSpec, the compression model itself, channels that the objective wants of the denoiser."""
+merged ConditionSpec, the compression model itself, channels that the objective wants of the denoiser; to an
+objective, the noise schedule."""
 
 
 class DuplicateComponent(UserError):

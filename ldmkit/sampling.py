@@ -139,7 +139,7 @@ def network_estimate(system: System) -> ConditionedEstimate:
 def _split(estimate: Estimate, n: int) -> list[Estimate]:
     if n == 1:
         return [estimate]
-    variance = estimate.log_variance
+    variance = estimate.variance_range
     parts = (
         estimate.clean.chunk(n),
         estimate.noise.chunk(n),

@@ -161,7 +161,7 @@ def assemble(recipe: Recipe, registry: Registry) -> System:
         for name, slot in recipe.conditioners.items()
     }
     schedule = build_component(registry, "schedule", recipe.schedule)
-    objective = build_component(registry, "objective", recipe.objective)
+    objective = build_component(registry, "objective", recipe.objective, schedule=schedule)
     _check_objective(objective, schedule, recipe)
     denoiser = recipe.denoiser and build_component(
         registry,

@@ -58,11 +58,11 @@ class ClassifierFree:
         clean = torch.lerp(null.clean, wanted.clean, self.scale)
         noise = torch.lerp(null.noise, wanted.noise, self.scale)
         if self.rescale == 0:
-            return Estimate(clean, noise, wanted.log_variance)
+            return Estimate(clean, noise, wanted.variance_range)
         dims = tuple(range(1, clean.ndim))
         ratio = wanted.clean.std(dims, keepdim=True) / clean.std(dims, keepdim=True)
         rescaled = clean * (1 + self.rescale * (ratio - 1))
-        return Estimate(rescaled, noise + shift(level, clean - rescaled), wanted.log_variance)
+        return Estimate(rescaled, noise + shift(level, clean - rescaled), wanted.variance_range)
 
 
 def shift(level: Level, difference: Latent) -> Latent:
