@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
-from ldmkit.checkpoint import RunStore, load_stage
+from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import sha256
-from ldmkit.checkpoint.weights import StageName
+from ldmkit.checkpoint.weights import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
 from ldmkit.recipe import Hub, Recipe, digest
 from ldmkit.registry import Registry

@@ -1,0 +1,72 @@
+"""Which tensors are a stage's weights, and how they come back from a file: strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from ldmkit.checkpoint import files
+from ldmkit.errors import UserError
+
+StageName = Literal["compression", "diffusion"]
+
+
+class Modules(Protocol):
+    """What of a `System` holds weights."""
+
+    compression: nn.Module
+    conditioners: nn.ModuleDict
+    denoiser: nn.Module
+
+
+def stage_state(system: Modules, stage: StageName) -> dict[str, Tensor]:
+    """The stage's weights by name, live: "compression.*", or "denoiser.*" and "conditioners.<id>.*".
+
+    A conditioner's frozen weights are left out, since its constructor brings them, and so is the compression
+    model where a conditioner holds it.
+    """
+    if stage == "compression":
+        return dict(_named("compression", system.compression, frozen=True))
+    foreign = {id(t) for _, t in _named("", system.compression, frozen=True)}
+    state = dict(_named("denoiser", system.denoiser, frozen=True))
+    for name, conditioner in system.conditioners.items():
+        state |= _named(f"conditioners.{name}", conditioner, frozen=False)
+    return {name: tensor for name, tensor in state.items() if id(tensor) not in foreign}
+
+
+def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and persistent buffers, each once; without `frozen`, of trainable modules only."""
+    seen: set[int] = set()
+    trainable = any(p.requires_grad for p in module.parameters())
+    if not (trainable or frozen):
+        return
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        wanted = frozen or tensor.requires_grad or not isinstance(tensor, nn.Parameter)
+        if wanted and id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield f"{prefix}.{name}", tensor
+
+
+def load_stage(system: Modules, stage: StageName, path: Path) -> None:
+    """Reads a stage's weights into the system; UserError names what is missing, left over or misshapen."""
+    restore(stage_state(system, stage), files.read_tensors(path), str(path))
+
+
+def restore(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
+    """Copies `given` into the live tensors of `state`, after checking that names and shapes are the same."""
+    missing, left_over = sorted(state.keys() - given.keys()), sorted(given.keys() - state.keys())
+    misshapen = [n for n in state.keys() & given.keys() if state[n].shape != given[n].shape]
+    problems = {"missing": missing, "left over": left_over, "of another shape": sorted(misshapen)}
+    said = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+    if said:
+        raise UserError(f"{where}: the weights do not fit this recipe: {said}")
+    for name, tensor in state.items():
+        tensor.detach().copy_(given[name])
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
