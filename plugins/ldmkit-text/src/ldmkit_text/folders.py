@@ -26,7 +26,8 @@ def locate(path: str | None, package: str | None, hub: str | None, revision: str
         return _local(Path(path).expanduser())
     if package:
         return _installed(package)
-    assert hub and revision
+    assert hub is not None
+    assert revision is not None
     return _downloaded(hub, revision)
 
 

@@ -1,4 +1,4 @@
-"""transformers encoders and tokenizers out of a local folder: no network, no code of the folder, no pickle."""
+"""transformers encoders and tokenizers out of a local folder: no network, no code out of it, no pickle."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ldmkit.errors import UserError
 from ldmkit_text.folders import weights_file
 
 
 def subfolder(root: Path, name: str) -> Path:
-    """`root`'s folder of that name where there is one (pipelines keep encoder and tokenizer apart), else root."""
+    """The folder of that name in `root`, as pipelines have it, or `root` itself."""
     return root / name if (root / name).is_dir() else root
 
 
@@ -31,8 +30,8 @@ def load_tokenizer(folder: Path) -> Any:
         ) from None
 
 
-def load_encoder(folder: Path) -> nn.Module:
-    """The folder's text encoder in float32; under a "meta" default device only its structure, without weights."""
+def load_encoder(folder: Path) -> Any:
+    """The folder's text encoder in float32; on the "meta" default device its structure without weights."""
     config = _config(folder)
     architecture = _architecture(config)
     if torch.get_default_device().type == "meta":
@@ -72,7 +71,7 @@ def _architecture(config: Any) -> Any:
     return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
 
 
-def _read(architecture: Any, config: Any, weights: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _read(architecture: Any, config: Any, weights: Path) -> tuple[Any, dict[str, Any]]:
     """The model and what its file lacked; an old pickle through weights_only, so that nothing in it runs."""
     options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
     if weights.suffix == ".bin":
@@ -97,8 +96,9 @@ def _check_complete(info: dict[str, Any]) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' progress bar."""
-    from transformers.utils import logging
+    from transformers.utils import logging as untyped
 
+    logging: Any = untyped
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -27,3 +27,15 @@ def ldmkit_register(registry: Registrar) -> None:
         "ldmkit_text.pretrained:PretrainedText",
         "A pretrained text encoder from a folder, an installed package or a pinned hub revision.",
     )
+    registry.add(
+        "conditioner",
+        "class-embedding",
+        "ldmkit_text.classes:ClassEmbedding",
+        "A learned vector a class, as one token or for the time embedding.",
+    )
+    for name, attribute, summary in (
+        ("compvis/text-transformer", "CompvisTextTransformer", "BERTEmbedder of the published single file."),
+        ("diffusers/text-transformer", "DiffusersTextTransformer", "LDMBertModel of a Hugging Face folder."),
+        ("compvis/class-embedding", "CompvisClassEmbedding", "ClassEmbedder of the published single file."),
+    ):
+        registry.add("keymap", name, f"ldmkit_text.keymap:{attribute}", summary)

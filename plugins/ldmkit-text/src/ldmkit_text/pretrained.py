@@ -15,11 +15,12 @@ from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.folders import check_digest, locate, weights_file
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
-from ldmkit_text.wordpieces import check_ids, is_text
+from ldmkit_text.wordpieces import check_ids, fill, is_text
 
 Size = Annotated[int, Field(gt=0)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+EXPECTS = "a list of strings, or ids as integers 'b l'"
 
 
 class PretrainedText(nn.Module):
@@ -31,17 +32,19 @@ class PretrainedText(nn.Module):
 
     Args:
         field: the batch field that holds the captions.
-        path: a local folder with config.json, weights and tokenizer; also one with text_encoder/ and tokenizer/.
+        path: a local folder with config.json, weights and tokenizer, or with text_encoder/ and tokenizer/.
         package: an installed distribution that holds such a folder; found through its metadata, not imported.
         hub: a model on the Hugging Face hub; downloaded once.
         revision: the hub commit, 40 hex digits; required with hub.
         sha256: what model.safetensors (or the weights' file there is) must hash to, where given.
         tune: train the encoder jointly with the denoiser.
         length: tokens a caption is cut at or filled up to (77 for Stable Diffusion's CLIP).
-        masked: hide padding from the denoiser and the encoder. By default yes, but no for CLIP, whose users never
-            did, and where the tokenizer has no padding token of its own.
+        masked: hide padding from the encoder and the denoiser. By default yes, but no for CLIP, whose users
+            never did, and where the tokenizer has no padding token of its own.
         vector: hand the mean state to the time embedding as well.
     """
+
+    encoder: Any
 
     def __init__(
         self,
@@ -71,8 +74,7 @@ class PretrainedText(nn.Module):
         self.spec = ConditionSpec(fields=(field,), tokens=width, vector=width if vector else 0)
         if not tune:
             self.encoder.requires_grad_(False)
-            self.register_state_dict_post_hook(_leave_out)
-            self.register_load_state_dict_pre_hook(_fill_in)
+            _keep_out_of_checkpoints(self)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PretrainedText:
@@ -84,7 +86,7 @@ class PretrainedText(nn.Module):
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Captions (strings, or the tokenizer's ids) to ids "b length"; ValueError says what is expected."""
         if self.field not in raw:
-            raise ValueError(f"{self.field}: missing; expects a list of strings, or ids")
+            raise ValueError(f"{self.field}: missing; expects {EXPECTS}")
         given = raw[self.field]
         if is_text(given):
             given = self.tokenizer(
@@ -95,7 +97,9 @@ class PretrainedText(nn.Module):
                 return_tensors="pt",
             )["input_ids"]
         size = self.encoder.get_input_embeddings().num_embeddings
-        return {self.field: check_ids(given, self.field, self.length, size, self._pad)}
+        return {
+            self.field: fill(check_ids(given, self.field, size, EXPECTS), self.field, self.length, self._pad)
+        }
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b length width", their mask where masked, the mean state where a vector is asked for."""
@@ -144,13 +148,18 @@ def _check_weights(folder: Path, sha256: str) -> None:
     check_digest(file, sha256)
 
 
+def _keep_out_of_checkpoints(module: Any) -> None:
+    module.register_state_dict_post_hook(_leave_out)
+    module.register_load_state_dict_pre_hook(_fill_in)
+
+
 def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
     """A frozen encoder's tensors are not part of a checkpoint."""
     for name in [n for n in state if n.startswith(f"{prefix}encoder.")]:
         del state[name]
 
 
-def _fill_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _fill_in(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """A checkpoint without them is complete: what is there stays."""
     for name, tensor in module.encoder.state_dict().items():
         state.setdefault(f"{prefix}encoder.{name}", tensor)

@@ -12,8 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
-from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, is_text
+from ldmkit_text.boxes import capacity, encode_layouts, is_layout
+from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, fill, is_text
 
 Size = Annotated[int, Field(gt=0)]
 
@@ -87,19 +89,20 @@ class TextTransformer(nn.Module):
     """Words as tokens of a transformer that learns jointly with the denoiser (section 3.3; supplement E.2.1).
 
     Reads a list of strings, or ids "b l" that pass through. Without a padding mask, as published: the states
-    at [PAD] count too. The null condition is the encoded empty string (without a tokenizer: all ids 0).
+    at padding count too. The null condition is the encoded empty string (layout: no object; ids: all 0).
 
     Args:
-        field: the batch field that holds the captions.
+        field: the batch field that holds the captions (or layouts).
         width: channels of a token, d_tau; the denoiser's cross-attention takes them from here.
         layers: blocks of attention and feed-forward.
         heads: attention heads.
         head_channels: channels of one head.
-        length: tokens a caption is cut at or filled up to.
+        length: tokens a caption is cut at or filled up to; a layout has 3 an object and 2 for the crop.
         vocabulary: entries of the embedding; ids run from 0 to vocabulary - 1.
-        tokenizer: "bert" for bert-base-uncased's word pieces (30522 of them), "none" where captions come as ids.
-        logits: keep the published models' unused projection onto the vocabulary, so that an imported checkpoint
-            exports with every tensor.
+        tokenizer: "bert" reads text as bert-base-uncased's 30522 word pieces; "boxes" reads a list of objects
+            (class, x, y, width, height) in [0, 1] for each picture; "ids" reads ids alone.
+        logits: keep the published models' projection onto the vocabulary, which nothing reads or trains, so
+            that an imported checkpoint exports with every tensor.
     """
 
     def __init__(
@@ -112,32 +115,53 @@ class TextTransformer(nn.Module):
         head_channels: Size = 64,
         length: Size = 77,
         vocabulary: Size = VOCABULARY,
-        tokenizer: Literal["bert", "none"] = "bert",
+        tokenizer: Literal["bert", "boxes", "ids"] = "bert",
         logits: bool = False,
     ) -> None:
         super().__init__()
         self.field, self.length, self.vocabulary, self.tokenizer = field, length, vocabulary, tokenizer
+        self._check()
         self.spec = ConditionSpec(fields=(field,), tokens=width)
         self.transformer = TokenTransformer(width, layers, heads, head_channels, length, vocabulary, logits)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Captions (strings or ids) to ids "b l"; ValueError says what the field expects."""
+        """Captions, layouts or ids to ids "b l"; ValueError says what the field expects."""
         if self.field not in raw:
-            raise ValueError(f"{self.field}: missing; expects a list of strings, or ids")
+            raise ValueError(f"{self.field}: missing; expects {self._expects}")
         given = raw[self.field]
-        if is_text(given):
-            if self.tokenizer == "none":
-                raise ValueError(f"{self.field}: expects ids; tokenizer 'none' reads no text")
+        if self.tokenizer == "bert" and is_text(given):
             given = encode_text(given, self.length)
-        return {self.field: check_ids(given, self.field, self.length, self.vocabulary)}
+        elif self.tokenizer == "boxes" and is_layout(given):
+            given = encode_layouts(given, self.field, self.length, self.vocabulary)
+        ids = check_ids(given, self.field, self.vocabulary, self._expects)
+        return {self.field: fill(ids, self.field, self.length, None if self.tokenizer == "boxes" else 0)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """tau_theta(y): tokens "b l width"."""
         return Condition(tokens=self.transformer(prepared[self.field]))
 
     def null(self, like: Condition) -> Condition:
-        """The encoded empty string for each picture of `like`."""
+        """What says nothing, encoded, for each picture of `like`."""
         assert like.tokens is not None
-        empty: Any = [""] if self.tokenizer == "bert" else torch.zeros(1, self.length, dtype=torch.long)
-        ids = self.prepare({self.field: empty})[self.field].to(like.tokens.device)
+        nothing: dict[str, Any] = {"bert": [""], "boxes": [[]], "ids": [[0]]}
+        ids = self.prepare({self.field: nothing[self.tokenizer]})[self.field].to(like.tokens.device)
         return Condition(tokens=self.transformer(ids).expand_as(like.tokens))
+
+    @property
+    def _expects(self) -> str:
+        forms = {
+            "bert": "a list of strings, or ",
+            "boxes": "a list of objects for each picture, or ",
+            "ids": "",
+        }
+        return forms[self.tokenizer] + "ids as integers 'b l'"
+
+    def _check(self) -> None:
+        """UserError for a tokenizer that cannot work with these sizes."""
+        if self.tokenizer == "bert" and self.length < 2:
+            raise UserError("text-transformer: length must hold [CLS] and [SEP]: 2 at least")
+        if self.tokenizer == "boxes":
+            try:
+                capacity(self.length)
+            except ValueError as error:
+                raise UserError(f"text-transformer: {error}") from error

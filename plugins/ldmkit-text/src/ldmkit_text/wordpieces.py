@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 
 VOCABULARY = 30522
@@ -35,33 +35,26 @@ def encode_text(texts: list[str], length: int) -> Int[Tensor, "b l"]:
     return torch.tensor([e.ids for e in word_pieces(length).encode_batch(list(texts))])
 
 
-def check_ids(raw: Any, field: str, length: int, vocabulary: int, pad: int = 0) -> Int[Tensor, "b l"]:
-    """Ids as a tensor filled up to `length` with `pad`.
-
-    Raises ValueError where they are not integers "b l", are too long or are not in the vocabulary.
-    """
-    ids = _tensor(raw, pad, field)
-    if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise ValueError(f"{field}: expects a list of strings, or ids as integers 'b l'; not {_shape(ids)}")
-    if ids.shape[1] > length:
-        raise ValueError(f"{field}: {ids.shape[1]} ids; at most {length} are read")
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
-        raise ValueError(
-            f"{field}: ids from {int(ids.min())} to {int(ids.max())}; the vocabulary has 0 to {vocabulary - 1}"
-        )
-    return torch.nn.functional.pad(ids.long(), (0, length - ids.shape[1]), value=pad)
-
-
-def _tensor(raw: Any, pad: int, field: str) -> Tensor:
-    """Raw ids as one tensor; rows of unequal length are filled up."""
-    if isinstance(raw, Tensor):
-        return raw
+def check_ids(raw: Any, field: str, vocabulary: int, expects: str) -> Int[Tensor, "b l"]:
+    """Ids as a tensor; ValueError where they are not integers "b l" of the vocabulary."""
     try:
-        longest = max((len(row) for row in raw), default=0)
-        return torch.as_tensor([[*row] + [pad] * (longest - len(row)) for row in raw])
+        ids = raw if isinstance(raw, Tensor) else torch.as_tensor(raw)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{field}: expects a list of strings, or ids as integers 'b l'") from None
+        raise ValueError(f"{field}: expects {expects}") from None
+    if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        found = f"{ids.dtype} of shape {tuple(ids.shape)}".removeprefix("torch.")
+        raise ValueError(f"{field}: expects {expects}; not {found}")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+        found = f"{int(ids.min())} to {int(ids.max())}"
+        raise ValueError(f"{field}: ids from {found}; the vocabulary has 0 to {vocabulary - 1}")
+    return ids.long()
 
 
-def _shape(x: Tensor) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}".removeprefix("torch.")
+def fill(ids: Int[Tensor, "b l"], field: str, length: int, pad: int | None) -> Int[Tensor, "b l"]:
+    """Ids filled up to `length` with `pad`; ValueError where they are too many (pad None: or too few)."""
+    missing = length - ids.shape[1]
+    if missing < 0 or (missing and pad is None):
+        raise ValueError(
+            f"{field}: {ids.shape[1]} ids; {'at most ' if pad is not None else ''}{length} are read"
+        )
+    return torch.nn.functional.pad(ids, (0, missing), value=pad or 0)

@@ -1,0 +1,236 @@
+"""Published names of the conditioners' tensors, and their published configurations.
+
+Every name is accounted for: one left over or missing is an error. The single exception is `to_logits`, which
+no published sampler reads: a module built without it (`logits: false`) drops it on loading and exports zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldmkit.errors import did_you_mean
+from ldmkit_text.boxes import CROP, PER_OBJECT
+from ldmkit_text.transformer import TextTransformer
+from ldmkit_text.wordpieces import VOCABULARY
+
+Names = Iterator[tuple[str, tuple[str, ...]]]
+"""Our name of a tensor, with the published ones whose rows it holds one below the other."""
+AFFINE = ("weight", "bias")
+PUBLISHED_HEADS = {"heads": 8, "head_channels": 64}
+
+
+def compvis_names(layers: int) -> Names:
+    """The text transformer in the published single file, below `cond_stage_model.`."""
+    yield "token_embedding.weight", ("transformer.token_emb.weight",)
+    yield "position_embedding.weight", ("transformer.pos_emb.emb.weight",)
+    for kind in AFFINE:
+        yield f"norm.{kind}", (f"transformer.norm.{kind}",)
+    for i in range(layers):
+        stack, ours = "transformer.attn_layers.layers", f"blocks.{i}"
+        attention, forward = f"{stack}.{2 * i}", f"{stack}.{2 * i + 1}"
+        yield f"{ours}.attention.to_qkv.weight", tuple(f"{attention}.1.to_{x}.weight" for x in "qkv")
+        for kind in AFFINE:
+            yield f"{ours}.norm1.{kind}", (f"{attention}.0.{kind}",)
+            yield f"{ours}.attention.to_out.{kind}", (f"{attention}.1.to_out.{kind}",)
+            yield f"{ours}.norm2.{kind}", (f"{forward}.0.{kind}",)
+            yield f"{ours}.feed_forward.0.{kind}", (f"{forward}.1.net.0.0.{kind}",)
+            yield f"{ours}.feed_forward.2.{kind}", (f"{forward}.1.net.2.{kind}",)
+
+
+def diffusers_names(layers: int) -> Names:
+    """The text transformer in the `bert/` folder of a Hugging Face pipeline."""
+    yield "token_embedding.weight", ("model.embed_tokens.weight",)
+    yield "position_embedding.weight", ("model.embed_positions.weight",)
+    for kind in AFFINE:
+        yield f"norm.{kind}", (f"model.layer_norm.{kind}",)
+    for i in range(layers):
+        layer, ours = f"model.layers.{i}", f"blocks.{i}"
+        yield f"{ours}.attention.to_qkv.weight", tuple(f"{layer}.self_attn.{x}_proj.weight" for x in "qkv")
+        for kind in AFFINE:
+            yield f"{ours}.norm1.{kind}", (f"{layer}.self_attn_layer_norm.{kind}",)
+            yield f"{ours}.attention.to_out.{kind}", (f"{layer}.self_attn.out_proj.{kind}",)
+            yield f"{ours}.norm2.{kind}", (f"{layer}.final_layer_norm.{kind}",)
+            yield f"{ours}.feed_forward.0.{kind}", (f"{layer}.fc1.{kind}",)
+            yield f"{ours}.feed_forward.2.{kind}", (f"{layer}.fc2.{kind}",)
+
+
+class TransformerKeys:
+    """Tensors of the text transformer under the names of one format."""
+
+    def __init__(self, names: Callable[[int], Names], logits: str) -> None:
+        self.names, self.logits = names, logits
+
+    def load(self, tensors: Mapping[str, Tensor], module: TextTransformer) -> dict[str, Tensor]:
+        """The module's state dict; ValueError names every key left over or missing."""
+        if module.transformer.to_logits is None:
+            tensors = {n: t for n, t in tensors.items() if not n.startswith(f"{self.logits}.")}
+        return gather(tensors, self._table(module))
+
+    def save(self, module: TextTransformer) -> dict[str, Tensor]:
+        """The module's state dict under published names."""
+        saved = scatter(module.state_dict(), self._table(module))
+        if module.transformer.to_logits is None:
+            weight = module.transformer.token_embedding.weight
+            saved[f"{self.logits}.weight"] = torch.zeros_like(weight).detach()
+            saved[f"{self.logits}.bias"] = weight.new_zeros(weight.shape[0])
+        return saved
+
+    def _table(self, module: TextTransformer) -> Names:
+        for ours, published in self.names(len(module.transformer.blocks)):
+            yield f"transformer.{ours}", published
+        if module.transformer.to_logits is not None:
+            for kind in AFFINE:
+                yield f"transformer.to_logits.{kind}", (f"{self.logits}.{kind}",)
+
+
+class CompvisTextTransformer(TransformerKeys):
+    """`BERTEmbedder` of the published single file; `config` is its `params`.
+
+    A model without tokenizer reads layouts where its length has room for the crop's two tokens and three an
+    object, else plain ids.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(compvis_names, "transformer.to_logits")
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """text-transformer's parameters; ValueError for what it cannot be."""
+        renamed = {
+            "n_embed": "width",
+            "n_layer": "layers",
+            "vocab_size": "vocabulary",
+            "max_seq_len": "length",
+        }
+        ignored = {"device": (), "use_tokenizer": (True, False), "embedding_dropout": ()}
+        check_keys(config, {*renamed, *ignored}, required=("n_embed", "n_layer"))
+        made = {ours: config[key] for key, ours in renamed.items() if key in config}
+        if not config.get("use_tokenizer", True):
+            objects, rest = divmod(config.get("max_seq_len", 77) - CROP, PER_OBJECT)
+            made["tokenizer"] = "boxes" if objects > 0 and not rest else "ids"
+        return {**made, "logits": True}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """`BERTEmbedder`'s params; ValueError for heads that it cannot have."""
+        for name, value in PUBLISHED_HEADS.items():
+            if parameters.get(name, value) != value:
+                raise ValueError(f"{name}: the published format has {value} only, not {parameters[name]}")
+        tokenizer = parameters.get("tokenizer", "bert")
+        return {
+            "n_embed": parameters.get("width", 1280),
+            "n_layer": parameters.get("layers", 32),
+            "vocab_size": parameters.get("vocabulary", VOCABULARY),
+            "max_seq_len": parameters.get("length", 77),
+            "use_tokenizer": tokenizer == "bert",
+        }
+
+
+class DiffusersTextTransformer(TransformerKeys):
+    """`LDMBertModel`; `config` is its config.json, whose bookkeeping of transformers is passed over."""
+
+    RENAMED = (
+        ("d_model", "width", 1280),
+        ("encoder_layers", "layers", 32),
+        ("encoder_attention_heads", "heads", 8),
+        ("head_dim", "head_channels", 64),
+        ("max_position_embeddings", "length", 77),
+        ("vocab_size", "vocabulary", VOCABULARY),
+    )
+
+    def __init__(self) -> None:
+        super().__init__(diffusers_names, "to_logits")
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """text-transformer's parameters; ValueError for what it cannot be."""
+        made = {ours: config.get(key, default) for key, ours, default in self.RENAMED}
+        fixed = {
+            "activation_function": "gelu",
+            "scale_embedding": False,
+            "encoder_ffn_dim": 4 * made["width"],
+        }
+        for key, value in fixed.items():
+            if config.get(key, value) != value:
+                raise ValueError(f"{key}: {config[key]!r} is not supported; only {value!r}")
+        return {**made, "logits": True}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """config.json of `LDMBertModel`."""
+        made = {key: parameters.get(ours, default) for key, ours, default in self.RENAMED}
+        return {
+            **made,
+            "encoder_ffn_dim": 4 * made["d_model"],
+            "activation_function": "gelu",
+            "scale_embedding": False,
+            "pad_token_id": 0,
+            "model_type": "ldmbert",
+            "architectures": ["LDMBertModel"],
+        }
+
+
+class CompvisClassEmbedding:
+    """`ClassEmbedder` of the published single file; `config` is its `params`.
+
+    With 1001 classes, one more than ImageNet has, the last is the unconditional one.
+    """
+
+    IMAGENET = 1000
+    TABLE = (("embedding.weight", ("embedding.weight",)),)
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """class-embedding's parameters; ValueError for what it cannot be."""
+        check_keys(config, {"embed_dim", "n_classes", "key"}, required=("embed_dim",))
+        classes = config.get("n_classes", self.IMAGENET)
+        null = {"null": self.IMAGENET} if classes == self.IMAGENET + 1 else {}
+        return {"width": config["embed_dim"], "classes": classes, **null}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """`ClassEmbedder`'s params; ValueError where the class goes to the time embedding."""
+        if parameters.get("to", "tokens") != "tokens":
+            raise ValueError("to: the published format has tokens only")
+        return {
+            "embed_dim": parameters.get("width", 512),
+            "n_classes": parameters.get("classes", self.IMAGENET),
+            "key": "class_label",
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """The module's state dict; ValueError names every key left over or missing."""
+        return gather(tensors, iter(self.TABLE))
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """The module's state dict under published names."""
+        return scatter(module.state_dict(), iter(self.TABLE))
+
+
+def check_keys(config: Mapping[str, Any], known: set[str], required: tuple[str, ...]) -> None:
+    """ValueError for a key of a published configuration that is unknown or missing."""
+    for key in config:
+        if key not in known:
+            raise ValueError(f"unknown key '{key}'{did_you_mean(key, known)}")
+    for key in required:
+        if key not in config:
+            raise ValueError(f"missing key '{key}'")
+
+
+def gather(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
+    """The state dict that published tensors make; ValueError names every one left over or missing."""
+    table = list(names)
+    wanted = {name for _, published in table for name in published}
+    problems = [f"missing {n}" for n in sorted(wanted - set(tensors))]
+    problems += [f"left over {n}" for n in sorted(set(tensors) - wanted)]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return {ours: torch.cat([tensors[n] for n in published]) for ours, published in table}
+
+
+def scatter(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
+    """The reverse of `gather`, bit for bit."""
+    parts = ((published, state[ours].chunk(len(published))) for ours, published in names)
+    return {
+        name: rows.clone()
+        for published, chunks in parts
+        for name, rows in zip(published, chunks, strict=True)
+    }
