@@ -21,6 +21,19 @@ from ldmkit.registry import Registry
 if TYPE_CHECKING:
     from ldmkit.system import System
 
+__all__ = [
+    "StageName",
+    "find_weights",
+    "initial_weights",
+    "load_stage",
+    "load_weights",
+    "restore",
+    "stage_folder",
+    "stage_name",
+    "stage_state",
+    "stages_of",
+]
+
 
 def stages_of(recipe: Recipe) -> list[StageName]:
     """The stages that a recipe has, in order."""
