@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -17,6 +28,12 @@ class Kind:
     """Marks a field of the recipe with the registry's kind that its component must be of."""
 
     name: str
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Leaves a mark that `ldmkit.recipe.schema` replaces by the components of the kind."""
+        return {"x-kind": self.name}
 
 
 class Part(BaseModel):
@@ -44,8 +61,9 @@ class Component(Part):
 
     def flat(self) -> dict[str, Any]:
         """The mapping that a recipe would hold."""
-        own = {k: v for k, v in self.model_dump(mode="json").items() if k not in ("name", "parameters")}
-        return {"name": self.name, **own, **self.parameters}
+        own = {k: getattr(self, k) for k in type(self).model_fields if k not in ("name", "parameters")}
+        flat = {k: v.flat() if isinstance(v, Component) else v for k, v in own.items()}
+        return {"name": self.name, **flat, **self.parameters}
 
 
 class Conditioning(Component):
@@ -130,8 +148,54 @@ class Hub(Part):
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
+def _weights_form(value: Any) -> str | None:
+    """Which form of `weights` a value is, so that its errors speak of that form alone."""
+    return "[folder]" if isinstance(value, str) else "[hub]" if isinstance(value, Hub | Mapping) else None
+
+
+Weights = Annotated[
+    Annotated[str, Tag("[folder]")] | Annotated[Hub, Tag("[hub]")],
+    Discriminator(
+        _weights_form,
+        custom_error_type="weights_form",
+        custom_error_message="should be a folder, or a mapping of hub and revision",
+    ),
+]
+"""A folder, relative to the recipe's own, or a pinned model on the hub."""
+
+
+@dataclass(eq=False)
+class Source:
+    """Where a recipe and each of its values came from ("file:line:column", or the command line's override).
+
+    label: the file, for what has no place of its own. keys and values: places by the path in the recipe.
+    """
+
+    label: str = "recipe"
+    origin: Path | None = None
+    keys: dict[Place, str] = field(default_factory=dict)
+    values: dict[Place, str] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Always, among sources: where a recipe came from is no part of what it says."""
+        return isinstance(other, Source)
+
+    def where(self, path: Place, *, key: bool = False) -> str:
+        """The place of a key, or of a value: the nearest one around it that is known."""
+        if key and path in self.keys:
+            return self.keys[path]
+        around = (path[:n] for n in range(len(path), -1, -1))
+        return next((self.values[p] for p in around if p in self.values), self.label)
+
+
+Place = tuple[str | int, ...]
+"""A path in a recipe: keys and list indices."""
+
+
 class Recipe(Part):
     """One model from data to pictures."""
+
+    _source: Source = PrivateAttr(default_factory=Source)
 
     recipe: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -140,10 +204,26 @@ class Recipe(Part):
     denoiser: Annotated[Component, Kind("denoiser")] | None = None
     schedule: Annotated[Component, Kind("schedule")] = Component(name="linear-beta")
     objective: Annotated[Component, Kind("objective")] = Component(name="epsilon")
-    weights: str | Hub | None = None
+    weights: Weights | None = None
     data: Annotated[Component, Kind("data")] | None = None
     train: Train = Train()
     sampler: Annotated[Sampling, Kind("sampler")] = Sampling(name="ddim")
     guidance: tuple[Annotated[Component, Kind("guidance")], ...] = ()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def origin(self) -> Path | None:
+        """The file that the recipe was read from; relative `weights` are relative to its folder."""
+        return self._source.origin
+
+    @property
+    def source(self) -> Source:
+        """Where each value was given."""
+        return self._source
+
+    def with_source(self, source: Source) -> Recipe:
+        """The same recipe, known to come from there."""
+        copy = self.model_copy()
+        copy._source = source
+        return copy

@@ -1,0 +1,201 @@
+"""What a recipe may set of a component, derived from its signature. Imports no torch by itself."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
+
+from ldmkit.errors import UserError
+from ldmkit.registry import SUPPLIED, Entry
+
+OWN_KEYS = {
+    "conditioner": ("name", "parameters", "dropout"),
+    "sampler": ("name", "parameters", "spacing", "steps"),
+}
+"""Keys that a recipe's slot for a kind of component has itself; no parameter may have their names."""
+
+FUNCTIONS = ("sampler", "spacing")
+"""Kinds whose component may be a function: its positional parameters are the call's, not build's."""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A parameter that is a component itself (`many`: a list of them)."""
+
+    kind: str
+    many: bool
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A component's signature: what build supplies, what a recipe sets, which of that are components."""
+
+    supplied: tuple[str, ...]
+    model: type[BaseModel]
+    nested: Mapping[str, Nested]
+
+
+def schema(entry: Entry) -> type[BaseModel]:
+    """The frozen pydantic model of a component's keyword-only parameters; UserError as in `parameters_of`."""
+    return parameters_of(entry).model
+
+
+@cache
+def parameters_of(entry: Entry) -> Parameters:
+    """A component's parameters; imports it.
+
+    Raises UserError naming component and plugin where it cannot be imported or its signature breaks a rule:
+    **kwargs, a positional parameter that build does not supply, an annotation without a schema.
+    """
+    try:
+        return _derived(entry.kind, entry.name, entry.load())
+    except Exception as error:  # a stranger's module may raise anything on import
+        raise UserError(
+            f"{entry.kind} '{entry.name}' of {entry.distribution} {entry.version} cannot be used: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
+    declared = _declared(kind, component)
+    hints = typing.get_type_hints(_function(component), include_extras=True)
+    documented = documented_parameters(component)
+    supplied, fields, nested = [], {}, {}
+    for parameter in declared:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            supplied.append(parameter.name)
+            continue
+        if parameter.name not in hints:
+            raise TypeError(f"parameter '{parameter.name}' has no annotation")
+        slot = _nested(hints[parameter.name])
+        if slot:
+            nested[parameter.name] = slot
+        annotation = _annotation(slot) if slot else hints[parameter.name]
+        fields[parameter.name] = _field(parameter, annotation, documented)
+    return Parameters(tuple(supplied), _model(kind, name, fields), nested)
+
+
+def _declared(kind: str, component: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that count, checked against the rules of `ldmkit.interfaces`."""
+    if not inspect.isclass(component) and kind not in FUNCTIONS:
+        raise TypeError(f"a {kind} is a class, not a {type(component).__name__}")
+    if inspect.isclass(component) and not _has_constructor(component):
+        return []
+    declared = list(inspect.signature(component).parameters.values())
+    for parameter in declared:
+        if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+            raise TypeError(f"'{parameter}' is refused: name every parameter")
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if parameter.name in OWN_KEYS.get(kind, ("name", "parameters")):
+                raise TypeError(f"parameter '{parameter.name}' has the name of a key that every {kind} has")
+        elif inspect.isclass(component) and parameter.name not in SUPPLIED:
+            raise TypeError(
+                f"positional parameter '{parameter.name}' is not supplied by build ({', '.join(SUPPLIED)}); "
+                "make what a recipe sets keyword-only"
+            )
+    if inspect.isclass(component):
+        return declared
+    return [p for p in declared if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _has_constructor(component: type) -> bool:
+    """Does the class define one of its own, and not inherit torch's or object's?"""
+    owner = next(c for c in component.__mro__ if "__init__" in vars(c))
+    return owner.__module__.split(".")[0] not in ("torch", "builtins", "typing") and not getattr(
+        owner, "_is_protocol", False
+    )
+
+
+def _function(component: Callable[..., Any]) -> Any:
+    """Where the annotations are."""
+    return component.__init__ if inspect.isclass(component) else component
+
+
+def _field(parameter: inspect.Parameter, annotation: Any, documented: Mapping[str, str]) -> tuple[Any, Any]:
+    default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+    return annotation, Field(default, description=documented.get(parameter.name))
+
+
+def _model(kind: str, name: str, fields: dict[str, Any]) -> type[BaseModel]:
+    config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=False,
+        protected_namespaces=(),
+    )
+    try:
+        return create_model(f"{kind}:{name}", __config__=config, **fields)
+    except PydanticUserError as error:
+        raise TypeError(error.message.splitlines()[0]) from error
+
+
+class _Reference(BaseModel):
+    """The form of a nested component in a recipe: `{name: ..., parameters...}`; checked by its own schema."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+
+def _annotation(slot: Nested) -> Any:
+    """The type of a nested component's field; its JSON schema carries a mark for `ldmkit.recipe.schema`."""
+    one: Any = Annotated[_Reference, Field(json_schema_extra={"x-kind": slot.kind})]
+    annotation: Any = tuple[one, ...] if slot.many else one
+    return annotation | None if slot.optional else annotation
+
+
+def _nested(annotation: Any) -> Nested | None:
+    """The slot of a Protocol of ldmkit.interfaces, of a tuple of one, or of either or None."""
+    from ldmkit.interfaces import KIND_OF  # imports torch
+
+    if typing.get_origin(annotation) is Annotated:
+        return _nested(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [a for a in typing.get_args(annotation) if a is not type(None)]
+        inner = _nested(members[0]) if len(members) == 1 else None
+        return inner and Nested(inner.kind, inner.many, optional=True)
+    if typing.get_origin(annotation) in (tuple, collections.abc.Sequence):
+        element = _nested(typing.get_args(annotation)[0])
+        return element and Nested(element.kind, many=True, optional=False)
+    kind = KIND_OF.get(annotation) if isinstance(annotation, type) else None
+    return Nested(kind, many=False, optional=False) if kind else None
+
+
+def documented_parameters(component: Callable[..., Any]) -> dict[str, str]:
+    """What the "Args:" sections of the constructor's and the class's docstring say of each parameter."""
+    texts = [inspect.getdoc(_function(component))] if inspect.isclass(component) else []
+    found: dict[str, str] = {}
+    for text in [*texts, inspect.getdoc(component)]:
+        found.update(_arguments(text or ""))
+    return found
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """The entries of a Google-style "Args:" section: `name: meaning`, continued by deeper indentation."""
+    lines = iter(docstring.splitlines())
+    found: dict[str, str] = {}
+    indent, names = 0, list[str]()
+    if not any(line.strip() == "Args:" for line in lines):
+        return found
+    for line in lines:
+        width = len(line) - len(line.lstrip())
+        if line.strip() and width == 0:
+            break
+        indent = indent or width
+        head, colon, rest = line.strip().partition(":")
+        if width == indent and colon:
+            names = [n.split("(")[0].strip() for n in head.split(",")]
+            found.update(dict.fromkeys(names, rest.strip()))
+        elif line.strip():
+            found.update({n: f"{found[n]} {line.strip()}" for n in names})
+    return found

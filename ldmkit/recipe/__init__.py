@@ -1,0 +1,38 @@
+"""Recipes: YAML, overrides, validation, a frozen model. Nothing here imports torch by itself."""
+
+from ldmkit.recipe.digests import digest
+from ldmkit.recipe.dump import dump
+from ldmkit.recipe.load import load
+from ldmkit.recipe.model import (
+    Component,
+    CompressionTraining,
+    Conditioning,
+    DiffusionTraining,
+    Evaluate,
+    Hub,
+    Recipe,
+    Sample,
+    Sampling,
+    Stage,
+    Train,
+)
+from ldmkit.recipe.resolve import resolve, resolve_component
+
+__all__ = [
+    "Component",
+    "CompressionTraining",
+    "Conditioning",
+    "DiffusionTraining",
+    "Evaluate",
+    "Hub",
+    "Recipe",
+    "Sample",
+    "Sampling",
+    "Stage",
+    "Train",
+    "digest",
+    "dump",
+    "load",
+    "resolve",
+    "resolve_component",
+]

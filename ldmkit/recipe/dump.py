@@ -1,0 +1,82 @@
+"""A recipe as plain values and as YAML that loads back equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel
+from yaml.emitter import Emitter
+from yaml.representer import SafeRepresenter
+from yaml.resolver import Resolver
+from yaml.serializer import Serializer
+
+from ldmkit.errors import UserError
+from ldmkit.recipe.loader import add_core
+from ldmkit.recipe.model import Component, Recipe
+
+
+def flat(value: Any) -> Any:
+    """A recipe, or a part of it, as the mapping that a file would hold; lists are tuples."""
+    if isinstance(value, Component):
+        return flat(value.flat())
+    if isinstance(value, BaseModel):
+        return {name: flat(getattr(value, name)) for name in type(value).model_fields}
+    return plain(value)
+
+
+def plain(value: Any, path: str = "") -> Any:
+    """Python values as a recipe's: text, numbers, true, false, null, lists (as tuples) and mappings."""
+    if isinstance(value, BaseModel):
+        return flat(value)
+    if isinstance(value, Mapping):
+        return {_key(k, path): plain(v, f"{path}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple(plain(v, f"{path}.{i}".lstrip(".")) for i, v in enumerate(value))
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or type(value) in (str, bool, int, float):
+        return value
+    raise UserError(f"recipe: {path}: a {type(value).__name__} is not plain data")
+
+
+def _key(key: Any, path: str) -> str:
+    if isinstance(key, str):
+        return key
+    raise UserError(f"recipe: {path}: key {key!r} is not text")
+
+
+class _Quoting(Resolver):
+    """What is text to ldmkit but not to every reader of YAML 1.1 or 1.2 is quoted."""
+
+
+add_core(_Quoting)
+
+
+class _Dumper(Emitter, Serializer, SafeRepresenter, _Quoting):
+    """PyYAML's writer of plain data."""
+
+    def __init__(self, stream: StringIO) -> None:
+        Emitter.__init__(self, stream, width=100, allow_unicode=True)
+        Serializer.__init__(self)
+        SafeRepresenter.__init__(self, default_flow_style=None, sort_keys=False)  # type: ignore[arg-type]
+        _Quoting.__init__(self)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Writes every value out."""
+        return True
+
+
+_Dumper.add_representer(tuple, SafeRepresenter.represent_list)
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML that `load` reads back as an equal recipe; keys that are null are left out."""
+    stream = StringIO()
+    dumper = _Dumper(stream)
+    dumper.open()
+    dumper.represent({k: v for k, v in flat(recipe).items() if v is not None})
+    dumper.close()
+    return stream.getvalue()

@@ -1,0 +1,106 @@
+"""What is wrong with a recipe, said in one line each: place, path, component, message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ldmkit.errors import UserError, did_you_mean
+from ldmkit.recipe.model import Place, Source
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake. `path` is where it is, `key` whether the key itself is wrong; `component` names whose;
+    `about` is the path to show where it is not `path` (a wrong key's: the mapping around it)."""
+
+    path: Place
+    message: str
+    key: bool = False
+    component: str = ""
+    about: Place | None = None
+
+    def line(self, source: Source) -> str:
+        """`file:line:column: path (component): message`."""
+        shown = self.path[:-1] if self.key else self.path
+        about = ".".join(map(str, shown if self.about is None else self.about))
+        about = f"{about} ({self.component})" if self.component else about
+        return ": ".join(
+            part for part in (source.where(self.path, key=self.key), about, self.message) if part
+        )
+
+
+def refuse(problems: Iterable[Problem], source: Source) -> None:
+    """Raises one UserError with a line for each problem, if there is any."""
+    lines = dict.fromkeys(problem.line(source) for problem in problems)
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def problems_of(
+    error: ValidationError,
+    values: Any,
+    path: Place,
+    valid: Mapping[Place, Sequence[str]],
+    component: str = "",
+) -> list[Problem]:
+    """A validation's mistakes as ours. valid: the keys that a mapping may have, by its path in `values`."""
+    found: dict[tuple[Place, bool], list[str]] = {}
+    for one in error.errors(include_url=False):
+        inside = _path_in(values, one["loc"], missing=one["type"] == "missing")
+        key = one["type"] == "extra_forbidden"
+        message = _message(one, inside, valid)
+        said = found.setdefault((path + (inside[:-1] if one["type"] == "missing" else inside), key), [])
+        said.append(message)
+    return [
+        Problem(place, message, key, component)
+        for (place, key), said in found.items()
+        for message in _joined(said)
+    ]
+
+
+def _joined(messages: list[str]) -> list[str]:
+    """What the members of a union say of one value, as one sentence; other messages stay apart."""
+    unmet = [m for m in messages if m.startswith("should be")]
+    if len(unmet) < 2:
+        return messages
+    first, *others = (m.rpartition(", not ")[0] for m in unmet)
+    said = first + "".join(" or" + m.removeprefix("should be") for m in others)
+    return [m for m in messages if m not in unmet] + [f"{said}, not {unmet[0].rpartition(', not ')[2]}"]
+
+
+def _path_in(values: Any, loc: Sequence[str | int], *, missing: bool) -> Place:
+    """pydantic's location without the names of types and union members that it mixes in."""
+    path: Place = ()
+    for i, part in enumerate(loc):
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(values, Sequence) and not isinstance(values, str) and isinstance(part, int):
+            values = values[part] if part < len(values) else None
+        elif not (missing and i == len(loc) - 1):
+            continue
+        path = (*path, part)
+    return path
+
+
+def _message(one: Any, inside: Place, valid: Mapping[Place, Sequence[str]]) -> str:
+    if one["type"] == "missing":
+        return f"'{inside[-1]}' is missing"
+    if one["type"] == "extra_forbidden":
+        known = valid.get(inside[:-1], ())
+        near = did_you_mean(str(inside[-1]), known)
+        return f"unknown key '{inside[-1]}'{near or _choice(known)}"
+    said = one["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{said[:1].lower()}{said[1:]}, not {_short(one['input'])}"
+
+
+def _choice(known: Sequence[str]) -> str:
+    return f"; there are: {', '.join(known)}" if known else "; there are none"
+
+
+def _short(value: Any) -> str:
+    text = repr(list(value)) if isinstance(value, tuple) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
