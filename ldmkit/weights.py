@@ -53,7 +53,7 @@ def stage_folder(recipe: Recipe, stage: StageName, runs: Path) -> Path:
 def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Path) -> Path | None:
     """The file of a stage that needs no training: trained here, shipped, or named by a recipe that does not
     train the stage further; else None."""
-    run = RunStore(stage_folder(recipe, stage, runs))
+    run = RunStore(stage_folder(recipe, stage, runs), stage)
     if run.finished:
         return run.weights
     if getattr(recipe.train, stage) is None:
