@@ -1,0 +1,75 @@
+"""The Inception network that FID is defined by (Heusel et al. 2017), in torch-fidelity's port."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+from ldmkit.errors import UserError
+from ldmkit.types import Image
+from ldmkit_features.frozen import Frozen
+from ldmkit_features.weights import State, read_state
+
+STAGES = ("MaxPool_1", "MaxPool_2", "Mixed_6e", "Mixed_7c")
+"""The layers whose output is a feature map: 64, 192, 768 and 2048 channels."""
+
+
+class InceptionV3(Frozen):
+    """The Inception-v3 of FID (TensorFlow, 2015-12-05): no package brings its weights, `path` does.
+
+    Pictures are resized to 299x299 as TensorFlow 1 did. Feature maps of 64, 192, 768, 2048 channels; `embed`
+    gives the 2048 numbers that FID compares, of the picture rounded to bytes, so without a gradient. Raises
+    UserError where the weights are missing or are another network's.
+
+    Args:
+        path: required; weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or that as safetensors.
+    """
+
+    def __init__(self, *, path: str | None = None) -> None:
+        super().__init__()
+        if not path:
+            raise UserError(
+                "inception-v3 needs 'path': its weights as torch-fidelity publishes them "
+                "(weights-inception-2015-12-05-6726825d.pth)"
+            )
+        self.network = _network(read_state(Path(path)), path)
+        self.freeze()
+
+    def forward(self, image: Image) -> Sequence[Float[Tensor, "b k i j"]]:
+        """The four feature maps, shallow to deep."""
+        side = self.network.INPUT_IMAGE_SIZE
+        x = interpolate_bilinear_2d_like_tensorflow1x(
+            image * 127.5 + 127.5, (side, side), align_corners=False
+        )
+        x, maps = (x - 128) / 128, []
+        for name, layer in self.network.named_children():
+            x = layer(x)
+            if name in STAGES:
+                maps.append(x)
+            if name == STAGES[-1]:
+                break
+        return maps
+
+    def embed(self, image: Image) -> Float[Tensor, "b 2048"]:
+        """What FID is computed on."""
+        pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pooled: Tensor = self.network(pixels)[0]
+        return pooled
+
+
+def _network(state: State, path: str) -> FeatureExtractorInceptionV3:
+    """torch-fidelity's network. Its constructor unpickles any file: it gets tensors that we wrote."""
+    ours = io.BytesIO()
+    torch.save(state, ours)
+    ours.seek(0)
+    try:
+        return FeatureExtractorInceptionV3("inception-v3", ["2048"], feature_extractor_weights_path=ours)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not the weights of FID's Inception-v3") from error
