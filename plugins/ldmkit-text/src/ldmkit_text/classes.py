@@ -10,7 +10,6 @@ from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared
 
 Size = Annotated[int, Field(gt=0)]
@@ -39,7 +38,7 @@ class ClassEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         if null is not None and null >= classes:
-            raise UserError(f"class-embedding: null {null} is none of the {classes} classes")
+            raise ValueError(f"null {null} is none of the {classes} classes")
         self.field, self.null_class, self.target = field, null, to
         self.spec = ConditionSpec(
             fields=(field,), tokens=width if to == "tokens" else 0, vector=width if to == "vector" else 0

@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
 from ldmkit_text.boxes import capacity, encode_layouts, is_layout
 from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, fill, is_text
@@ -157,11 +156,8 @@ class TextTransformer(nn.Module):
         return forms[self.tokenizer] + "ids as integers 'b l'"
 
     def _check(self) -> None:
-        """UserError for a tokenizer that cannot work with these sizes."""
+        """ValueError for a length that the tokenizer cannot work with."""
         if self.tokenizer == "bert" and self.length < 2:
-            raise UserError("text-transformer: length must hold [CLS] and [SEP]: 2 at least")
+            raise ValueError("length must hold [CLS] and [SEP]: 2 at least")
         if self.tokenizer == "boxes":
-            try:
-                capacity(self.length)
-            except ValueError as error:
-                raise UserError(f"text-transformer: {error}") from error
+            capacity(self.length)

@@ -1,0 +1,132 @@
+"""The contract of a conditioner: call `check_conditioner` from a test of yours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldmkit.interfaces import Conditioner
+from ldmkit.types import Condition, ConditionSpec, Prepared
+
+PARTS = tuple(f.name for f in fields(Condition))
+TOLERANCE = 1e-5
+"""By how much a picture's condition may move with its batch, relative to its largest entry."""
+
+
+def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
+    """AssertionError says which promise of `Conditioner` is broken.
+
+    raw: inputs by field as a person would give them, for two pictures or more that differ.
+    """
+    assert isinstance(conditioner, nn.Module), "a conditioner is an nn.Module"
+    conditioner.eval()
+    with torch.no_grad():
+        prepared = check_prepare(conditioner, raw)
+        condition = check_encode(conditioner, prepared)
+        check_null(conditioner, condition)
+        check_independence(conditioner, prepared, condition)
+    check_state(conditioner)
+
+
+def check_prepare(conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
+    """Raw inputs become tensors, batch first; what is prepared passes through; a missing field is refused."""
+    assert isinstance(conditioner.spec, ConditionSpec), "spec: a ConditionSpec"
+    assert conditioner.spec.fields, "spec.fields: names at least one batch field"
+    prepared = conditioner.prepare(raw)
+    sizes = {name: x.shape[0] for name, x in prepared.items() if isinstance(x, Tensor)}
+    assert sizes.keys() == prepared.keys(), "prepare: returns tensors by name"
+    assert len(set(sizes.values())) == 1, f"prepare: batch first in every tensor, not {sizes}"
+    again = conditioner.prepare(prepared)
+    assert again.keys() == prepared.keys(), "prepare: what is prepared passes through"
+    for name, x in prepared.items():
+        assert torch.equal(again[name], x), f"prepare: what is prepared passes through; {name} did not"
+    for field in conditioner.spec.fields:
+        _check_refusal(conditioner, {k: v for k, v in raw.items() if k != field}, field)
+    return prepared
+
+
+def check_encode(conditioner: Conditioner, prepared: Prepared) -> Condition:
+    """The condition has the parts and widths that the spec announces, and repeats itself."""
+    condition = conditioner.encode(prepared, _generator())
+    check_shapes(conditioner.spec, condition, next(iter(prepared.values())).shape[0])
+    again = conditioner.encode(prepared, _generator())
+    for name in PARTS:
+        first, second = getattr(condition, name), getattr(again, name)
+        assert first is None or torch.equal(first, second), f"encode: {name} differs with the same generator"
+    return condition
+
+
+def check_shapes(spec: ConditionSpec, condition: Condition, n: int) -> None:
+    """What `spec` announces is there for n pictures, and nothing else."""
+    for name, dimensions in (("tokens", 3), ("concat", 4), ("vector", 2)):
+        width, x = getattr(spec, name), getattr(condition, name)
+        assert (x is not None) == bool(width), f"{name}: the spec says {width}, the condition has {_shape(x)}"
+        if x is not None:
+            channels = x.shape[-1] if name == "tokens" else x.shape[1]
+            assert x.ndim == dimensions, f"{name}: {dimensions} dimensions, not {_shape(x)}"
+            assert (x.shape[0], channels) == (n, width), f"{name}: {n} pictures of {width}, not {_shape(x)}"
+            assert torch.isfinite(x).all(), f"{name}: not finite"
+    if condition.mask is not None:
+        assert condition.tokens is not None, "mask: without tokens"
+        assert condition.mask.shape == condition.tokens.shape[:2], (
+            f"mask: 'b l', not {_shape(condition.mask)}"
+        )
+        assert condition.mask.dtype == torch.bool, "mask: bool, True where a token counts"
+        assert condition.mask.any(1).all(), "mask: a picture without any token that counts"
+
+
+def check_null(conditioner: Conditioner, condition: Condition) -> None:
+    """The null condition fits in the place of the given one, also for one picture."""
+    for like in (condition, condition.map(lambda x: x[:1])):
+        null = conditioner.null(like)
+        held = next(x for x in (like.tokens, like.concat, like.vector) if x is not None)
+        check_shapes(conditioner.spec, null, held.shape[0])
+        for name in PARTS:
+            x, wanted = getattr(null, name), getattr(like, name)
+            assert (x is None) == (wanted is None), (
+                f"null: {name} is {_shape(x)}, the condition has {_shape(wanted)}"
+            )
+            assert x is None or x.shape == wanted.shape, f"null: {name} is {_shape(x)}, not {_shape(wanted)}"
+
+
+def check_independence(conditioner: Conditioner, prepared: Prepared, condition: Condition) -> None:
+    """A picture's condition does not depend on the others in its batch."""
+    for i in range(next(iter(prepared.values())).shape[0]):
+        alone = conditioner.encode({name: x[i : i + 1] for name, x in prepared.items()}, _generator())
+        for name in PARTS:
+            x, batched = getattr(alone, name), getattr(condition, name)
+            if x is not None:
+                _check_near(x.float(), batched[i : i + 1].float(), f"encode: {name} of picture {i} alone")
+
+
+def check_state(conditioner: nn.Module) -> None:
+    """The state dict goes back in, whole."""
+    conditioner.load_state_dict(conditioner.state_dict(), strict=True)
+
+
+def _check_refusal(conditioner: Conditioner, raw: Mapping[str, Any], field: str) -> None:
+    refusal = ""
+    try:
+        conditioner.prepare(raw)
+    except ValueError as error:
+        refusal = str(error)
+    assert refusal, f"prepare: accepts a batch without {field}"
+    assert field in refusal, f"prepare: the error for a missing field names it ({field}): {refusal}"
+
+
+def _check_near(x: Tensor, other: Tensor, what: str) -> None:
+    worst = float((x - other).abs().max()) if x.numel() else 0.0
+    scale = float(other.abs().max()) if other.numel() else 0.0
+    assert worst <= TOLERANCE * max(scale, 1.0), f"{what} differs from the batch by {worst:.2g}"
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _shape(x: Tensor | None) -> str:
+    return "none" if x is None else str(tuple(x.shape))

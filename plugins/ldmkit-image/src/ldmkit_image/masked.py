@@ -1,0 +1,63 @@
+"""Inpainting: the latent of the masked picture and the mask join the latent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from ldmkit.interfaces import CompressionModel
+from ldmkit.types import Condition, ConditionSpec, Latent, Prepared
+from ldmkit_image.inputs import masks, pictures
+
+
+class MaskedImage(nn.Module):
+    """What of a picture is left, as channels beside z_t (the paper's inpainting, section 4.5).
+
+    concat = [E(picture with black holes), the unscaled mode; the mask, resized by nearest and mapped to -1
+    (known) and 1 (hole)]. E is the recipe's own compression model; it is not trained here, and its weights are
+    not part of this module's state. Null: zeros.
+
+    Args:
+        image: the batch field that holds the pictures; what is in the holes is not looked at.
+        mask: the batch field that holds the masks, 1 (white) where the hole is.
+    """
+
+    def __init__(self, compression: CompressionModel, *, image: str = "image", mask: str = "mask") -> None:
+        super().__init__()
+        self.image, self.mask = image, mask
+        self._compression = (compression,)  # in a tuple, so that it is no submodule: the system owns it
+        self.spec = ConditionSpec(fields=(image, mask), concat=compression.latent.channels + 1)
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Pictures "b 3 H W" in [-1, 1], masks "b 1 H W" of zeros and ones; ValueError says what is expected."""
+        image, mask = pictures(raw, self.image), masks(raw, self.mask)
+        if image.shape[0] != mask.shape[0] or image.shape[2:] != mask.shape[2:]:
+            raise ValueError(f"{self.mask}: {_size(mask)} masks for {_size(image)} pictures of {self.image}")
+        return {self.image: image, self.mask: mask}
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """concat "b c+1 h w"."""
+        image, mask = prepared[self.image], prepared[self.mask]
+        latent = self._unscaled(image.masked_fill(mask.bool(), -1))
+        resized = interpolate(mask, size=latent.shape[2:], mode="nearest")
+        return Condition(concat=torch.cat([latent, 2 * resized - 1], dim=1))
+
+    def null(self, like: Condition) -> Condition:
+        """Zeros."""
+        return like.map(torch.zeros_like)
+
+    @torch.no_grad()
+    def _unscaled(self, image: torch.Tensor) -> Latent:
+        """The encoder's own latent, before scale and shift."""
+        compression = self._compression[0]
+        scale, shift = (x.view(-1, 1, 1) for x in (compression.scale, compression.shift))
+        return compression.encode(image) / scale + shift
+
+
+def _size(x: torch.Tensor) -> str:
+    b, _, h, w = x.shape
+    return f"{b} of {h}x{w}"

@@ -1,0 +1,101 @@
+"""A segmentation backbone that reads semantic maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import interpolate
+
+from ldmkit.errors import UserError
+from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
+from ldmkit_semantic.maps import class_maps
+
+Size = Annotated[int, Field(gt=0)]
+
+
+class SmpEncoder(nn.Module):
+    """An encoder of segmentation-models-pytorch over a semantic map, trained jointly with the denoiser.
+
+    Classes become three learned colours; the backbone's maps of every depth are projected to `channels`,
+    brought to the latent's size and added. Null: zeros. Nothing is downloaded.
+
+    Args:
+        field: the batch field that holds the maps, class ids "b H W".
+        classes: how many classes there are.
+        backbone: the encoder's name in segmentation-models-pytorch.
+        weights: a local safetensors file of the backbone's state dict (three input channels).
+        channels: channels that join z_t, or of a token.
+        to: "concat" joins z_t on channels; "tokens" makes a token of each position, for cross-attention.
+    """
+
+    def __init__(
+        self,
+        latent: LatentSpec,
+        *,
+        field: str = "segmentation",
+        classes: Size = 182,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        channels: Size = 16,
+        to: Literal["concat", "tokens"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.field, self.classes, self.factor, self.target = field, classes, latent.factor, to
+        self.spec = ConditionSpec(
+            fields=(field,),
+            tokens=channels if to == "tokens" else 0,
+            concat=channels if to == "concat" else 0,
+        )
+        self.colours = nn.Embedding(classes, 3)
+        self.backbone = _backbone(backbone, weights)
+        self.project = nn.ModuleList(  # some backbones hold the place of a depth by a map without channels
+            nn.Conv2d(width, channels, 1) if width else nn.Identity()
+            for width in self.backbone.out_channels[1:]
+        )
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Maps to class ids "b H W"; ValueError says what is expected."""
+        return {self.field: class_maps(raw, self.field, self.classes)}
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """concat "b channels h w", or tokens "b h*w channels"."""
+        ids = prepared[self.field]
+        size = (ids.shape[1] // self.factor, ids.shape[2] // self.factor)
+        maps = self.backbone(self.colours(ids).permute(0, 3, 1, 2))[1:]
+        projected = [
+            interpolate(project(x), size=size, mode="bilinear")
+            for project, x in zip(self.project, maps, strict=True)
+            if isinstance(project, nn.Conv2d)
+        ]
+        joined = torch.stack(projected).sum(0)
+        if self.target == "tokens":
+            return Condition(tokens=rearrange(joined, "b c h w -> b (h w) c"))
+        return Condition(concat=joined)
+
+    def null(self, like: Condition) -> Condition:
+        """Zeros."""
+        return like.map(torch.zeros_like)
+
+
+def _backbone(name: str, weights: str | None) -> Any:
+    """The encoder; UserError for a name that the library does not have and for weights that do not fit."""
+    from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
+
+    if name not in get_encoder_names():
+        raise UserError(f"smp-encoder: no backbone '{name}'; there are: {', '.join(get_encoder_names())}")
+    backbone = get_encoder(name, in_channels=3, depth=5, weights=None)
+    if weights is None:
+        return backbone
+    try:
+        backbone.load_state_dict(load_file(Path(weights).expanduser()))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"smp-encoder: weights {weights}: {' '.join(str(error).split())[:300]}") from None
+    return backbone

@@ -1,0 +1,72 @@
+"""The paper's encoder of semantic maps: few channels beside z_t."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import embedding, interpolate
+
+from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
+from ldmkit_semantic.maps import class_maps
+
+Size = Annotated[int, Field(gt=0)]
+
+
+class SpatialRescaler(nn.Module):
+    """A one-hot map, halved `stages` times and mapped to a few channels by a 1x1 convolution (section 4.3.2).
+
+    Both steps are linear and act on different axes, so the channels are mapped first: a look-up by class id
+    instead of a channel a class at full size. The result is the published one but for rounding. Null: zeros.
+
+    Args:
+        field: the batch field that holds the maps, class ids "b H W".
+        classes: how many classes there are.
+        channels: what joins z_t.
+        stages: halvings; 2^stages is the compression model's factor.
+        method: how a halving interpolates.
+        bias: give the 1x1 convolution a bias.
+    """
+
+    def __init__(
+        self,
+        latent: LatentSpec,
+        *,
+        field: str = "segmentation",
+        classes: Size = 182,
+        channels: Size = 3,
+        stages: Annotated[int, Field(ge=0)] = 2,
+        method: Literal["nearest", "bilinear", "bicubic", "area"] = "bilinear",
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if 2**stages != latent.factor:
+            raise ValueError(f"stages {stages}: maps shrink by {2**stages}, pictures by {latent.factor}")
+        self.field, self.classes, self.stages, self.method = field, classes, stages, method
+        self.spec = ConditionSpec(fields=(field,), concat=channels)
+        self.channel_mapper = nn.Conv2d(classes, channels, 1, bias=bias)
+
+    def prepare(self, raw: Mapping[str, Any]) -> Prepared:
+        """Maps to class ids "b H W"; ValueError says what is expected."""
+        return {self.field: class_maps(raw, self.field, self.classes)}
+
+    def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
+        """concat "b channels h w"."""
+        x = self._map_channels(prepared[self.field])
+        for _ in range(self.stages):
+            x = interpolate(x, scale_factor=0.5, mode=self.method)
+        return Condition(concat=x)
+
+    def null(self, like: Condition) -> Condition:
+        """Zeros."""
+        return like.map(torch.zeros_like)
+
+    def _map_channels(self, ids: Tensor) -> Tensor:
+        """The 1x1 convolution of the one-hot map: each class id picks its column."""
+        x = embedding(ids, self.channel_mapper.weight[:, :, 0, 0].T)
+        if self.channel_mapper.bias is not None:
+            x = x + self.channel_mapper.bias
+        return x.permute(0, 3, 1, 2)
