@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field
@@ -54,6 +54,11 @@ class Stage(nn.Module):
         return h
 
 
+def stages(modules: nn.ModuleList) -> list[Stage]:
+    """The stages of one of a UNet's three lists."""
+    return [cast(Stage, module) for module in modules]
+
+
 class UNet(nn.Module):
     """Time-conditional UNet whose intermediate layers read the condition through cross-attention.
 
@@ -80,6 +85,8 @@ class UNet(nn.Module):
         checkpoint: compute activations again in the backward pass: less memory, slower.
         head_order: rows of plain attention's joint matrix, "legacy" [heads, 3, d] or "split" [3, heads, d].
     """
+
+    HEAD_CHANNELS = 32
 
     def __init__(
         self,
@@ -207,9 +214,10 @@ class UNet(nn.Module):
         return self._attention(self.width * self.multipliers[level]) if wanted else None
 
     def _attention(self, channels: int) -> AttentionBlock | SpatialTransformer:
-        heads = self.heads or channels // (self.head_channels or 32)
-        if heads < 1 or channels % heads:
-            given = f"heads {self.heads}" if self.heads else f"head_channels {self.head_channels}"
+        size = self.head_channels or self.HEAD_CHANNELS
+        heads = self.heads or channels // size
+        if channels % (self.heads or size):
+            given = f"heads {self.heads}" if self.heads else f"head_channels {size}"
             raise ValueError(f"{given} does not divide the {channels} channels of a level with attention")
         if self.conditions.tokens:
             return SpatialTransformer(channels, self.conditions.tokens, heads, self.depth)

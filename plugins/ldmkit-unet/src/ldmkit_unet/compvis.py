@@ -1,0 +1,166 @@
+"""The key map of the published single files: the `UNetModel` of the paper's implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ldmkit_unet import rules
+from ldmkit_unet.entries import arguments, in_channels, refuse, refuse_unknown, same
+from ldmkit_unet.naming import Format, as_unet
+from ldmkit_unet.unet import Stage, UNet, stages
+
+UNDERSTOOD = {
+    "model_channels", "channel_mult", "num_res_blocks", "attention_resolutions", "num_heads",
+    "num_head_channels", "num_heads_upsample", "use_spatial_transformer", "transformer_depth",
+    "use_scale_shift_norm", "resblock_updown", "dropout", "use_checkpoint", "use_new_attention_order",
+    "legacy",
+}  # fmt: skip
+HARMLESS = {
+    "image_size", "use_fp16", "use_bf16", "in_channels", "out_channels", "context_dim", "num_classes",
+    "use_linear_in_transformer",
+}  # fmt: skip
+"""Of no effect on what is computed, or implied by the neighbours and checked with the tensors' shapes."""
+FIXED: Mapping[str, list[Any]] = {
+    "conv_resample": [True],
+    "dims": [2],
+    "n_embed": [None],
+    "num_attention_blocks": [None],
+    "disable_self_attentions": [None],
+    "disable_middle_self_attn": [False],
+    "adm_in_channels": [None],
+}
+DEFAULTS = {
+    "channel_mult": (1, 2, 4, 8), "num_heads": -1, "num_head_channels": -1, "num_heads_upsample": -1,
+    "use_spatial_transformer": False, "transformer_depth": 1, "use_scale_shift_norm": False,
+    "resblock_updown": False, "dropout": 0, "use_checkpoint": False, "use_new_attention_order": False,
+    "legacy": True,
+}  # fmt: skip
+
+
+def _places(unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
+    for i, stage in enumerate(stages(unet.down)):
+        at = f"input_blocks.{i + 1}"
+        yield f"down.{i}", stage, (f"{at}.0", f"{at}.1", f"{at}.0")
+    for i, stage in enumerate(stages(unet.middle)):
+        yield f"middle.{i}", stage, (f"middle_block.{2 * i}", "middle_block.1", "")
+    for i, stage in enumerate(stages(unet.up)):
+        at = f"output_blocks.{i}"
+        yield f"up.{i}", stage, (f"{at}.0", f"{at}.1", f"{at}.{1 if stage.attention is None else 2}")
+
+
+NAMES = Format(
+    places=_places,
+    outer={
+        "time_embed.0": "time_embed.0",
+        "time_embed.2": "time_embed.2",
+        "conv_in": "input_blocks.0.0",
+        "norm_out": "out.0",
+        "conv_out": "out.2",
+    },
+    residual={
+        "norm1": "in_layers.0",
+        "conv1": "in_layers.2",
+        "time": "emb_layers.1",
+        "norm2": "out_layers.0",
+        "conv2": "out_layers.3",
+        "skip": "skip_connection",
+    },
+    plain_norm="norm",
+    plain_qkv=("qkv",),
+    plain_out="proj_out",
+    plain_trailing=1,
+    class_embedding="label_emb.weight",
+    halving="op",
+)
+
+
+class CompVisUNet:
+    """Key map `compvis/unet`: `unet_config.params` and the keys below `model.diffusion_model.`.
+
+    `in_channels`, `out_channels`, `context_dim` and `num_classes` follow from the UNet's neighbours:
+    `parameters` leaves them out, and `load` refuses tensors of another shape. `config` takes the
+    constructor's arguments, those included that build supplies; it leaves out `image_size`, which is not the
+    UNet's to know.
+    """
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Recipe parameters of the published configuration; ValueError names every entry it cannot hold."""
+        refuse_unknown(config, UNDERSTOOD, FIXED, HARMLESS)
+        refuse([f"{name}: missing" for name in ("model_channels", "num_res_blocks", "attention_resolutions")
+                if name not in config])  # fmt: skip
+        given = {**DEFAULTS, **config}
+        found: dict[str, Any] = {
+            "width": given["model_channels"],
+            "multipliers": list(given["channel_mult"]),
+            "blocks": same("num_res_blocks", given["num_res_blocks"]),
+            "attention": list(given["attention_resolutions"]),
+            **_heads(given),
+            "scale_shift": given["use_scale_shift_norm"],
+            "resample": "residual" if given["resblock_updown"] else "conv",
+            "dropout": float(given["dropout"]),
+            "checkpoint": given["use_checkpoint"],
+        }
+        if given["use_spatial_transformer"]:
+            return {**found, "depth": same("transformer_depth", given["transformer_depth"])}
+        return {**found, "head_order": "split" if given["use_new_attention_order"] else "legacy"}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """`unet_config.params` of the constructor's arguments."""
+        given = arguments(parameters)
+        conditions = given["conditions"]
+        found = {
+            "in_channels": in_channels(given["latent"], conditions),
+            "out_channels": given["out_channels"],
+            "model_channels": given["width"],
+            "attention_resolutions": list(given["attention"]),
+            "num_res_blocks": given["blocks"],
+            "channel_mult": list(given["multipliers"]),
+            "use_scale_shift_norm": given["scale_shift"],
+            "resblock_updown": given["resample"] == "residual",
+            "dropout": given["dropout"],
+            "use_checkpoint": given["checkpoint"],
+        }
+        if given["heads"]:
+            found["num_heads"] = given["heads"]
+        else:
+            found["num_head_channels"] = given["head_channels"] or UNet.HEAD_CHANNELS
+        if conditions.tokens:
+            found |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
+            found |= {"transformer_depth": given["depth"]}
+        else:
+            found["use_new_attention_order"] = given["head_order"] == "split"
+        return found | ({"num_classes": conditions.vector} if conditions.vector else {})
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """Tensors without prefix as the UNet's state dict; ValueError names every key that does not fit."""
+        return rules.load(NAMES.rules(as_unet(module)), tensors, module)
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """The UNet's tensors under published names, without prefix."""
+        return rules.save(NAMES.rules(as_unet(module)), module)
+
+
+def _heads(given: Mapping[str, Any]) -> dict[str, Any]:
+    """heads or head_channels: the published code lets the channels a head win where both are given."""
+    count, channels = given["num_heads"], given["num_head_channels"]
+    if channels == -1:
+        if count == -1:
+            refuse(["num_heads and num_head_channels: neither is given"])
+        if given["num_heads_upsample"] not in (-1, None, count) and not given["use_spatial_transformer"]:
+            refuse([f"num_heads_upsample: {given['num_heads_upsample']} (the UNet has num_heads everywhere)"])
+        return {"heads": count}
+    widths = _attended(given)
+    if given["use_spatial_transformer"] and given["legacy"] and any(w % channels for w in widths):
+        # "legacy": the number of heads is rounded down, and the heads then share the whole width.
+        return {"heads": same("num_head_channels", [w // channels for w in widths])}
+    return {"head_channels": channels}
+
+
+def _attended(given: Mapping[str, Any]) -> list[int]:
+    """Channels of every level that has attention, the middle block's last."""
+    widths = [m * given["model_channels"] for m in given["channel_mult"]]
+    reached = [w for level, w in enumerate(widths) if 2**level in given["attention_resolutions"]]
+    return [*reached, widths[-1]]

@@ -1,0 +1,226 @@
+"""`config.json` of `UNet2DConditionModel` and `UNet2DModel`, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ldmkit_unet.entries import in_channels, refuse, refuse_unknown, same
+from ldmkit_unet.unet import UNet
+
+UNDERSTOOD = {
+    "block_out_channels", "layers_per_block", "down_block_types", "up_block_types", "attention_head_dim",
+    "num_attention_heads", "transformer_layers_per_block", "resnet_time_scale_shift", "downsample_type",
+    "upsample_type", "dropout", "attn_norm_num_groups",
+}  # fmt: skip
+HARMLESS = {
+    "_class_name", "_diffusers_version", "_name_or_path", "_use_default_values", "sample_size", "in_channels",
+    "out_channels", "cross_attention_dim", "num_class_embeds", "upcast_attention", "use_linear_projection",
+    "addition_embed_type_num_heads", "num_train_timesteps",
+}  # fmt: skip
+"""Of no effect on what is computed, or implied by the neighbours and checked with the tensors' shapes."""
+FIXED: Mapping[str, list[Any]] = {
+    "act_fn": ["silu", "swish"], "norm_num_groups": [32], "norm_eps": [1e-5], "flip_sin_to_cos": [True],
+    "freq_shift": [0], "center_input_sample": [False], "downsample_padding": [1], "add_attention": [True],
+    "mid_block_type": ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"], "mid_block_scale_factor": [1, 1.0],
+    "only_cross_attention": [False], "dual_cross_attention": [False],
+    "mid_block_only_cross_attention": [None, False], "encoder_hid_dim": [None],
+    "encoder_hid_dim_type": [None], "class_embed_type": [None],
+    "addition_embed_type": [None], "addition_time_embed_dim": [None], "class_embeddings_concat": [False],
+    "projection_class_embeddings_input_dim": [None], "reverse_transformer_layers_per_block": [None],
+    "resnet_skip_time_act": [False], "resnet_out_scale_factor": [1, 1.0], "cross_attention_norm": [None],
+    "time_embedding_type": ["positional"], "time_embedding_dim": [None], "time_embedding_act_fn": [None],
+    "timestep_post_act": [None], "time_cond_proj_dim": [None], "conv_in_kernel": [3], "conv_out_kernel": [3],
+    "attention_type": ["default"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of the two models: its name, how its block types name attention, its constructor's defaults."""
+
+    name: str
+    attends: str
+    middle: str
+    defaults: Mapping[str, Any]
+
+
+CONDITIONAL = Family(
+    "UNet2DConditionModel",
+    "CrossAttn",
+    "UNetMidBlock2DCrossAttn",
+    {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    },
+)
+UNCONDITIONAL = Family(
+    "UNet2DModel",
+    "Attn",
+    "UNetMidBlock2D",
+    {
+        "block_out_channels": (224, 448, 672, 896),
+        "down_block_types": ("DownBlock2D",) + ("AttnDownBlock2D",) * 3,
+        "up_block_types": ("AttnUpBlock2D",) * 3 + ("UpBlock2D",),
+    },
+)
+DEFAULTS: Mapping[str, Any] = {
+    "layers_per_block": 2, "attention_head_dim": 8, "num_attention_heads": None, "dropout": 0.0,
+    "transformer_layers_per_block": 1, "resnet_time_scale_shift": "default", "downsample_type": "conv",
+    "upsample_type": "conv", "attn_norm_num_groups": None,
+}  # fmt: skip
+
+
+def read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Recipe parameters of a `config.json`."""
+    family = _family(config)
+    refuse_unknown(config, UNDERSTOOD, FIXED, HARMLESS)
+    given = {**DEFAULTS, **family.defaults, **config}
+    width, multipliers = _multipliers(given["block_out_channels"])
+    attended = _attended(given, family)
+    found: dict[str, Any] = {
+        "width": width,
+        "multipliers": multipliers,
+        "blocks": same("layers_per_block", given["layers_per_block"]),
+        "attention": [2**level for level in attended],
+        **_heads(given, family, attended),
+        "scale_shift": _scale_shift(given, family),
+        "resample": _resample(given, family),
+        "dropout": float(given["dropout"]),
+    }
+    if family is UNCONDITIONAL:
+        return {**found, "head_order": "split"}
+    return {**found, "depth": _uniform("transformer_layers_per_block", given, attended)}
+
+
+def write(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The `config.json` of the constructor's arguments."""
+    conditions, multipliers = given["conditions"], given["multipliers"]
+    family = CONDITIONAL if conditions.tokens else UNCONDITIONAL
+    widths = [given["width"] * m for m in multipliers]
+    attended = [level for level in range(len(widths)) if 2**level in given["attention"]]
+    refuse([f"multipliers: {list(multipliers)} (the first must be 1)"] if multipliers[0] != 1 else [])
+    return {
+        "_class_name": family.name,
+        "in_channels": in_channels(given["latent"], conditions),
+        "out_channels": given["out_channels"],
+        "block_out_channels": widths,
+        "layers_per_block": given["blocks"],
+        "mid_block_type": family.middle,
+        "attention_head_dim": _head_dim(given, family, widths, attended),
+        "resnet_time_scale_shift": "scale_shift" if given["scale_shift"] else "default",
+        "dropout": given["dropout"],
+        "num_class_embeds": conditions.vector or None,
+        **_block_types(given, family, attended),
+        **(_conditional(given) if conditions.tokens else _unconditional(given)),
+    }
+
+
+def _family(config: Mapping[str, Any]) -> Family:
+    name = config.get("_class_name")
+    if name is None:
+        return CONDITIONAL if "cross_attention_dim" in config else UNCONDITIONAL
+    for family in (CONDITIONAL, UNCONDITIONAL):
+        if family.name == name:
+            return family
+    raise ValueError(f"_class_name '{name}' is no UNet of ours; known: UNet2DConditionModel, UNet2DModel")
+
+
+def _multipliers(widths: Sequence[int]) -> tuple[int, list[int]]:
+    if any(w % widths[0] for w in widths):
+        refuse([f"block_out_channels: {list(widths)} (the UNet has multiples of the first)"])
+    return widths[0], [w // widths[0] for w in widths]
+
+
+def _attended(given: Mapping[str, Any], family: Family) -> list[int]:
+    """Levels with attention; ValueError where a block type is unknown or the two ways differ."""
+    plain = {"DownBlock2D", "ResnetDownsampleBlock2D", "UpBlock2D", "ResnetUpsampleBlock2D"}
+    known = plain | {f"{family.attends}DownBlock2D", f"{family.attends}UpBlock2D"}
+    down, up = list(given["down_block_types"]), list(reversed(given["up_block_types"]))
+    problems = [f"block type {name!r} (unknown)" for name in [*down, *up] if name not in known]
+    levels = [[i for i, name in enumerate(names) if name not in plain] for names in (down, up)]
+    if levels[0] != levels[1]:
+        problems.append("down_block_types and up_block_types have attention at different levels")
+    refuse(problems)
+    return levels[0]
+
+
+def _uniform(name: str, given: Mapping[str, Any], attended: list[int]) -> Any:
+    """The one value of an entry at the levels that attend (the last one's is the middle's)."""
+    value = given[name]
+    return same(name, [value[i] for i in [*attended, -1]]) if isinstance(value, Sequence) else value
+
+
+def _heads(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
+    """The trap: a number of heads in the conditional model, channels of one head in the other."""
+    value = given["attention_head_dim"]
+    if family is UNCONDITIONAL:
+        return {"heads": 1} if value is None else {"head_channels": value}
+    value = given["num_attention_heads"] or value
+    if not isinstance(value, Sequence):
+        return {"heads": value}
+    levels = [*attended, -1]
+    if len({value[i] for i in levels}) == 1:
+        return {"heads": value[-1]}
+    widths = given["block_out_channels"]
+    return {"head_channels": same("attention_head_dim", [widths[i] // value[i] for i in levels])}
+
+
+def _scale_shift(given: Mapping[str, Any], family: Family) -> bool:
+    kind, groups = given["resnet_time_scale_shift"], given["attn_norm_num_groups"]
+    if kind not in ("default", "scale_shift"):
+        refuse([f"resnet_time_scale_shift: {kind!r} (the UNet has 'default' and 'scale_shift')"])
+    implied = 32 if kind == "default" else None  # the middle attention has no norm under scale_shift
+    if family is UNCONDITIONAL and (groups or implied) != 32:
+        refuse([f"attn_norm_num_groups: {groups!r} (the UNet has 32 in the middle block)"])
+    return bool(kind == "scale_shift")
+
+
+def _resample(given: Mapping[str, Any], family: Family) -> str:
+    """How maps are halved and doubled: the block types say it, for plain attention an entry of its own."""
+    names = [*list(given["down_block_types"])[:-1], *list(given["up_block_types"])[:-1]]
+    kinds = set()
+    for name in names:
+        if family is UNCONDITIONAL and name.startswith("Attn"):
+            kinds.add(given["downsample_type" if "Down" in name else "upsample_type"])
+        else:
+            kinds.add("resnet" if name.startswith("Resnet") else "conv")
+    if not kinds <= {"conv", "resnet"} or len(kinds) > 1:
+        refuse([f"resampling: {', '.join(sorted(map(str, kinds)))} (the UNet has one kind, conv or resnet)"])
+    return "residual" if kinds == {"resnet"} else "conv"
+
+
+def _head_dim(given: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]) -> Any:
+    heads, channels = given["heads"], given["head_channels"] or UNet.HEAD_CHANNELS
+    if family is CONDITIONAL:
+        return heads or [max(1, width // channels) for width in widths]
+    if not heads:
+        return int(channels)
+    return same("heads", [widths[i] // heads for i in [*attended, -1]])
+
+
+def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
+    residual = given["resample"] == "residual"
+    if residual and family is CONDITIONAL and attended:
+        refuse(["resample: 'residual' (the format has no such blocks with cross-attention)"])
+    levels = range(len(given["multipliers"]))
+    down = "ResnetDownsampleBlock2D" if residual else "DownBlock2D"
+    up = "ResnetUpsampleBlock2D" if residual else "UpBlock2D"
+    return {
+        "down_block_types": [f"{family.attends}DownBlock2D" if i in attended else down for i in levels],
+        "up_block_types": [f"{family.attends}UpBlock2D" if i in attended else up for i in reversed(levels)],
+    }
+
+
+def _conditional(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "cross_attention_dim": given["conditions"].tokens,
+        "transformer_layers_per_block": given["depth"],
+    }
+
+
+def _unconditional(given: Mapping[str, Any]) -> dict[str, Any]:
+    kind = "resnet" if given["resample"] == "residual" else "conv"
+    return {"downsample_type": kind, "upsample_type": kind, "attn_norm_num_groups": 32}

@@ -1,0 +1,109 @@
+"""Walks a UNet and names its layers as a published format does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from ldmkit_unet.attention import AttentionBlock, SelfAttention, SpatialTransformer
+from ldmkit_unet.blocks import Resample, ResidualBlock
+from ldmkit_unet.rules import Part, Rule
+from ldmkit_unet.unet import Stage, UNet
+
+TRANSFORMER_BLOCK = {
+    "norm1": ("norm1",),
+    "attn1.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
+    "attn1.out": ("attn1.to_out.0",),
+    "norm2": ("norm2",),
+    "attn2.q": ("attn2.to_q",),
+    "attn2.kv": ("attn2.to_k", "attn2.to_v"),
+    "attn2.out": ("attn2.to_out.0",),
+    "norm3": ("norm3",),
+    "ff.proj": ("ff.net.0.proj",),
+    "ff.out": ("ff.net.2",),
+}
+"""Both published formats name a transformer block's layers alike."""
+
+
+class Places(Protocol):
+    """Where a format keeps the stages: published prefixes of (block, attention, resampling)."""
+
+    def __call__(self, unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
+        """(our prefix, stage, published prefixes) for every stage."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published format's names.
+
+    outer, residual: of the layers outside the stages and of a residual block's. plain_*: of an
+    AttentionBlock, whose joint matrix is one tensor or three; axes of length 1 behind its weights. halving:
+    of the strided convolution.
+    """
+
+    places: Places
+    outer: Mapping[str, str]
+    residual: Mapping[str, str]
+    plain_norm: str
+    plain_qkv: tuple[str, ...]
+    plain_out: str
+    plain_trailing: int
+    class_embedding: str
+    halving: str
+
+    def rules(self, unet: UNet) -> list[Rule]:
+        """Every tensor of `unet` under its published name."""
+        rules = [rule for part in self._parts(unet) for rule in part.rules()]
+        if unet.vector_embed is not None:
+            rules.append(Rule("vector_embed.weight", (self.class_embedding,), transposed=True))
+        return rules
+
+    def _parts(self, unet: UNet) -> Iterator[Part]:
+        for own, published in self.outer.items():
+            yield Part(unet.get_submodule(own), own, (published,))
+        for prefix, stage, (block, attention, resample) in self.places(unet):
+            yield from self._layer(stage.block, f"{prefix}.block", block)
+            yield from self._layer(stage.attention, f"{prefix}.attention", attention)
+            yield from self._layer(stage.resample, f"{prefix}.resample", resample)
+
+    def _layer(self, layer: nn.Module | None, own: str, published: str) -> Iterator[Part]:
+        if isinstance(layer, ResidualBlock):
+            for name, child in layer.named_children():
+                if name in self.residual:
+                    yield Part(child, f"{own}.{name}", (f"{published}.{self.residual[name]}",))
+        elif isinstance(layer, Resample):
+            conv = self.halving if layer.direction == "down" else "conv"
+            yield Part(layer.conv, f"{own}.conv", (f"{published}.{conv}",))
+        elif isinstance(layer, SpatialTransformer):
+            yield from self._transformer(layer, own, published)
+        elif isinstance(layer, AttentionBlock):
+            yield from self._plain(layer, own, published)
+
+    def _plain(self, layer: AttentionBlock, own: str, published: str) -> Iterator[Part]:
+        inner: SelfAttention = layer.attention
+        names = tuple(f"{published}.{name}" for name in self.plain_qkv)
+        interleave = inner.heads if len(names) > 1 and inner.order == "legacy" else 0
+        yield Part(layer.norm, f"{own}.norm", (f"{published}.{self.plain_norm}",))
+        yield Part(inner.qkv, f"{own}.attention.qkv", names, interleave, self.plain_trailing)
+        out = (f"{published}.{self.plain_out}",)
+        yield Part(inner.out, f"{own}.attention.out", out, trailing=self.plain_trailing)
+
+    def _transformer(self, layer: SpatialTransformer, own: str, published: str) -> Iterator[Part]:
+        yield Part(layer.norm, f"{own}.norm", (f"{published}.norm",))
+        yield Part(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), trailing=2)
+        for depth, block in enumerate(layer.blocks):
+            inner = f"{published}.transformer_blocks.{depth}"
+            for name, parts in TRANSFORMER_BLOCK.items():
+                names = tuple(f"{inner}.{part}" for part in parts)
+                yield Part(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
+        yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), trailing=2)
+
+
+def as_unet(module: nn.Module) -> UNet:
+    """`module`, which must be a UNet: ValueError otherwise."""
+    if not isinstance(module, UNet):
+        raise ValueError(f"the key map names the tensors of a UNet, not of a {type(module).__name__}")
+    return module
