@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
+from ldmkit.descriptions import documented_parameters
 from ldmkit.errors import UserError
 from ldmkit.registry import SUPPLIED, Entry
 
@@ -169,33 +170,3 @@ def _nested(annotation: Any) -> Nested | None:
         return element and Nested(element.kind, many=True, optional=False)
     kind = KIND_OF.get(annotation) if isinstance(annotation, type) else None
     return Nested(kind, many=False, optional=False) if kind else None
-
-
-def documented_parameters(component: Callable[..., Any]) -> dict[str, str]:
-    """What the "Args:" sections of the constructor's and the class's docstring say of each parameter."""
-    texts = [inspect.getdoc(_function(component))] if inspect.isclass(component) else []
-    found: dict[str, str] = {}
-    for text in [*texts, inspect.getdoc(component)]:
-        found.update(_arguments(text or ""))
-    return found
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """The entries of a Google-style "Args:" section: `name: meaning`, continued by deeper indentation."""
-    lines = iter(docstring.splitlines())
-    found: dict[str, str] = {}
-    indent, names = 0, list[str]()
-    if not any(line.strip() == "Args:" for line in lines):
-        return found
-    for line in lines:
-        width = len(line) - len(line.lstrip())
-        if line.strip() and width == 0:
-            break
-        indent = indent or width
-        head, colon, rest = line.strip().partition(":")
-        if width == indent and colon:
-            names = [n.split("(")[0].strip() for n in head.split(",")]
-            found.update(dict.fromkeys(names, rest.strip()))
-        elif line.strip():
-            found.update({n: f"{found[n]} {line.strip()}" for n in names})
-    return found

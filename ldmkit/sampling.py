@@ -79,7 +79,7 @@ def _sampling(system: System, sampler: str | Mapping[str, Any] | None, steps: in
 
 def latent_size(system: System, size: tuple[int, int] | None) -> tuple[int, int]:
     """The latent's (h, w) for a picture size, by default the recipe's or its data's."""
-    size = size or system.recipe.sample.size or _data_size(system)
+    size = size or system.recipe.sample.size or data_size(system)
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
@@ -88,7 +88,8 @@ def latent_size(system: System, size: tuple[int, int] | None) -> tuple[int, int]
     return size[0] // factor, size[1] // factor
 
 
-def _data_size(system: System) -> tuple[int, int] | None:
+def data_size(system: System) -> tuple[int, int] | None:
+    """The size of the recipe's pictures, where its data say one."""
     data = system.recipe.data
     size = data.parameters.get("size") if data else None
     return (size, size) if isinstance(size, int) else None

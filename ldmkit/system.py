@@ -160,9 +160,10 @@ def assemble(recipe: Recipe, registry: Registry) -> System:
         name: build_component(registry, "conditioner", slot, latent=latent, compression=compression)
         for name, slot in recipe.conditioners.items()
     }
-    schedule = build_component(registry, "schedule", recipe.schedule)
-    objective = build_component(registry, "objective", recipe.objective, schedule=schedule)
-    _check_objective(objective, schedule, recipe)
+    with torch.device("cpu"):  # `check` builds modules on "meta"; a schedule needs its numbers even then
+        schedule = build_component(registry, "schedule", recipe.schedule)
+        objective = build_component(registry, "objective", recipe.objective, schedule=schedule)
+        _check_objective(objective, schedule, recipe)
     denoiser = recipe.denoiser and build_component(
         registry,
         "denoiser",

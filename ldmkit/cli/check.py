@@ -1,0 +1,51 @@
+"""`ldmkit check`: is a recipe right, and what does it describe?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ldmkit.cli import options
+
+if TYPE_CHECKING:
+    from ldmkit.system import System
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@options.overrides
+def command(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
+
+    Touches neither data nor weights. Structure and the components' names are checked before anything heavy is
+    imported. Exit code 2 where something is wrong, with a line for each mistake.
+    """
+    from ldmkit.plugins import host
+    from ldmkit.recipe import dump, load, resolve
+
+    registry = host().registry
+    loaded = load(recipe, overrides)
+    resolved = resolve(loaded, registry)
+
+    from ldmkit.inspection import inspect  # after `resolve`: with errors, it is never needed
+
+    system = inspect(resolved, registry)
+    click.echo(dump(resolved))
+    click.echo("\n".join(_figures(system)))
+
+
+def _figures(system: System) -> list[str]:
+    """The latent's shape and the parameters of each component, as comments of the YAML above them."""
+    from ldmkit.inspection import counts
+
+    latent = system.compression.latent
+    lines = [f"# latent: {latent.channels} x H/{latent.factor} x W/{latent.factor}", "# parameters:"]
+    for one in counts(system):
+        frozen = one.parameters - one.trainable
+        note = (
+            "" if not frozen else ", frozen" if frozen == one.parameters else f", {frozen:,} of them frozen"
+        )
+        lines.append(f"#   {one.part} ({one.component}): {one.parameters:,}{note}")
+    return [*lines, f"#   together: {sum(one.parameters for one in counts(system)):,}"]

@@ -1,0 +1,38 @@
+"""`ldmkit recipes`: the recipes at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ldmkit.errors import UserError
+from ldmkit.recipe.loader import read_file
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
+def command(folder: Path) -> None:
+    """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line."""
+    paths = sorted(folder.rglob("*.yaml"))
+    if not paths:
+        raise UserError(f"{folder}: no recipes (*.yaml) there; name the folder that holds them")
+    rows = [(_name(path), str(path), _comment(path)) for path in paths]
+    names, places = (max(len(row[i]) for row in rows) for i in (0, 1))
+    for name, place, comment in rows:
+        click.echo(f"{name:<{names}}  {place:<{places}}  {comment}".rstrip())
+
+
+def _name(path: Path) -> str:
+    """The recipe's name; an unreadable file is listed too, `ldmkit check` says what is wrong with it."""
+    try:
+        values, _ = read_file(path)
+    except UserError:
+        return "(unreadable)"
+    return str(values.get("name", "(no name)")) if isinstance(values, dict) else "(no recipe)"
+
+
+def _comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    return first.lstrip("# ").strip() if first.startswith("#") else ""

@@ -1,0 +1,87 @@
+"""A component's parameters in words: docstrings' "Args:" sections, and types as a reader writes them."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+
+def documented_parameters(component: Callable[..., Any]) -> dict[str, str]:
+    """What the "Args:" sections of the constructor's and the class's docstring say of each parameter."""
+    found: dict[str, str] = {}
+    if inspect.isclass(component):
+        found.update(_arguments(inspect.getdoc(component.__init__) or ""))
+    return {**found, **_arguments(inspect.getdoc(component) or "")}
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """The entries of a Google-style "Args:" section: `name: meaning`, continued by deeper indentation."""
+    lines = iter(docstring.splitlines())
+    found: dict[str, str] = {}
+    if not any(line.strip() == "Args:" for line in lines):
+        return found
+    indent, names = 0, list[str]()
+    for line in lines:
+        width = len(line) - len(line.lstrip())
+        if line.strip() and width == 0:
+            break
+        indent = indent or width
+        head, colon, rest = line.strip().partition(":")
+        if width == indent and colon:
+            names = [name.split("(")[0].strip() for name in head.split(",")]
+            found.update(dict.fromkeys(names, rest.strip()))
+        elif line.strip():
+            found.update({name: f"{found[name]} {line.strip()}" for name in names})
+    return found
+
+
+def field_type(field: FieldInfo) -> str:
+    """The type of a model's field, as `int > 0` or `list of (pixel | perceptual)`."""
+    return _type(field.annotation) + _limits(field.metadata)
+
+
+def _type(annotation: Any) -> str:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _type(args[0]) + _limits(args[1:])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(_type(a) for a in args)
+    if origin is Literal:
+        return " | ".join(str(a) for a in args)
+    if origin is tuple and args[-1] is not Ellipsis:
+        return f"[{', '.join(_type(a) for a in args)}]"
+    if origin is not None and issubclass(origin, Mapping):
+        return f"mapping of {_type(args[1])}"
+    if origin is not None and issubclass(origin, Sequence | set | frozenset):
+        return f"list of {_type(args[0])}"
+    if annotation in (None, type(None)):
+        return "null"
+    return str(getattr(annotation, "__name__", annotation))
+
+
+_SIGNS = {
+    annotated_types.Gt: ("gt", ">"),
+    annotated_types.Ge: ("ge", ">="),
+    annotated_types.Lt: ("lt", "<"),
+    annotated_types.Le: ("le", "<="),
+    annotated_types.MinLen: ("min_length", "length >="),
+    annotated_types.MaxLen: ("max_length", "length <="),
+}
+
+
+def _limits(metadata: Sequence[Any]) -> str:
+    """The bounds among a field's metadata, each after a space."""
+    said = ""
+    for one in metadata:
+        marks = one.metadata if isinstance(one, FieldInfo) else [one]
+        for mark in marks:
+            if type(mark) in _SIGNS:
+                name, sign = _SIGNS[type(mark)]
+                said += f" {sign} {getattr(mark, name)}"
+    return said
