@@ -18,8 +18,8 @@ class MaskedImage(nn.Module):
     """What of a picture is left, as channels beside z_t (the paper's inpainting, section 4.5).
 
     concat = [E(picture with black holes), the unscaled mode; the mask, resized by nearest and mapped to -1
-    (known) and 1 (hole)]. E is the recipe's own compression model; it is not trained here, and its weights are
-    not part of this module's state. Null: zeros.
+    (known) and 1 (hole)]. E is the recipe's own compression model: neither trained here nor part of this
+    module's state. Null: zeros.
 
     Args:
         image: the batch field that holds the pictures; what is in the holes is not looked at.
@@ -33,7 +33,7 @@ class MaskedImage(nn.Module):
         self.spec = ConditionSpec(fields=(image, mask), concat=compression.latent.channels + 1)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Pictures "b 3 H W" in [-1, 1], masks "b 1 H W" of zeros and ones; ValueError says what is expected."""
+        """Pictures "b 3 H W" in [-1, 1], masks "b 1 H W" of 0 and 1; ValueError says what is expected."""
         image, mask = pictures(raw, self.image), masks(raw, self.mask)
         if image.shape[0] != mask.shape[0] or image.shape[2:] != mask.shape[2:]:
             raise ValueError(f"{self.mask}: {_size(mask)} masks for {_size(image)} pictures of {self.image}")
