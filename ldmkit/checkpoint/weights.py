@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -14,25 +14,18 @@ from ldmkit.errors import UserError
 StageName = Literal["compression", "diffusion"]
 
 
-class Modules(Protocol):
-    """What of a `System` holds weights."""
-
-    compression: nn.Module
-    conditioners: nn.ModuleDict
-    denoiser: nn.Module
-
-
-def stage_state(system: Modules, stage: StageName) -> dict[str, Tensor]:
-    """The stage's weights by name, live: "compression.*", or "denoiser.*" and "conditioners.<id>.*".
+def stage_state(system: nn.Module, stage: StageName) -> dict[str, Tensor]:
+    """The stage's weights in a `System`, by name, live: "compression.*", or "denoiser.*" and "conditioners.*".
 
     A conditioner's frozen weights are left out, since its constructor brings them, and so is the compression
     model where a conditioner holds it.
     """
+    compression = system.get_submodule("compression")
     if stage == "compression":
-        return dict(_named("compression", system.compression, frozen=True))
-    foreign = {id(t) for _, t in _named("", system.compression, frozen=True)}
-    state = dict(_named("denoiser", system.denoiser, frozen=True))
-    for name, conditioner in system.conditioners.items():
+        return dict(_named("compression", compression, frozen=True))
+    foreign = {id(t) for _, t in _named("", compression, frozen=True)}
+    state = dict(_named("denoiser", system.get_submodule("denoiser"), frozen=True))
+    for name, conditioner in system.get_submodule("conditioners").named_children():
         state |= _named(f"conditioners.{name}", conditioner, frozen=False)
     return {name: tensor for name, tensor in state.items() if id(tensor) not in foreign}
 
@@ -50,7 +43,7 @@ def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, 
             yield f"{prefix}.{name}", tensor
 
 
-def load_stage(system: Modules, stage: StageName, path: Path) -> None:
+def load_stage(system: nn.Module, stage: StageName, path: Path) -> None:
     """Reads a stage's weights into the system; UserError names what is missing, left over or misshapen."""
     restore(stage_state(system, stage), files.read_tensors(path), str(path))
 

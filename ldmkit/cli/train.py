@@ -1,0 +1,26 @@
+"""`ldmkit train`: a recipe's stages, in order or one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ldmkit.cli import options
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
+@click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
+@options.runs
+@options.overrides
+def command(recipe: Path, stage: str | None, restart: bool, runs: Path, overrides: tuple[str, ...]) -> None:
+    """Train RECIPE; where a training was interrupted it goes on.
+
+    SIGTERM and Ctrl-C save at the end of the step and end with exit code 143 or 130. Under `accelerate
+    launch` the processes share each batch.
+    """
+    from ldmkit.training.recipe import train_recipe
+
+    train_recipe(recipe, overrides, runs, stage=stage, restart=restart, say=click.echo)

@@ -1,0 +1,266 @@
+"""Stage one: E and D under reconstruction losses, a regulariser and an adversary (the paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ldmkit.components import build
+from ldmkit.gallery import grid
+from ldmkit.interfaces import Adversary, Dataset
+from ldmkit.pictures import to_pictures
+from ldmkit.recipe.model import CompressionTraining
+from ldmkit.training.data import Examples, images_of
+from ldmkit.training.draws import Order, generator_of
+from ldmkit.training.stage import Losses, Player
+from ldmkit.training.workers import mean_over_processes
+from ldmkit.types import Image, Latent
+from ldmkit.weights import stage_state
+
+if TYPE_CHECKING:
+    from ldmkit.system import System
+
+SHOWN = 8
+"""Validation pictures in the grid."""
+MEASURED = 2048
+"""Training pictures, evenly spaced, on which the latent's scale and shift are measured."""
+VALIDATED = 512
+"""Validation pictures that each validation looks at, at most."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random part of a step for some rows: posterior noise; `step` for the adversary's timetable."""
+
+    step: int
+    noise: Latent
+    flip: Bool[Tensor, " b"] | None
+
+
+class CompressionStep(nn.Module):
+    """The autoencoder's side: reconstruction losses, the posterior's penalty, the adversary's verdict.
+
+    loss = R(nll) + penalty * mean(posterior penalty) + weight(step) * lambda * generator loss; nll is the
+    sum of the recipe's losses, with learn_variance nll / e^s + s. R "sum" adds up a picture's elements and
+    averages over pictures, "mean" averages over all elements. The posterior's penalty is taken as the model
+    gives it (KL: a picture's sum in nats), whatever R is, so that a penalty goes with its reduction.
+    """
+
+    def __init__(
+        self,
+        compression: nn.Module,
+        losses: Sequence[nn.Module],
+        adversary: nn.Module | None,
+        options: CompressionTraining,
+    ) -> None:
+        super().__init__()
+        self.compression = compression
+        self.losses = nn.ModuleList(losses)
+        self.log_variance = nn.Parameter(torch.zeros(())) if options.learn_variance else None
+        self._options = options
+        # In a tuple, so that it is no submodule: the discriminator's weights belong to the other optimiser.
+        self._adversary = (adversary,)
+        self._opposing = [] if adversary is None else [p for p in adversary.parameters() if p.requires_grad]
+
+    def train(self, mode: bool = True) -> CompressionStep:
+        """As nn.Module's, but losses stay in eval."""
+        super().train(mode)
+        self.losses.eval()
+        return self
+
+    def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+        """The losses of a batch, and the reconstruction for the discriminator."""
+        image, options = batch["image"], self._options
+        posterior = self.compression.posterior(image)
+        reconstruction = self.compression.decode(posterior.sample(draws.noise))
+        nll = self.nll(reconstruction, image)
+        penalty = posterior.penalty.mean()
+        losses = {"loss": nll + options.penalty * penalty, "nll": nll.detach(), "penalty": penalty.detach()}
+        losses |= {name: value.detach() for name, value in posterior.metrics.items()}
+        if self.log_variance is not None:
+            losses["log_variance"] = self.log_variance.detach().clone()
+        return self._play(losses, nll, reconstruction, draws.step), {
+            "reconstruction": reconstruction.detach()
+        }
+
+    def nll(self, reconstruction: Image, image: Image) -> Float[Tensor, ""]:
+        """The reduced reconstruction loss."""
+        parts = torch.stack([loss(reconstruction, image).expand_as(image) for loss in self.losses])
+        elements = parts.sum(0)
+        if self.log_variance is not None:
+            elements = elements / self.log_variance.exp() + self.log_variance
+        return elements.mean() if self._options.reduction == "mean" else elements.sum() / len(image)
+
+    def _play(self, losses: Losses, nll: Tensor, reconstruction: Image, step: int) -> Losses:
+        """Adds the adversary's part once it has weight; before, nothing of it is computed."""
+        adversary: Any = self._adversary[0]
+        weight = 0.0 if adversary is None else adversary.weight(step)
+        if weight == 0:
+            return losses
+        for parameter in self._opposing:
+            parameter.requires_grad_(False)
+        generator = adversary.generator_loss(reconstruction)
+        for parameter in self._opposing:
+            parameter.requires_grad_(True)
+        adaptive = adaptive_weight(nll, generator, self.compression.last_layer)
+        losses["loss"] = losses["loss"] + weight * adaptive * generator
+        return losses | {"generator": generator.detach(), "adaptive_weight": adaptive}
+
+
+def adaptive_weight(nll: Tensor, generator: Tensor, last_layer: nn.Parameter) -> Float[Tensor, ""]:
+    """lambda = clamp(|grad nll| / (|grad g| + 1e-4), 0, 1e4), gradients at the decoder's last weight
+    (Esser et al. 2021, equation 7); both are the global batch's."""
+    norms = []
+    for loss in (nll, generator):
+        (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True)
+        norms.append(mean_over_processes(gradient).norm())
+    return (norms[0] / (norms[1] + 1e-4)).clamp(0, 1e4).detach()
+
+
+class DiscriminatorStep(nn.Module):
+    """The discriminator's side."""
+
+    def __init__(self, adversary: nn.Module) -> None:
+        super().__init__()
+        self.adversary = adversary
+
+    def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+        """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
+        return {"loss": self.adversary.discriminator_loss(batch["image"], batch["reconstruction"])}, {}
+
+
+class CompressionStage:
+    """Stage one as the loop sees it."""
+
+    name = "compression"
+
+    def __init__(self, system: System, options: CompressionTraining, data: Dataset) -> None:
+        self.options, self._system, self._device = options, system, system.device
+        self._train, self._validation = Examples(data.split("train")), Examples(data.split("validation"))
+        self._model: Any = system.compression
+        self._model.scale.fill_(1.0)
+        self._model.shift.fill_(0.0)
+        losses = [build(system.registry, "loss", loss).to(self._device) for loss in options.loss]
+        self._adversary = (
+            build(system.registry, "adversary", options.adversary).to(self._device)
+            if options.adversary
+            else None
+        )
+        self._step = CompressionStep(self._model, losses, self._adversary, options)
+        self.players = self._players(self._adversary)
+        self._order = Order(len(self._train), options.seed, self.name)
+        self._drawn = lru_cache(maxsize=1)(self._draw)
+
+    def _players(self, adversary: Adversary | None) -> list[Player]:
+        players = [Player("autoencoder", self._step, self.options)]
+        if adversary is not None:
+            step = DiscriminatorStep(adversary)  # type: ignore[arg-type]
+            players.append(Player("discriminator", step, self.options, adversary.trains))
+        return players
+
+    def averaged(self) -> dict[str, nn.Parameter]:
+        """The autoencoder's weights."""
+        return {f"compression.{n}": p for n, p in self._model.named_parameters() if p.requires_grad}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The compression model."""
+        return stage_state(self._system, self.name)
+
+    def state(self) -> dict[str, Tensor]:
+        """The compression model, the learned log-variance and the discriminator."""
+        state = self.weights()
+        if self._step.log_variance is not None:
+            state["log_variance"] = self._step.log_variance.detach()
+        if self._adversary is not None:
+            state |= {f"adversary.{name}": value for name, value in self._adversary.state_dict().items()}
+        return state
+
+    def batch(self, step: int, rows: slice) -> tuple[dict[str, Tensor], Draws]:
+        """Pictures and posterior noise for some rows of a step."""
+        draws = self._drawn(step)
+        first = step * self.options.batch
+        chosen = self._order.take(first + rows.start, first + rows.stop).tolist()
+        flip = None if draws.flip is None else draws.flip[rows]
+        image = images_of(self._train.read(chosen), flip).to(self._device)
+        return {"image": image}, Draws(step, draws.noise[rows].to(self._device), flip)
+
+    def _draw(self, step: int) -> Draws:
+        """The draws of the whole global batch."""
+        generator, spec = generator_of(self.options.seed, self.name, step), self._model.latent
+        height, width = (side // spec.factor for side in self._train[0]["image"].shape[1:])
+        flip = torch.rand(self.options.batch, generator=generator) < 0.5 if self.options.flip else None
+        noise = torch.randn(self.options.batch, spec.channels, height, width, generator=generator)
+        return Draws(step, noise, flip)
+
+    @torch.no_grad()
+    def validate(self, rank: int, world: int) -> dict[str, Tensor]:
+        """Reconstruction loss and PSNR (over all pixels of a picture, then over pictures) of the mode."""
+        self._step.eval()
+        sums = {key: torch.zeros((), device=self._device) for key in ("loss", "psnr", "count")}
+        for i, examples in enumerate(self._validation.batches(self.options.batch, VALIDATED)):
+            if i % world == rank:
+                image = images_of(examples).to(self._device)
+                reconstruction = self._model.decode(self._model.encode(image))
+                sums["loss"] += self._step.nll(reconstruction, image) * len(image)
+                sums["psnr"] += psnr(reconstruction, image).sum()
+                sums["count"] += len(image)
+        self._step.train()
+        return sums
+
+    @torch.no_grad()
+    def picture(self) -> PIL.Image.Image:
+        """Validation pictures above their reconstructions."""
+        self._step.eval()
+        count = min(SHOWN, len(self._validation))
+        image = images_of(self._validation.read(range(count))).to(self._device)
+        reconstruction = self._model.decode(self._model.encode(image))
+        self._step.train()
+        return grid(to_pictures(torch.cat([image, reconstruction])), columns=count)
+
+    @torch.no_grad()
+    def complete(self) -> None:
+        """Measures the latent's scale and shift on the training pictures' posteriors."""
+        self._step.eval()
+        stride = max(1, len(self._train) // MEASURED)
+        moments = LatentMoments()
+        chosen = range(0, len(self._train), stride)
+        for start in range(0, len(chosen), self.options.batch):
+            image = images_of(self._train.read(chosen[start : start + self.options.batch])).to(self._device)
+            posterior = self._model.posterior(image)
+            moments.add(posterior.mode, posterior.std)
+        mean, std = moments.mean_and_std()
+        self._model.shift.copy_(mean)
+        self._model.scale.copy_(1 / std.clamp_min(1e-6))
+
+
+class LatentMoments:
+    """Mean and standard deviation of each latent channel over posteriors: E[x], Var[mode] + E[std^2]."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._square = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, mode: Latent, std: Latent | None) -> None:
+        """Takes in a batch of posteriors."""
+        mode = mode.double()
+        second = mode**2 if std is None else mode**2 + std.double() ** 2
+        self._count += mode[:, 0].numel()
+        self._sum = self._sum.to(mode) + mode.sum((0, 2, 3))
+        self._square = self._square.to(mode) + second.sum((0, 2, 3))
+
+    def mean_and_std(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+        """One entry a channel."""
+        mean = self._sum / self._count
+        return mean, (self._square / self._count - mean**2).clamp_min(0).sqrt()
+
+
+def psnr(reconstruction: Image, image: Image) -> Float[Tensor, " b"]:
+    """Peak signal to noise of each picture, in dB, over all its pixels; pictures in [-1, 1]."""
+    error = ((reconstruction.clamp(-1, 1) - image) / 2).square().mean((1, 2, 3))
+    return -10 * error.clamp_min(1e-10).log10()

@@ -1,0 +1,249 @@
+"""Stage two: the denoiser and tau_theta, jointly, on cached latents (the paper, equations 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ldmkit.conditions import merge, replaced
+from ldmkit.gallery import grid
+from ldmkit.interfaces import Conditioner, Dataset
+from ldmkit.recipe.model import DiffusionTraining
+from ldmkit.training.cache import Latents, States, cacheable, cached_latents, encode_states
+from ldmkit.training.data import Examples, raw_of
+from ldmkit.training.draws import Order, generator_of, seed_of
+from ldmkit.training.dropout import Dropout
+from ldmkit.training.stage import Losses, Player
+from ldmkit.types import Condition, Latent, Prepared
+from ldmkit.weights import stage_state
+
+if TYPE_CHECKING:
+    from ldmkit.system import System
+
+VALIDATED = 512
+"""Validation pictures that each validation looks at, at most."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random part of a step, a row a picture.
+
+    t and noise as in the paper; latent_noise makes the posterior's sample; drop is compared with each
+    condition's dropout rate, a column for each group of conditions that drop together; choice picks among
+    captions; key seeds what conditioners draw themselves.
+    """
+
+    t: Float[Tensor, " b"]
+    noise: Latent
+    latent_noise: Latent
+    drop: Float[Tensor, "b g"]
+    choice: Int[Tensor, " b"]
+    flip: Bool[Tensor, " b"] | None
+    key: int
+
+    def rows(self, rows: slice) -> Draws:
+        """Those of some pictures."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut = {name: x[rows] if isinstance(x, Tensor) else x for name, x in parts.items()}
+        return Draws(**{**cut, "key": seed_of(self.key, rows.start)})
+
+    def to(self, device: torch.device) -> Draws:
+        """On the device."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Draws(**{n: x.to(device) if isinstance(x, Tensor) else x for n, x in parts.items()})
+
+
+class DiffusionStep(nn.Module):
+    """L = E || target - network(z_t, t, tau_theta(y)) ||^2 with the objective's target and weight."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.denoiser: Any = system.network
+        self.conditioners = system.conditioners
+        self._schedule, self._objective = system.schedule, system.objective
+        self.dropped = Dropout(system)
+        self._frozen = [
+            c for c in self.conditioners.values() if not any(p.requires_grad for p in c.parameters())
+        ]
+
+    def train(self, mode: bool = True) -> DiffusionStep:
+        """As nn.Module's, but frozen conditioners stay in eval."""
+        super().train(mode)
+        for conditioner in self._frozen:
+            conditioner.eval()
+        return self
+
+    def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+        """The mean loss of a batch: {"clean": scaled latents, "conditions": encoded or prepared, by id}."""
+        return {"loss": self.per_picture(batch, draws).mean()}, {}
+
+    def per_picture(self, batch: Mapping[str, Any], draws: Draws) -> Float[Tensor, " b"]:
+        """The objective's loss of each picture."""
+        clean = batch["clean"]
+        level = self._schedule.level(draws.t, clean.shape[2:])
+        z = level.add_noise(clean, draws.noise)
+        condition = merge(self._conditions(batch["conditions"], draws))
+        raw = self.denoiser(self._objective.scale_input(z, level), level.time.to(z), condition)
+        return self._objective.loss(raw, clean, draws.noise, level)
+
+    def _conditions(self, given: Mapping[str, Condition | Prepared], draws: Draws) -> dict[str, Condition]:
+        generator = torch.Generator(draws.t.device).manual_seed(draws.key)
+        made = {}
+        for name, conditioner in self.conditioners.items():
+            value: Any = given[name]
+            made[name] = (
+                value
+                if isinstance(value, Condition)
+                else self._encoded(name, conditioner, value, draws, generator)
+            )
+        return made
+
+    def _encoded(
+        self, name: str, conditioner: Any, prepared: Prepared, draws: Draws, generator: torch.Generator
+    ) -> Condition:
+        """tau_theta(y), or the null condition where a picture drops it (for classifier-free guidance)."""
+        condition: Condition = conditioner.encode(prepared, generator)
+        drop = self.dropped(name, draws.drop)
+        return condition if drop is None else replaced(condition, conditioner.null(condition), drop)
+
+
+class Split:
+    """One split as the stage sees it: cached latents, and condition inputs by example."""
+
+    def __init__(self, system: System, data: Dataset, folder: Path, flip: bool, writes: bool) -> None:
+        self._named = system.named_conditioners()
+        self._dropped = Dropout(system)
+        self.fields = tuple(dict.fromkeys(f for _, c in self._named for f in c.spec.fields))
+        self.latents: Latents = cached_latents(system.compression, data, folder, flip, writes)
+        self.examples = Examples(data, self.fields)
+        self._states: dict[str, States] = {}
+        for name, conditioner in self._named:
+            if cacheable(conditioner, self.examples[0], conditioner.spec.fields):  # type: ignore[arg-type]
+                rows = (e for batch in self.examples.batches(1024) for e in batch)
+                states = encode_states(conditioner, rows, system.device)
+                self._states |= {} if states is None else {name: states}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def conditions(
+        self, indices: Sequence[int], draws: Draws, own: bool, device: torch.device
+    ) -> dict[str, Condition | Prepared]:
+        """Encoded conditions, nulls in place, where they are cached; else prepared inputs.
+
+        own: each example's own caption instead of a drawn one.
+        """
+        if not self._named:
+            return {}
+        raw = raw_of(self.examples.read(indices), self.fields, None if own else draws.choice, draws.flip)
+        return {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
+
+    def _condition(
+        self,
+        name: str,
+        conditioner: Conditioner,
+        raw: Mapping[str, Any],
+        drop: Float[Tensor, "b g"],
+        device: torch.device,
+    ) -> Condition | Prepared:
+        if name in self._states:
+            dropped = self._dropped(name, drop)
+            return self._states[name].look_up(raw, conditioner.spec.fields, dropped).to(device)
+        prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+        return {key: value.to(device) for key, value in prepared.items()}
+
+
+class DiffusionStage:
+    """Stage two as the loop sees it. The compression model is finished and frozen."""
+
+    name = "diffusion"
+
+    def __init__(
+        self, system: System, options: DiffusionTraining, data: Dataset, cache: Path, writes: bool
+    ) -> None:
+        self.options, self._system, self._device = options, system, system.device
+        system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
+        self._step = DiffusionStep(system)
+        self.players = [Player("denoiser", self._step, options)]
+        self._train = Split(system, data.split("train"), cache, options.flip, writes)
+        self._validation = Split(system, data.split("validation"), cache, False, writes)
+        self._order = Order(len(self._train), options.seed, self.name)
+        self._drawn = lru_cache(maxsize=1)(lambda step: self._draw(options.batch, step, options.flip))
+
+    def averaged(self) -> dict[str, nn.Parameter]:
+        """The denoiser's and the conditioners' weights (the published code forgets the latter)."""
+        return dict(self.players[0].parameters)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The denoiser and the conditioners."""
+        return stage_state(self._system, self.name)
+
+    state = weights
+
+    def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], Draws]:
+        """Latents, conditions and draws for some rows of a step."""
+        first = step * self.options.batch
+        chosen = self._order.take(first + rows.start, first + rows.stop).tolist()
+        return self._assemble(self._train, chosen, self._drawn(step).rows(rows), own=False)
+
+    def _assemble(
+        self, split: Split, chosen: Sequence[int], draws: Draws, own: bool
+    ) -> tuple[dict[str, Any], Draws]:
+        posterior = split.latents.posterior(chosen, draws.flip)
+        clean = posterior.sample(draws.latent_noise) if self.options.latents == "sample" else posterior.mode
+        conditions = split.conditions(chosen, draws, own, self._device)
+        return {"clean": clean.to(self._device), "conditions": conditions}, draws.to(self._device)
+
+    def _draw(self, count: int, step: int | str, flip: bool) -> Draws:
+        """The draws of a whole global batch."""
+        generator, size = generator_of(self.options.seed, self.name, step), self._train.latents.size
+        shape = (count, self._system.compression.latent.channels, *size)
+        return Draws(
+            t=self._system.schedule.draw(count, generator, size),
+            noise=torch.randn(shape, generator=generator),
+            latent_noise=torch.randn(shape, generator=generator),
+            drop=torch.rand(count, max(len(self._system.conditioners), 1), generator=generator),
+            choice=torch.randint(2**31, (count,), generator=generator),
+            flip=torch.rand(count, generator=generator) < 0.5 if flip else None,
+            key=seed_of(self.options.seed, self.name, step, "conditions"),
+        )
+
+    @torch.no_grad()
+    def validate(self, rank: int, world: int) -> dict[str, Tensor]:
+        """The loss on validation pictures with their own captions, the same draws every time."""
+        self._step.eval()
+        count, size = min(len(self._validation), VALIDATED), self.options.batch
+        draws = self._draw(count, "validation", False)
+        draws = replace(draws, drop=torch.ones_like(draws.drop))
+        sums = {key: torch.zeros((), device=self._device) for key in ("loss", "count")}
+        for i, start in enumerate(range(0, count, size)):
+            if i % world == rank:
+                rows = slice(start, min(start + size, count))
+                chosen = range(rows.start, rows.stop)
+                batch, drawn = self._assemble(self._validation, chosen, draws.rows(rows), own=True)
+                sums["loss"] += self._step.per_picture(batch, drawn).sum()
+                sums["count"] += len(chosen)
+        self._step.train()
+        return sums
+
+    def picture(self) -> PIL.Image.Image | None:
+        """The recipe's prompts, from its seed."""
+        if not (
+            self._system.recipe.sample.prompts or self._system.recipe.sample.fields or not self._train.fields
+        ):
+            return None
+        self._step.eval()
+        pictures = self._system.sample()
+        self._step.train()
+        return grid(pictures)
+
+    def complete(self) -> None:
+        """Nothing: the weights are all there is."""

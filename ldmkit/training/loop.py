@@ -1,0 +1,225 @@
+"""The one training loop: steps, averages, checkpoints, logs; both stages run in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ldmkit.checkpoint import RunStore
+from ldmkit.errors import UserError
+from ldmkit.gallery import save_picture
+from ldmkit.training.draws import seed_of
+from ldmkit.training.ema import Average
+from ldmkit.training.interrupt import Interrupted, Signal, held
+from ldmkit.training.optim import rate
+from ldmkit.training.progress import Means, Reporter
+from ldmkit.training.snapshot import capture, recover
+from ldmkit.training.stage import Player, TrainingStage
+from ldmkit.training.workers import sum_over_processes
+
+LOGGED_EVERY = 10
+"""Steps between lines of metrics.jsonl."""
+Say = Callable[[str], None]
+
+
+class Loop:
+    """Trains one stage from its latest checkpoint to its last step.
+
+    A step is one update of every optimiser from `options.batch` pictures, which the processes and the
+    `accumulate` passes of each share out. What is random follows from (seed, step, position in the batch), so
+    a checkpoint needs no generator's state, and neither resuming nor the number of processes changes a draw;
+    only modules that draw by themselves (torch's dropout) draw by process.
+    """
+
+    def __init__(self, stage: TrainingStage, store: RunStore, accelerator: Accelerator, say: Say) -> None:
+        self._stage, self._store, self._accelerator, self._say = stage, store, accelerator, say
+        self._options = stage.options
+        self._rows = self._shares()
+        self._modules = [accelerator.prepare_model(p.step) for p in stage.players]
+        for player in stage.players:
+            player.step.train()
+        self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
+        self._means = Means()
+        self._stepping, self._steps = 0.0, 0
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """All steps that are left; then the weights to use are in the system and in the store."""
+        start = self._resume()
+        main = self._accelerator.is_main_process
+        with (
+            held() as signal,
+            Reporter(self._stage.name, self._options.steps, start, self._say, main) as reporter,
+        ):
+            for step in range(start, self._options.steps):
+                began = time.perf_counter()
+                stop = self._step(step, signal)
+                self._stepping += time.perf_counter() - began
+                self._steps += 1
+                reporter.step(step + 1)
+                self._after(step + 1, stop, reporter)
+        self._finish()
+
+    def _shares(self) -> list[slice]:
+        """This process's rows of a global batch, one slice a pass."""
+        world, passes = self._accelerator.num_processes, self._options.accumulate
+        size, left = divmod(self._options.batch, world * passes)
+        if left or size == 0:
+            raise UserError(
+                f"train.{self._stage.name}: batch {self._options.batch} (what one step sees in all) does not "
+                f"divide among {world} process(es) and accumulate {passes}"
+            )
+        firsts = [(i * world + self._accelerator.process_index) * size for i in range(passes)]
+        return [slice(first, first + size) for first in firsts]
+
+    def _step(self, step: int, signal: Signal) -> int:
+        """One update, if all that it rests on is finite; the number of the signal that came, or 0."""
+        pairs = zip(self._stage.players, self._modules, strict=True)
+        players = [(p, m) for p, m in pairs if p.trains(step)]
+        torch.manual_seed(
+            seed_of(self._options.seed, self._stage.name, step, self._accelerator.process_index)
+        )
+        totals = [torch.zeros((), device=self._accelerator.device) for _ in players]
+        for i, rows in enumerate(self._rows):
+            self._pass(players, step, rows, totals, last=i == len(self._rows) - 1)
+        norms = [_gradient_norm(player) for player, _ in players]
+        stop = self._agree(step, [*totals, *norms], signal)
+        for (player, _), norm in zip(players, norms, strict=True):
+            self._means.add({self._label(player, "gradient"): norm})
+            self._update(player, step, norm)
+        if self._average is not None:
+            self._average.update(step + 1)
+        return stop
+
+    def _pass(
+        self,
+        players: Sequence[tuple[Player, nn.Module]],
+        step: int,
+        rows: slice,
+        totals: list[Tensor],
+        last: bool,
+    ) -> None:
+        """Gradients of all players from some rows of the batch."""
+        batch, draws = self._stage.batch(step, rows)
+        for i, (player, module) in enumerate(players):
+            with self._synced(module, last):
+                losses, handed = module(batch, draws)
+                self._accelerator.backward(losses["loss"] / len(self._rows))
+            batch = {**batch, **handed}
+            totals[i] += losses["loss"].detach()
+            self._means.add({self._label(player, name): value for name, value in losses.items()})
+
+    def _synced(self, module: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Gradients are averaged over processes in a step's last pass alone."""
+        return nullcontext() if last else self._accelerator.no_sync(module)
+
+    def _label(self, player: Player, name: str) -> str:
+        """The first player's losses are logged as they are called, the others' after the player too."""
+        return name if player is self._stage.players[0] else f"{player.name}_{name}"
+
+    def _agree(self, step: int, figures: Sequence[Tensor], signal: Signal) -> int:
+        """What all processes know alike before they update: is all finite, has one been told to stop?"""
+        finite = bool(torch.stack([f.float() for f in figures]).isfinite().all())
+        broken, stop = sum_over_processes([0.0 if finite else 1.0, float(signal.number)])
+        if broken:
+            raise UserError(
+                f"train.{self._stage.name}: the loss or its gradient is not finite at step {step + 1}: nothing "
+                f"of it was kept, {self._store.folder} is as it was; try a lower lr, clip or a longer warmup"
+            )
+        return signal.number or int(stop)
+
+    def _update(self, player: Player, step: int, norm: Tensor) -> None:
+        if self._options.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self._options.clip, norm)
+        for group in player.optimizer.param_groups:
+            group["lr"] = rate(self._options, step)
+        player.optimizer.step()
+        player.optimizer.zero_grad(set_to_none=True)
+
+    def _after(self, done: int, stop: int, reporter: Reporter) -> None:
+        """What is due after `done` steps."""
+        options, last = self._options, done == self._options.steps
+        if done % LOGGED_EVERY == 0 or last or stop:
+            self._log(done, reporter)
+        if done % options.checkpoint_every == 0 or last or stop:
+            self._save(done)
+        if stop:
+            self._say(
+                f"{self._stage.name}: stopped after step {done}, saved; the same command goes on from there"
+            )
+            raise Interrupted(stop)
+        with self._average.applied() if self._average else nullcontext():
+            if done % options.validate_every == 0 or last:
+                self._validate(done)
+            if (done % options.picture_every == 0 or last) and self._accelerator.is_main_process:
+                self._show(done)
+
+    def _log(self, done: int, reporter: Reporter) -> None:
+        means = self._means.take()
+        world = self._accelerator.num_processes
+        values = [v / world for v in sum_over_processes([float(v) for v in means.values()])]
+        figures = dict(zip(means, values, strict=True))
+        speed = self._options.batch * self._steps / self._stepping
+        self._stepping, self._steps = 0.0, 0
+        self._record(done, {**figures, "lr": rate(self._options, done - 1), "pictures_per_second": speed})
+        reporter.losses(done, figures)
+
+    def _record(self, done: int, figures: dict[str, float]) -> None:
+        """A line of metrics.jsonl; `seconds` counts from the training's beginning, over all resumes."""
+        if self._accelerator.is_main_process:
+            seconds = time.monotonic() - self._began
+            self._store.log({"step": done, "seconds": round(seconds, 2), **figures})
+
+    def _validate(self, done: int) -> None:
+        sums = self._stage.validate(self._accelerator.process_index, self._accelerator.num_processes)
+        totals = dict(zip(sums, sum_over_processes([float(v) for v in sums.values()]), strict=True))
+        count = totals.pop("count")
+        self._record(done, {f"validation_{name}": value / count for name, value in totals.items()})
+
+    def _show(self, done: int) -> None:
+        picture = self._stage.picture()
+        if picture is not None:
+            about = {"step": str(done), "stage": self._stage.name}
+            save_picture(picture, self._store.pictures / f"step-{done:08d}.png", about)
+
+    def _save(self, done: int) -> None:
+        if self._accelerator.is_main_process:
+            tensors = capture(self._stage, self._average)
+            self._store.save(done, tensors, {"seconds": time.monotonic() - self._began})
+        self._accelerator.wait_for_everyone()
+
+    def _resume(self) -> int:
+        """Puts the latest whole step back; the steps that are done."""
+        snapshot = self._store.load(self._say if self._accelerator.is_main_process else lambda _: None)
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            self._store.rewind(snapshot.step if snapshot else 0)
+        self._accelerator.wait_for_everyone()
+        if snapshot is None:
+            return 0
+        recover(snapshot, self._stage, self._average)
+        self._began -= snapshot.state["seconds"]
+        self._say(f"{self._stage.name}: going on after step {snapshot.step}")
+        return snapshot.step
+
+    def _finish(self) -> None:
+        """Leaves the weights to use in the system and writes them, the raw ones beside."""
+        if self._average is not None:
+            self._average.swap()
+        self._stage.complete()
+        if self._accelerator.is_main_process:
+            weights = self._stage.weights()
+            raw = None if self._average is None else {**weights, **self._average.state()}
+            self._store.finish(weights, raw)
+        self._accelerator.wait_for_everyone()
+
+
+def _gradient_norm(player: Player) -> Tensor:
+    """The Euclidean norm of all of a player's gradients."""
+    gradients = [p.grad for p in player.parameters.values() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients).detach()

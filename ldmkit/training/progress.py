@@ -1,0 +1,86 @@
+"""How far a training is: a bar on a terminal, a line now and then elsewhere; means over steps for the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+Say = Callable[[str], None]
+ANNOUNCED_AFTER = 20
+"""Steps after which the whole training's time is told."""
+SAID_EVERY = 60.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Means:
+    """Means of losses over the passes since the last look."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Takes in the losses of a pass."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, Tensor]:
+        """The means, and starts anew."""
+        means = {name: value / self._counts[name] for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class Reporter:
+    """Tells a person about the steps of one stage; silent on all processes but the main one."""
+
+    def __init__(self, stage: str, steps: int, start: int, say: Say, main: bool) -> None:
+        self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
+        self._began = self._said = time.monotonic()
+        console = Console(stderr=True)
+        columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        self._bar = Progress(*columns, TextColumn("{task.fields[losses]}"), console=console)
+        self._live = main and console.is_terminal
+        self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")
+
+    def __enter__(self) -> Reporter:
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def step(self, done: int) -> None:
+        """After each step; `done` steps are."""
+        self._bar.update(self._task, completed=done)
+        if self._main and done - self._start == ANNOUNCED_AFTER:
+            self._say(f"{self._stage}: {self._steps} steps, about {self._left(done)} to go")
+
+    def losses(self, done: int, means: Mapping[str, float]) -> None:
+        """After each line of the log."""
+        text = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        self._bar.update(self._task, losses=text)
+        if self._main and not self._live and time.monotonic() - self._said > SAID_EVERY:
+            self._said = time.monotonic()
+            self._say(f"{self._stage}: step {done} of {self._steps}, about {self._left(done)} to go; {text}")
+
+    def _left(self, done: int) -> str:
+        each = (time.monotonic() - self._began) / (done - self._start)
+        return duration(each * (self._steps - done))
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

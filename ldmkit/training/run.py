@@ -1,0 +1,96 @@
+"""`train_stage`: a stage of a recipe from its data to finished weights."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from ldmkit.checkpoint import RunStore
+from ldmkit.components import build
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.recipe import dump
+from ldmkit.training.compression import CompressionStage
+from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.draws import seed_of
+from ldmkit.training.loop import Loop
+from ldmkit.training.stage import TrainingStage
+from ldmkit.weights import StageName, initial_weights, load_stage, stage_folder
+
+if TYPE_CHECKING:
+    from ldmkit.system import System
+
+Say = Callable[[str], None]
+
+
+def train_stage(
+    system: System, stage: StageName, runs: Path, *, restart: bool = False, say: Say = print
+) -> None:
+    """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`.
+
+    It goes on from the latest checkpoint under `runs`; `restart` forgets what is there. A recipe with
+    `weights:` starts from them. The diffusion stage takes the compression model as it is in `system`. On
+    SIGTERM or Ctrl-C it saves at the step's end and raises Interrupted (exit code 143 or 130). Raises
+    UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
+    a loss is not finite.
+    """
+    accelerator = _accelerator()
+    store = RunStore(stage_folder(system.recipe, stage, runs), stage)
+    if restart and accelerator.is_main_process:
+        store.clear()
+    accelerator.wait_for_everyone()
+    if store.finished:
+        load_stage(system, stage, store.weights)
+        return
+    if accelerator.is_main_process:
+        store.open(dump(system.recipe), versions(system))
+    accelerator.wait_for_everyone()
+    start = initial_weights(system.recipe, stage)
+    if start is not None:
+        load_stage(system, stage, start)
+    system.to(accelerator.device)
+    made = _stage(system, stage, store, accelerator.is_main_process)
+    accelerator.wait_for_everyone()
+    Loop(made, store, accelerator, say if accelerator.is_main_process else lambda _: None).run()
+    accelerator.free_memory()
+
+
+def _accelerator() -> Accelerator:
+    # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    if accelerator.mixed_precision == "fp16":
+        raise UserError(
+            "accelerate is set to fp16, whose loss scaling no checkpoint here holds; use bf16 or no"
+        )
+    return accelerator
+
+
+def _stage(system: System, stage: StageName, store: RunStore, writes: bool) -> TrainingStage:
+    """The stage as the loop wants it."""
+    options = system.recipe.train
+    if stage == "compression" and options.compression is not None:
+        torch.manual_seed(seed_of(options.compression.seed, "adversary"))
+        return CompressionStage(system, options.compression, _data(system))
+    if stage == "diffusion" and options.diffusion is not None:
+        return DiffusionStage(system, options.diffusion, _data(system), store.folder.parent / "cache", writes)
+    raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
+
+
+def _data(system: System) -> Dataset:
+    if system.recipe.data is None:
+        raise UserError(f"recipe '{system.recipe.name}' has no data to train on: add data")
+    data: Dataset = build(system.registry, "data", system.recipe.data)
+    return data
+
+
+def versions(system: System) -> dict[str, str]:
+    """What a run was made with: ldmkit, its plugins, torch, accelerate, Python."""
+    plugins = {entry.distribution: entry.version for entry in system.registry}
+    libraries = {name: version(name) for name in ("torch", "accelerate", "safetensors")}
+    return {"python": platform.python_version(), "ldmkit": version("ldmkit"), **plugins, **libraries}

@@ -1,0 +1,66 @@
+"""What the loop needs of a stage, and the players of its game: one an optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import PIL.Image
+import torch
+from torch import Tensor, nn
+
+from ldmkit.recipe.model import Stage
+from ldmkit.training.optim import adam
+
+Losses = dict[str, Tensor]
+"""Scalars by name; "loss" is what is minimised, the others are logged."""
+
+
+@dataclass
+class Player:
+    """One optimiser and the TrainingStep whose loss it lowers.
+
+    step: forward(batch, draws) -> (losses, what it hands to the players after it); the only thing that is
+    handed to accelerate. trains: does it learn at step 0, 1, ...?
+    """
+
+    name: str
+    step: nn.Module
+    options: Stage
+    trains: Callable[[int], bool] = lambda _: True
+    parameters: dict[str, nn.Parameter] = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = {n: p for n, p in self.step.named_parameters() if p.requires_grad}
+        self.optimizer = adam(self.parameters, self.options)
+
+
+class TrainingStage(Protocol):
+    """A stage of training as the loop sees it. Steps count from 0; rows are positions in the global batch."""
+
+    name: str
+    options: Stage
+    players: Sequence[Player]
+
+    def averaged(self) -> Mapping[str, nn.Parameter]:
+        """The weights that the moving average follows, by their names in the system."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Every tensor that training changes, live, by name; the system's own under their names there."""
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The part of `state` that is the stage's output."""
+
+    def batch(self, step: int, rows: slice) -> tuple[Mapping[str, Any], Any]:
+        """The batch and the random draws of some rows of a step."""
+
+    def validate(self, rank: int, world: int) -> Mapping[str, Tensor]:
+        """Sums over this process's share of the validation pictures, and "count", how many they were."""
+
+    def picture(self) -> PIL.Image.Image | None:
+        """The grid that shows how far the stage is; None where the recipe asks for none."""
+
+    def complete(self) -> None:
+        """What is left to do after the last step, with the weights to use in place."""
