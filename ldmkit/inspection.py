@@ -47,11 +47,11 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
 def counts(system: System) -> Iterator[Count]:
     """Parameters per component, in the order of the recipe."""
     recipe = system.recipe
-    yield _count("compression", recipe.compression.name, system.compression)
+    yield _count("compression", recipe.compression.name, system.get_submodule("compression"))
     for name, module in system.conditioners.items():
         yield _count(f"conditioners.{name}", recipe.conditioners[name].name, module)
     if recipe.denoiser is not None:
-        yield _count("denoiser", recipe.denoiser.name, system.denoiser)
+        yield _count("denoiser", recipe.denoiser.name, system.get_submodule("denoiser"))
 
 
 def _count(part: str, component: str, module: nn.Module) -> Count:

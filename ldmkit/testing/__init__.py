@@ -1,0 +1,1 @@
+"""Contract checks for plugin authors: one module a kind of component."""
