@@ -113,7 +113,7 @@ Levels: TypeAlias = Level
 class Estimate:
     """What the network's output says of z_t: both parts, so that no sampler divides by a vanishing sigma.
 
-    variance_range: where a network that learns its variance puts the log-variance of the step it is asked for,
+    variance_range: where a network that learns its variance puts the log-variance of the step asked for,
     from 0 (beta-tilde) to 1 (beta): a place in a range, so that it holds for steps of any length.
     """
 

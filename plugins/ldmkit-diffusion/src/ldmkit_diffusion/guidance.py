@@ -1,4 +1,4 @@
-"""Guidance by conditions: classifier-free."""
+"""Guidance: classifier-free, and by a known region."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from pydantic import Field
 
 from ldmkit.interfaces import ConditionedEstimate
 from ldmkit.types import Conditions, Estimate, Latent, Level, Request
+
+
+def with_clean(said: Estimate, clean: Latent, level: Level) -> Estimate:
+    """The estimate with another clean latent, and the noise that goes with it and the same z_t."""
+    alpha, sigma = float(level.alpha), float(level.sigma)
+    if sigma == 0:
+        return Estimate(clean, said.noise, said.variance_range)
+    return Estimate(clean, said.noise + alpha / sigma * (said.clean - clean), said.variance_range)
 
 
 class ClassifierFree:
@@ -57,15 +65,9 @@ class ClassifierFree:
     def _away(self, wanted: Estimate, null: Estimate, level: Level) -> Estimate:
         clean = torch.lerp(null.clean, wanted.clean, self.scale)
         noise = torch.lerp(null.noise, wanted.noise, self.scale)
+        guided = Estimate(clean, noise, wanted.variance_range)
         if self.rescale == 0:
-            return Estimate(clean, noise, wanted.variance_range)
+            return guided
         dims = tuple(range(1, clean.ndim))
         ratio = wanted.clean.std(dims, keepdim=True) / clean.std(dims, keepdim=True)
-        rescaled = clean * (1 + self.rescale * (ratio - 1))
-        return Estimate(rescaled, noise + shift(level, clean - rescaled), wanted.variance_range)
-
-
-def shift(level: Level, difference: Latent) -> Latent:
-    """What the noise gains when the clean latent loses `difference` and z stays: alpha / sigma times that."""
-    sigma = float(level.sigma)
-    return float(level.alpha) / sigma * difference if sigma > 0 else torch.zeros_like(difference)
+        return with_clean(guided, clean * (1 + self.rescale * (ratio - 1)), level)

@@ -11,23 +11,23 @@ from torch import Tensor
 
 from ldmkit.interfaces import NoiseSchedule
 from ldmkit.types import Estimate, Latent, Level, PerPicture
+from ldmkit_diffusion.variance import learned_range_loss
 
 LossName = Literal["l1", "l2"]
-Weighting = Literal["uniform", "min-snr"]
+Weighting = Literal["uniform", "min-snr", "edm"]
 Gamma = Annotated[float, Field(gt=0)]
 
-
-def distance(raw: Latent, target: Latent, loss: LossName) -> Latent:
-    """|raw - target|, or its square, per element."""
-    difference = raw - target
-    return difference.abs() if loss == "l1" else difference.square()
+LEAST_SIGMA = 1e-6
+"""Below this sigma there is no noise to speak of: what divides by sigma divides by this."""
 
 
 class LinearObjective(ABC):
     """What the objectives share: the loss (l1 or l2, a mean over each picture) and its weighting."""
 
+    sigma_data = 1.0
+
     def __init__(self, loss: LossName, weighting: Weighting, gamma: float) -> None:
-        self.distance: LossName = loss
+        self.distance = loss
         self.weighting = weighting
         self.gamma = gamma
 
@@ -36,13 +36,27 @@ class LinearObjective(ABC):
         return latent_channels
 
     def scale_input(self, z: Latent, level: Level) -> Latent:
-        """The network is shown z_t itself."""
-        return z
+        """z_t itself, brought to unit variance on schedules that let it grow (alpha = 1, sigma up to 80)."""
+        return z / total(level).clamp(min=1).to(z).expand(len(z)).view(-1, 1, 1, 1)
 
     def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
         """The weighted loss of each picture: mean over channels and positions."""
-        each = distance(raw, self.target(clean, noise, level.like(clean)), self.distance)
+        difference = raw - self.target(clean, noise, level.like(clean))
+        each = difference.abs() if self.distance == "l1" else difference.square()
         return each.flatten(1).mean(1) * self.weight(level).to(each)
+
+    def weight(self, level: Level) -> Tensor:
+        """The factor of the loss at each level.
+
+        uniform: 1. The others are factors of the clean latent's error, carried over to the raw output's:
+        min(SNR, gamma) (Hang et al. 2023, section 3.4), SNR + 1 / sigma_data^2 (Karras et al. 2022, table 1).
+        """
+        if self.weighting == "uniform":
+            return torch.ones_like(level.alpha)
+        level = Level(level.alpha, level.sigma.clamp(min=LEAST_SIGMA), level.time)
+        snr = (level.alpha / level.sigma) ** 2
+        on_clean = snr.clamp(max=self.gamma) if self.weighting == "min-snr" else snr + self.sigma_data**-2
+        return on_clean * self.leverage(level) ** 2
 
     @abstractmethod
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
@@ -52,32 +66,54 @@ class LinearObjective(ABC):
     def leverage(self, level: Level) -> Tensor:
         """How far an error of the network's output moves the clean latent: |d clean / d raw|."""
 
-    def weight(self, level: Level) -> Tensor:
-        """1, or min(SNR, gamma) on the clean latent's error (Hang et al. 2023, section 3.4)."""
-        if self.weighting == "uniform":
-            return torch.ones_like(level.alpha)
-        snr = (level.alpha / level.sigma.clamp(min=1e-6)) ** 2
-        return snr.clamp(max=self.gamma) * self.leverage(level) ** 2
-
     def check(self, schedule: NoiseSchedule) -> None:  # noqa: B027 (most objectives accept any schedule)
         """Any schedule will do."""
+
+
+def total(level: Level) -> Tensor:
+    """sqrt(alpha^2 + sigma^2): z_t's standard deviation where the data's is 1."""
+    return torch.hypot(level.alpha, level.sigma)
 
 
 class Epsilon(LinearObjective):
     """The network gives the noise: the paper's objective, E || eps - eps_theta(z_t, t) ||^2.
 
-    Source: Rombach et al. 2022, equation 2; Ho et al. 2020, equation 14.
+    With a learned variance the network has twice the latent's channels; the second half says where the step's
+    log-variance lies between beta-tilde (-1) and beta (1), and learns from the variational bound alone.
+    Source: Rombach et al. 2022, equation 2; Nichol and Dhariwal 2021, equations 15 and 16.
 
     Args:
         loss: l2, or l1 as some of the published models were trained with.
-        weighting: uniform, or min-snr: min(SNR, gamma) / SNR (Hang et al. 2023).
+        weighting: uniform; min-snr: min(SNR, gamma) / SNR; edm: 1 + 1 / SNR.
         gamma: the SNR above which min-snr stops to weigh more.
+        variance: fixed (beta-tilde), or learned-range.
     """
 
     def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+        self,
+        schedule: NoiseSchedule,
+        *,
+        loss: LossName = "l2",
+        weighting: Weighting = "uniform",
+        gamma: Gamma = 5.0,
+        variance: Literal["fixed", "learned-range"] = "fixed",
     ) -> None:
         super().__init__(loss, weighting, gamma)
+        self.schedule = schedule
+        self.learned = variance == "learned-range"
+
+    def out_channels(self, latent_channels: int) -> int:
+        """As many as the latent has, twice that with a learned variance."""
+        return latent_channels * (1 + self.learned)
+
+    def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
+        """The weighted loss of each picture, and with a learned variance the bound's term."""
+        epsilon, *variance = self._halves(raw)
+        simple = super().loss(epsilon, clean, noise, level)
+        if not variance:
+            return simple
+        error = self.estimate(raw.detach(), level.add_noise(clean, noise), level).clean - clean
+        return simple + learned_range_loss(self.schedule, level, error, (variance[0] + 1) / 2)
 
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
         """eps."""
@@ -90,9 +126,157 @@ class Epsilon(LinearObjective):
     def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
         """clean = (z_t - sigma eps) / alpha."""
         at = level.like(z)
-        return Estimate((z - at.sigma * raw) / at.alpha, raw)
+        epsilon, *variance = self._halves(raw)
+        clean = (z - at.sigma * epsilon) / at.alpha
+        return Estimate(clean, epsilon, (variance[0] + 1) / 2 if variance else None)
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """ValueError at zero terminal SNR: there the noise is all of z_t and says nothing of the picture."""
+        """ValueError at zero terminal SNR, where the noise is all of z_t and says nothing of the picture; and
+        where a variance is to be learned for a continuous schedule, which has no beta."""
         if schedule.zero_snr:
-            raise ValueError("needs a schedule whose SNR never reaches zero; take objective v, x0 or flow")
+            raise ValueError("the schedule ends at zero SNR; take objective v, x0, flow or edm")
+        if self.learned and schedule.timesteps is None:
+            raise ValueError("variance: learned-range needs a schedule of timesteps, such as linear-beta")
+
+    def _halves(self, raw: Latent) -> tuple[Latent, ...]:
+        return raw.chunk(2, dim=1) if self.learned else (raw,)
+
+
+class Clean(LinearObjective):
+    """The network gives the clean latent ("x0").
+
+    Source: Ho et al. 2020, section 3.2; Ramesh et al. 2022, section 2.2.
+
+    Args:
+        loss: l2 or l1.
+        weighting: uniform; min-snr: min(SNR, gamma); edm: SNR + 1.
+        gamma: the SNR above which min-snr stops to weigh more.
+    """
+
+    def __init__(
+        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+    ) -> None:
+        super().__init__(loss, weighting, gamma)
+
+    def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
+        """z_0."""
+        return clean
+
+    def leverage(self, level: Level) -> Tensor:
+        """1."""
+        return torch.ones_like(level.alpha)
+
+    def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
+        """noise = (z_t - alpha clean) / sigma."""
+        at = level.like(z)
+        return Estimate(raw, (z - at.alpha * raw) / at.sigma.clamp(min=LEAST_SIGMA))
+
+
+class Velocity(LinearObjective):
+    """The network gives v = alpha eps - sigma z_0, over sqrt(alpha^2 + sigma^2) where that is not 1.
+
+    Source: Salimans and Ho 2022, section 4 and appendix D.
+
+    Args:
+        loss: l2 or l1.
+        weighting: uniform; min-snr: min(SNR, gamma) / (SNR + 1); edm: the same as uniform.
+        gamma: the SNR above which min-snr stops to weigh more.
+    """
+
+    def __init__(
+        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+    ) -> None:
+        super().__init__(loss, weighting, gamma)
+
+    def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
+        """(alpha eps - sigma z_0) / sqrt(alpha^2 + sigma^2)."""
+        return (level.alpha * noise - level.sigma * clean) / total(level)
+
+    def leverage(self, level: Level) -> Tensor:
+        """sigma / sqrt(alpha^2 + sigma^2)."""
+        return level.sigma / total(level)
+
+    def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
+        """A rotation of (z_t, v): nothing vanishes in the divisor."""
+        at = level.like(z)
+        z, raw = z / total(at) ** 2, raw / total(at)
+        return Estimate(at.alpha * z - at.sigma * raw, at.sigma * z + at.alpha * raw)
+
+
+class Flow(LinearObjective):
+    """The network gives eps - z_0, the direction of the straight path from picture to noise: rectified flow.
+
+    Source: Liu et al. 2022, equation 1; Esser et al. 2024, section 2.
+
+    Args:
+        loss: l2 or l1.
+        weighting: uniform; min-snr and edm weigh the clean latent's error.
+        gamma: the SNR above which min-snr stops to weigh more.
+    """
+
+    def __init__(
+        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+    ) -> None:
+        super().__init__(loss, weighting, gamma)
+
+    def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
+        """eps - z_0."""
+        return noise - clean
+
+    def leverage(self, level: Level) -> Tensor:
+        """sigma / (alpha + sigma)."""
+        return level.sigma / (level.alpha + level.sigma)
+
+    def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
+        """clean = (z_t - sigma raw) / (alpha + sigma), noise = (z_t + alpha raw) / (alpha + sigma)."""
+        at = level.like(z)
+        both = at.alpha + at.sigma
+        return Estimate((z - at.sigma * raw) / both, (z + at.alpha * raw) / both)
+
+
+class EDM(LinearObjective):
+    """EDM preconditioning: the network's input and target have unit variance at every level.
+
+    Written for any alpha: with s = sigma / alpha it is c_in, c_skip and c_out as published, and it stays
+    finite where alpha vanishes. Source: Karras et al. 2022, table 1.
+
+    Args:
+        sigma_data: standard deviation of the latents; 1 where their scale was measured.
+        loss: l2 or l1.
+        weighting: edm (the published one: the network's output counts the same at every level), uniform (the
+            same), or min-snr.
+        gamma: the SNR above which min-snr stops to weigh more.
+    """
+
+    def __init__(
+        self,
+        *,
+        sigma_data: Annotated[float, Field(gt=0)] = 1.0,
+        loss: LossName = "l2",
+        weighting: Weighting = "edm",
+        gamma: Gamma = 5.0,
+    ) -> None:
+        super().__init__(loss, weighting, gamma)
+        self.sigma_data = sigma_data
+
+    def scale_input(self, z: Latent, level: Level) -> Latent:
+        """c_in(s) z_t / alpha = z_t / sqrt(sigma^2 + alpha^2 sigma_data^2)."""
+        return z / self._total(level.like(z))
+
+    def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
+        """(clean - c_skip z_t / alpha) / c_out."""
+        d = self.sigma_data
+        return (level.sigma / d * clean - level.alpha * d * noise) / self._total(level)
+
+    def leverage(self, level: Level) -> Tensor:
+        """c_out."""
+        return level.sigma * self.sigma_data / self._total(level)
+
+    def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
+        """clean = c_skip z_t / alpha + c_out raw, and the noise that goes with it."""
+        at, d = level.like(z), self.sigma_data
+        z, raw = z / self._total(at) ** 2, raw * d / self._total(at)
+        return Estimate(at.alpha * d**2 * z + at.sigma * raw, at.sigma * z - at.alpha * raw)
+
+    def _total(self, level: Level) -> Tensor:
+        return torch.hypot(level.sigma, level.alpha * self.sigma_data)

@@ -1,7 +1,7 @@
-"""Samplers of one evaluation a step without memory.
+"""Samplers without memory: DDPM, DDIM, Euler, Euler ancestral, Heun.
 
-All of them are one step: from z = alpha x + sigma e to alpha' x + sqrt(sigma'^2 - n^2) e + n noise, with the
-estimate's clean x and noise e. It divides by neither, so it holds at both ends of any schedule.
+The step of all of them goes from z = alpha x + sigma e to alpha' x + sqrt(sigma'^2 - n^2) e + n noise, with
+the estimate's clean x and noise e. It divides by neither, so it holds at both ends of any schedule.
 """
 
 from __future__ import annotations
@@ -12,14 +12,57 @@ from pydantic import Field
 
 from ldmkit.interfaces import EstimateFunction
 from ldmkit.types import Estimate, Latent, Level, Levels, NoiseSource
+from ldmkit_diffusion.variance import Back
 
 Eta = Annotated[float, Field(ge=0, le=1)]
+
+NEARLY_NOISE = 1e-3
+"""Below this alpha z is all noise and slopes in sigma / alpha mean nothing: first order is near exact."""
+
+
+def step(estimate: Estimate, following: Level, spread: float = 0.0) -> Latent:
+    """alpha' clean + sqrt(sigma'^2 - spread^2) noise: the step, without fresh noise of that spread."""
+    kept = max(float(following.sigma) ** 2 - spread**2, 0.0) ** 0.5
+    return float(following.alpha) * estimate.clean + kept * estimate.noise
+
+
+def slope(level: Level, following: Level) -> float:
+    """What a change of the noise e adds to the first-order step: alpha' (sigma' / alpha' - sigma / alpha).
+
+    The probability flow in y = z / alpha is dy = e d(sigma / alpha) (Song et al. 2021, equation 14). 0 where
+    alpha vanishes: there the first-order step stays as it is.
+    """
+    if float(level.alpha) < NEARLY_NOISE:
+        return 0.0
+    return float(following.sigma - following.alpha * level.sigma / level.alpha)
+
+
+def ddpm(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
+    """Ancestral sampling: each step draws from q(z' | z, clean), the last one takes its mean.
+
+    The variance is beta-tilde between the two levels, or in the network's learned range.
+    Source: Ho et al. 2020, equations 6, 7 and algorithm 2.
+    """
+    n = len(levels) - 1
+    for i in range(n):
+        back, said = Back(levels[i], levels[i + 1]), estimate(z, levels[i])
+        spread = float(back.beta_tilde) ** 0.5
+        z = step(said, levels[i + 1], spread)
+        if i < n - 1 and spread > 0:
+            z = z + _std(back, said) * noise(i).to(z)
+    return z
+
+
+def _std(back: Back, said: Estimate) -> float | Latent:
+    if said.variance_range is None:
+        return float(back.beta_tilde) ** 0.5
+    return (back.log_variance(said.variance_range) / 2).exp()
 
 
 def ddim(
     estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource, *, eta: Eta = 0.0
 ) -> Latent:
-    """Denoising diffusion implicit models: deterministic, or with as much noise as `eta` says.
+    """Denoising diffusion implicit models: deterministic, or with as much fresh noise as `eta` says.
 
     Source: Song et al. 2021, equations 12 and 16.
 
@@ -27,24 +70,45 @@ def ddim(
         eta: fresh noise as a part of the ancestral sampler's: 0 none, 1 all of it.
     """
     for i in range(len(levels) - 1):
-        level, following = levels[i], levels[i + 1]
-        spread = eta * posterior_std(level, following)
-        z = step(estimate(z, level), following, spread, noise, i)
+        spread = eta * float(Back(levels[i], levels[i + 1]).beta_tilde) ** 0.5
+        z = step(estimate(z, levels[i]), levels[i + 1], spread)
+        if spread > 0:
+            z = z + spread * noise(i).to(z)
     return z
 
 
-def step(estimate: Estimate, following: Level, spread: float, noise: NoiseSource, i: int) -> Latent:
-    """alpha' clean + sqrt(sigma'^2 - spread^2) noise + spread * fresh noise."""
-    alpha, sigma = float(following.alpha), float(following.sigma)
-    kept = max(sigma**2 - spread**2, 0.0) ** 0.5
-    z = alpha * estimate.clean + kept * estimate.noise
-    return z + spread * noise(i).to(z) if spread > 0 else z
+def euler(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
+    """Euler's method on the probability flow in sigma / alpha: the same step as deterministic DDIM.
 
-
-def posterior_std(level: Level, following: Level) -> float:
-    """Standard deviation of q(z' | z, x), the square root of beta-tilde, between any two levels.
-
-    sigma'/sigma sqrt(sigma^2 - (alpha/alpha')^2 sigma'^2): Ho et al. 2020, equation 7, in general.
+    On the flow schedule it is z + (t' - t) velocity. Source: Karras et al. 2022, algorithm 1, without its
+    second-order correction.
     """
-    a, s, a2, s2 = (float(x) for x in (level.alpha, level.sigma, following.alpha, following.sigma))
-    return s2 / s * max(s**2 - (a / a2 * s2) ** 2, 0.0) ** 0.5 if s > 0 else 0.0
+    return ddim(estimate, z, levels, noise)
+
+
+def euler_ancestral(
+    estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource, *, eta: Eta = 1.0
+) -> Latent:
+    """An Euler step to below the next level, then fresh noise up to it: the same step as DDIM with that eta.
+
+    Source: Crowson's k-diffusion, where it got its name; Song et al. 2021, equation 16.
+
+    Args:
+        eta: fresh noise as a part of the ancestral sampler's.
+    """
+    return ddim(estimate, z, levels, noise, eta=eta)
+
+
+def heun(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
+    """Heun's method on the probability flow in sigma / alpha: second order, two evaluations a step.
+
+    A first-order step where alpha or the next sigma vanishes. Source: Karras et al. 2022, algorithm 1.
+    """
+    for i in range(len(levels) - 1):
+        level, following = levels[i], levels[i + 1]
+        said = estimate(z, level)
+        z = step(said, following)
+        change = slope(level, following)
+        if change != 0 and float(following.sigma) > 0:
+            z = z + change / 2 * (estimate(z, following).noise - said.noise)
+    return z

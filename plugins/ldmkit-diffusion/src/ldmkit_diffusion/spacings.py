@@ -1,26 +1,34 @@
 """Which n + 1 levels n steps visit, noisiest first.
 
 On a table the chosen timesteps are integers (Karras's excepted); on a continuous schedule the same spacing is
-taken in t. For n = T leading visits every timestep and ends on clean.
+taken in t. n is at least 1 and, on a table, at most T.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from ldmkit.interfaces import NoiseSchedule
 from ldmkit.types import Levels
 
 Size = tuple[int, int] | None
+Positive = Annotated[float, Field(gt=0)]
+
+EDM_RANGE = (0.002, 80.0)
+"""The sigma / alpha between which Karras et al. 2022 sample, where a schedule's own ends are not finite."""
 
 
 def leading(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
     """Timesteps 1 + k T/n as published with latent diffusion; ends on the schedule's first level.
 
-    Continuous: t = 1 - k/n, which ends on t = 0. The published positions leave out the noisiest timesteps;
-    for few steps take trailing. Source: the published DDIM sampler, "uniform".
+    n = T visits every timestep and ends on clean. Continuous: t = 1 - k/n, which ends on t = 0. The published
+    positions leave out the noisiest timesteps; for few steps take trailing. Source: the published DDIM
+    sampler, "uniform" (which for an n that does not divide T makes another number of steps).
     """
     T = _timesteps(schedule, steps)
     if T is None:
@@ -28,6 +36,83 @@ def leading(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
     if steps == T:
         return _ending_clean(schedule, _to_t(range(T - 1, -1, -1), T), size)
     return _levels(schedule, _to_t([*(1 + k * T // steps for k in range(steps - 1, -1, -1)), 0], T), size)
+
+
+def trailing(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+    """Timesteps T - 1, then T/n less each; ends on clean.
+
+    Continuous: t = 1 - k/n. Source: Lin et al. 2023, section 3.3.
+    """
+    T = _timesteps(schedule, steps)
+    if T is None:
+        return _ending_clean(schedule, [k / steps for k in range(steps, 0, -1)], size)
+    timesteps = (torch.arange(steps, 0, -1).double() * T / steps).round() - 1
+    return _ending_clean(schedule, _to_t(timesteps.tolist(), T), size)
+
+
+def linspace(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+    """Evenly spaced timesteps from T - 1 to 0, both visited, rounded; ends on clean.
+
+    Continuous: t from 1 to 0; as trailing where t = 0 is clean already.
+    Source: Nichol and Dhariwal 2021, section 4.
+    """
+    T = _timesteps(schedule, steps)
+    if T is None and float(_levels(schedule, [0.0], size).sigma) == 0:
+        return trailing(schedule, steps, size)
+    even = torch.linspace(1, 0, steps, dtype=torch.float64)
+    t = even.tolist() if T is None else _to_t((even * (T - 1)).round().tolist(), T)
+    return _ending_clean(schedule, t, size)
+
+
+def quadratic(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+    """Timesteps whose square roots are even, more of them near clean; ends on the schedule's first level.
+
+    int(linspace(0, sqrt(0.8 T), n)^2) + 1 as published: a large n visits the cleanest timesteps repeatedly.
+    Continuous: t = (k/n)^2. Source: the published DDIM sampler, "quad"; Song et al. 2021, appendix D.
+    """
+    T = _timesteps(schedule, steps)
+    if T is None:
+        return _levels(schedule, [(k / steps) ** 2 for k in range(steps, -1, -1)], size)
+    roots = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64)
+    timesteps = [min(int(root**2) + 1, T - 1) for root in roots.tolist()]
+    return _levels(schedule, _to_t([*reversed(timesteps), 0], T), size)
+
+
+def karras(
+    schedule: NoiseSchedule,
+    steps: int,
+    size: Size = None,
+    *,
+    rho: Positive = 7.0,
+    sigma_min: Positive | None = None,
+    sigma_max: Positive | None = None,
+) -> Levels:
+    """Even in (sigma / alpha)^(1/rho) between the schedule's own ends; then clean.
+
+    Source: Karras et al. 2022, equation 5. Where a schedule ends in pure noise the first level is that end.
+
+    Args:
+        rho: how much denser the levels get towards clean.
+        sigma_min: the last sigma / alpha before clean; by default the schedule's (0.002 where that is 0).
+        sigma_max: the first sigma / alpha; by default the schedule's (80 where that has no end).
+    """
+    _timesteps(schedule, steps)
+    least, most = _ends(schedule, size)
+    low, high = sigma_min or least, sigma_max or most
+    if low >= high:
+        raise ValueError(f"sigma_min {low:g} must be below sigma_max {high:g}")
+    roots = torch.linspace(high ** (1 / rho), low ** (1 / rho), steps, dtype=torch.float64)
+    t = schedule.invert(-2 * rho * roots.log(), size)
+    if schedule.zero_snr and sigma_max is None:
+        t[0] = 1.0
+    return _ending_clean(schedule, t.tolist(), size)
+
+
+def _ends(schedule: NoiseSchedule, size: Size) -> tuple[float, float]:
+    """The least and the largest sigma / alpha, EDM's where the schedule's own has no logarithm."""
+    ends = _levels(schedule, [0.0, 1.0], size)
+    least = float(ends.sigma[0] / ends.alpha[0]) or EDM_RANGE[0]
+    return least, EDM_RANGE[1] if schedule.zero_snr else float(ends.sigma[1] / ends.alpha[1])
 
 
 def _timesteps(schedule: NoiseSchedule, steps: int) -> int | None:
@@ -38,7 +123,7 @@ def _timesteps(schedule: NoiseSchedule, steps: int) -> int | None:
     return T
 
 
-def _to_t(timesteps: Sequence[int], T: int) -> list[float]:
+def _to_t(timesteps: Sequence[float], T: int) -> list[float]:
     return [timestep / (T - 1) for timestep in timesteps]
 
 
