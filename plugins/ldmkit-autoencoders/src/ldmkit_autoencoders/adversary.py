@@ -25,8 +25,11 @@ def normalise(norm: Norm, channels: int) -> list[nn.Module]:
 
 
 def patch_network(layers: int, width: int, norm: Norm) -> nn.Sequential:
-    """A figure for each patch of a picture: 4x4 convolutions of padding 1, `layers` of stride 2, two of stride 1;
-    LeakyReLU .2; no bias before a norm that has its own; weights N(0, .02), norms N(1, .02)."""
+    """A verdict on each patch of a picture.
+
+    4x4 convolutions of padding 1, `layers` of them of stride 2, then two of stride 1; LeakyReLU .2; no bias
+    before a norm that has its own. Weights start as N(0, .02), norms as N(1, .02).
+    """
     widths = [width * min(2**n, 8) for n in range(layers + 1)]
     parts: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
     for n, (before, after) in enumerate(pairwise(widths), start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, cast
 
 import torch
@@ -15,7 +16,8 @@ from ldmkit.types import Image, Latent, LatentSpec, Posterior
 from ldmkit_autoencoders.network import Decoder, Encoder, Topology
 
 Count = Annotated[int, Field(gt=0)]
-Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Multiplier = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)]
+Multipliers = Annotated[tuple[Multiplier, ...], Field(min_length=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 MULTIPLIERS = {
@@ -29,8 +31,13 @@ MULTIPLIERS = {
 """The paper's widths of each level for its KL autoencoders (table 8), by factor."""
 
 
-def choose_multipliers(factor: int, patch: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The given multipliers, checked against the factor, or the paper's. Raises ValueError."""
+def choose_multipliers(
+    factor: int,
+    patch: int,
+    given: tuple[int | float, ...] | None,
+    published: Mapping[int, tuple[int, ...]] = MULTIPLIERS,
+) -> tuple[int | float, ...]:
+    """The given multipliers, checked against the factor, or the published ones. Raises ValueError."""
     if given is not None:
         implied = patch * 2 ** (len(given) - 1)
         if implied != factor:
@@ -39,12 +46,12 @@ def choose_multipliers(factor: int, patch: int, given: tuple[int, ...] | None) -
                 "factor = patch x 2^(multipliers - 1)"
             )
         return given
-    if factor % patch or factor // patch not in MULTIPLIERS:
+    if factor % patch or factor // patch not in published:
         raise ValueError(
             f"no published widths for factor {factor} with patch {patch}; factor over patch is one of "
-            f"{', '.join(map(str, MULTIPLIERS))}, or give the multipliers"
+            f"{', '.join(map(str, published))}, or give the multipliers"
         )
-    return MULTIPLIERS[factor // patch]
+    return published[factor // patch]
 
 
 class Autoencoder(nn.Module):
@@ -76,7 +83,7 @@ class Autoencoder(nn.Module):
         channels: Count = 4,
         z_channels: Count | None = None,
         width: Count = 128,
-        multipliers: Counts | None = None,
+        multipliers: Multipliers | None = None,
         blocks: Count = 2,
         attention: tuple[Count, ...] = (),
         resolution: Count = 256,
@@ -104,7 +111,11 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Latent) -> Image:
         """The picture of a scaled latent; differentiable."""
-        return self.decoder(self.from_latent(self.regulariser.restore(self.to_raw(latent))))
+        return self.paint(self.regulariser.restore(self.to_raw(latent)))
+
+    def paint(self, raw: Latent) -> Image:
+        """The picture of an unscaled latent, as it is."""
+        return self.decoder(self.from_latent(raw))
 
     def posterior(self, image: Image) -> Posterior:
         """q(z | x), mode and std scaled; the penalty is that of the unscaled latent."""
@@ -126,13 +137,23 @@ class Autoencoder(nn.Module):
 
     def to_scaled(self, raw: Latent) -> Latent:
         """(raw - shift) * scale."""
-        return (raw - per_channel(self.shift)) * per_channel(self.scale)
+        return to_scaled(raw, self.scale, self.shift)
 
     def to_raw(self, latent: Latent) -> Latent:
         """The reverse of `to_scaled`."""
-        return latent / per_channel(self.scale) + per_channel(self.shift)
+        return to_raw(latent, self.scale, self.shift)
 
 
 def per_channel(vector: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
     """Shaped to multiply a latent."""
     return rearrange(vector, "c -> 1 c 1 1")
+
+
+def to_scaled(raw: Latent, scale: Float[Tensor, " c"], shift: Float[Tensor, " c"]) -> Latent:
+    """(raw - shift) * scale."""
+    return (raw - per_channel(shift)) * per_channel(scale)
+
+
+def to_raw(latent: Latent, scale: Float[Tensor, " c"], shift: Float[Tensor, " c"]) -> Latent:
+    """The reverse of `to_scaled`."""
+    return latent / per_channel(scale) + per_channel(shift)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ldmkit_autoencoders.autoencoder import Autoencoder, Count, Counts, Rate
+from ldmkit_autoencoders.autoencoder import Autoencoder, Count, Multipliers, Rate
 from ldmkit_autoencoders.gaussian import Gaussian
 
 
@@ -30,7 +30,7 @@ class KLAutoencoder(Autoencoder):
         channels: Count = 4,
         z_channels: Count | None = None,
         width: Count = 128,
-        multipliers: Counts | None = None,
+        multipliers: Multipliers | None = None,
         blocks: Count = 2,
         attention: tuple[Count, ...] = (),
         resolution: Count = 256,

@@ -27,7 +27,7 @@ class Topology:
     resolution first. Raises ValueError where no such network exists."""
 
     width: int
-    multipliers: tuple[int, ...]
+    multipliers: tuple[int | float, ...]
     blocks: int
     attention: tuple[int, ...]
     resolution: int
@@ -36,17 +36,17 @@ class Topology:
     patch: int
 
     def __post_init__(self) -> None:
-        for size in self.widths:
-            if size % GROUPS:
+        for size in (self.width, *(self.width * m for m in self.multipliers)):
+            if round(size, 6) % GROUPS:
                 raise ValueError(
-                    f"a level of width {size} (width {self.width} times a multiplier) is no multiple of "
-                    f"{GROUPS}, the number of groups of its norms; choose a width that is"
+                    f"width {size:g} of a level (width {self.width} times a multiplier) is no multiple of "
+                    f"{GROUPS}, the number of groups of its norms"
                 )
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each level."""
-        return tuple(self.width * m for m in self.multipliers)
+        return tuple(round(self.width * m) for m in self.multipliers)
 
     @property
     def factor(self) -> int:
@@ -99,7 +99,8 @@ class Encoder(nn.Module):
 
     def forward(self, image: Image) -> Map:
         """The map that the regulariser reads, 1/factor of the picture's size."""
-        h = self.conv_in(F.pixel_unshuffle(image, self.patch))
+        # contiguous: on the CPU GroupNorm loses two digits on maps whose channels come last in memory
+        h = self.conv_in(F.pixel_unshuffle(image.contiguous(), self.patch))
         h = self.middle(self.levels(h))
         return self.conv_out(activate(self.norm_out(h)))
 
@@ -125,5 +126,5 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Map) -> Image:
         """The picture, `factor` times the latent's size."""
-        h = self.levels(self.middle(self.conv_in(latent)))
+        h = self.levels(self.middle(self.conv_in(latent.contiguous())))
         return F.pixel_shuffle(self.conv_out(activate(self.norm_out(h))), self.patch)

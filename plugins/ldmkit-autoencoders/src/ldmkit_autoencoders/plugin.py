@@ -14,15 +14,18 @@ LDMKIT_API = 1
 COMPONENTS = (
     ("compression", "autoencoder", "autoencoder:Autoencoder", "Encoder and decoder around any regulariser."),
     ("compression", "kl-autoencoder", "kl:KLAutoencoder", "The paper's autoencoder with KL-reg."),
+    ("compression", "vq-autoencoder", "vq:VQAutoencoder", "The paper's autoencoder with VQ-reg."),
+    ("compression", "identity", "identity:Identity", "Pixels as latents, the paper's baseline."),
     ("regulariser", "gaussian", "gaussian:Gaussian", "KL-reg: a Gaussian posterior near N(0, I)."),
+    ("regulariser", "vector-quantizer", "quantizer:VectorQuantizer", "VQ-reg: a codebook."),
     ("loss", "pixel", "losses:Pixel", "l1 or l2 distance of pixels."),
     ("loss", "perceptual", "losses:Perceptual", "Distance of a feature network's normalised maps."),
-    (
-        "adversary",
-        "patch-adversarial",
-        "adversary:PatchAdversarial",
-        "A discriminator of patches, warm-started.",
-    ),
+    ("loss", "lpips", "lpips_loss:LPIPS", "LPIPS, on trunk weights from a local file."),
+    ("adversary", "patch-adversarial", "adversary:PatchAdversarial", "A warm-started patch discriminator."),
+    ("keymap", "compvis/kl-autoencoder", "compvis:KLKeys", "Single files of the published code."),
+    ("keymap", "compvis/vq-autoencoder", "compvis:VQKeys", "Single files of the published code."),
+    ("keymap", "diffusers/kl-autoencoder", "diffusers_keys:KLKeys", "Folders of diffusers' AutoencoderKL."),
+    ("keymap", "diffusers/vq-autoencoder", "diffusers_keys:VQKeys", "Folders of diffusers' VQModel."),
 )
 
 

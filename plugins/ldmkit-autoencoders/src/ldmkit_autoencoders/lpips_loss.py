@@ -1,0 +1,81 @@
+"""LPIPS (Zhang et al. 2018) with its learned heads, on trunk weights from a local file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import lpips
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ldmkit.errors import UserError
+from ldmkit.types import Image
+
+
+def read_trunk(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or PyTorch file, which is read without running code. Raises UserError."""
+    if not path.is_file():
+        raise UserError(
+            f"loss 'lpips': trunk: no file {path}; give the path of torchvision's weights of the network "
+            "(vgg16-397923af.pth, alexnet-owt-7be5be79.pth), or use the loss 'perceptual'"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return tensors
+    except Exception as error:
+        raise UserError(f"loss 'lpips': trunk: cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+class LPIPS(nn.Module):
+    """LPIPS as published: one figure a picture. Stays in eval, since its heads contain dropout.
+
+    Args:
+        trunk: local file of torchvision's weights of the network (.pth or .safetensors); the package has only
+            the heads
+        network: vgg (as in the paper's training) or alex
+        weight: factor of the loss
+    """
+
+    def __init__(
+        self,
+        *,
+        trunk: Path,
+        network: Literal["vgg", "alex"] = "vgg",
+        weight: Annotated[float, Field(ge=0)] = 1.0,
+    ) -> None:
+        super().__init__()
+        given = read_trunk(trunk)
+        self.weight = weight
+        # pnet_rand: the package would fetch the trunk from the network otherwise
+        self.network = lpips.LPIPS(net=network, pnet_rand=True, verbose=False).requires_grad_(False)
+        wanted = {name: f"features.{name.split('.', 1)[1]}" for name in self.network.net.state_dict()}
+        missing = sorted(set(wanted.values()) - set(given))
+        if missing:
+            raise UserError(f"loss 'lpips': trunk: {trunk} is not of {network}: lacks {', '.join(missing)}")
+        self.network.net.load_state_dict({name: given[source] for name, source in wanted.items()})
+        self.eval()
+
+    def train(self, mode: bool = True) -> LPIPS:
+        """Eval for good."""
+        return super().train(False)
+
+    def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 1 1 1"]:
+        """The weighted distance, without the package's own normalisation: its gradient is NaN where all
+        features of a position are 0."""
+        with torch.no_grad():
+            wanted = self.features(image)
+        total = torch.zeros((), device=image.device)
+        for head, got, goal in zip(self.network.lins, self.features(reconstruction), wanted, strict=True):
+            total = total + head((got - goal).square()).mean((2, 3), keepdim=True)
+        return self.weight * total
+
+    def features(self, image: Image) -> list[Float[Tensor, "b k i j"]]:
+        """The trunk's maps, each position's channels of unit length."""
+        return [F.normalize(x, dim=1) for x in self.network.net(self.network.scaling_layer(image))]

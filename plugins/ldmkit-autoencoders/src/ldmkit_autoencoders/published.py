@@ -1,0 +1,53 @@
+"""Published configurations, read strictly: a key that is not known is an error, never dropped."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ldmkit_autoencoders.autoencoder import Autoencoder, choose_multipliers
+from ldmkit_autoencoders.network import Topology
+
+
+class Published(BaseModel):
+    """A published configuration: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Config = TypeVar("Config", bound=Published)
+
+
+def read(model: type[Config], config: Mapping[str, Any]) -> Config:
+    """The configuration, checked; ValueError names each key that is missing, unknown or out of range."""
+    try:
+        return model.model_validate(dict(config))
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ValueError("; ".join(found)) from None
+
+
+def complete(component: type[Autoencoder], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Recipe parameters with the component's defaults filled in."""
+    declared = inspect.signature(component).parameters.values()
+    return {p.name: p.default for p in declared} | dict(parameters)
+
+
+def topology_of(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> Topology:
+    """The topology of complete recipe parameters; ValueError where no format can hold it."""
+    if p["patch"] != 1:
+        raise ValueError("patch is ldmkit's own extension: no published format can hold a patch above 1")
+    given = None if p["multipliers"] is None else tuple(p["multipliers"])
+    return Topology(
+        p["width"],
+        choose_multipliers(p["factor"], 1, given, table),
+        p["blocks"],
+        tuple(p["attention"]),
+        p["resolution"],
+        p["middle_attention"],
+        p["dropout"],
+        1,
+    )

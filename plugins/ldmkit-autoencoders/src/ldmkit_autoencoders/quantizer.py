@@ -1,0 +1,151 @@
+"""VQ-reg: a codebook that the decoder absorbs (van den Oord et al. 2017; section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+
+from ldmkit.types import Latent, Posterior
+
+Count = Annotated[int, Field(gt=0)]
+Codes = Int[Tensor, "b h w"]
+Vectors = Float[Tensor, "n c"]
+
+CHUNK = 2**22
+"""Distances held at once: 16 MB in float32, whatever the codebook and the picture."""
+
+
+def nearest(vectors: Vectors, codebook: Float[Tensor, "k c"]) -> Int[Tensor, " n"]:
+    """The codebook row nearest to each vector by squared L2 (|z|^2, the same for all rows, left out)."""
+    squares, rows = codebook.square().sum(1), codebook.T
+    parts = torch.split(vectors, max(1, CHUNK // len(codebook)))
+    return torch.cat([torch.addmm(squares, part, rows, alpha=-2).argmin(1) for part in parts])
+
+
+def summed(x: Tensor) -> Tensor:
+    """The sum over all processes of a training."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(x)
+    return x
+
+
+class VectorQuantizer(nn.Module):
+    """The VQ regulariser: the latent of the diffusion model is the one before quantization.
+
+    Args:
+        channels: channels of a code; those of the latent
+        codebook_size: number of codes
+        beta: weight of the commitment term, which pulls the encoder to its code
+        order: what beta weighs; paper: the commitment; legacy, as the published code: the codebook term
+        ema: decay of a codebook that follows the mean of its latents; default: it follows the gradient
+        revive_after: a code unused for that many training passes is set to a latent of the batch; 0: never
+    """
+
+    idle: Tensor
+    passes: Tensor
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(
+        self,
+        *,
+        channels: Count = 4,
+        codebook_size: Count = 8192,
+        beta: Annotated[float, Field(ge=0)] = 0.25,
+        order: Literal["paper", "legacy"] = "paper",
+        ema: Annotated[float, Field(gt=0, lt=1)] | None = None,
+        revive_after: Annotated[int, Field(ge=0)] = 100,
+    ) -> None:
+        super().__init__()
+        self.ema, self.revive_after = ema, revive_after
+        self.commitment, self.attraction = (beta, 1.0) if order == "paper" else (1.0, beta)
+        start = torch.empty(codebook_size, channels).uniform_(-1 / codebook_size, 1 / codebook_size)
+        self.codebook = nn.Parameter(start, requires_grad=ema is None)
+        self.register_buffer("idle", torch.zeros(codebook_size, dtype=torch.long))
+        self.register_buffer("passes", torch.zeros((), dtype=torch.long))
+        if ema is not None:
+            self.register_buffer("counts", torch.ones(codebook_size))
+            self.register_buffer("sums", start.clone())
+
+    def moments(self, channels: int) -> int:
+        """The latent alone, without any variance."""
+        return channels
+
+    def mode(self, moments: Latent) -> Latent:
+        """The latent before quantization."""
+        return moments
+
+    def posterior(self, moments: Latent) -> Posterior:
+        """A point; the penalty is the mean over a picture's latent of the codebook and commitment terms. In
+        training the codebook takes note of its use. Metrics: the share of codes that this batch uses, and the
+        perplexity exp(entropy) of that use."""
+        codes = self.codes(moments)
+        uses = torch.bincount(codes.flatten(), minlength=len(self.codebook)).to(moments)
+        if self.training and torch.is_grad_enabled():
+            uses = summed(uses)
+            self.observe(moments.detach(), codes, uses)
+        quantized = self.lookup(codes)
+        commitment = (quantized.detach() - moments).square()
+        attraction = (quantized - moments.detach()).square()
+        penalty = self.commitment * commitment + self.attraction * attraction
+        share = uses / uses.sum()
+        metrics = {
+            "usage": (uses > 0).float().mean(),
+            "perplexity": torch.special.entr(share).sum().exp(),
+        }
+        return Posterior(moments, None, penalty.flatten(1).mean(1), metrics)
+
+    def restore(self, latent: Latent) -> Latent:
+        """The nearest codes; the gradient passes as if nothing had been done (straight-through)."""
+        return latent + (self.lookup(self.codes(latent)) - latent).detach()
+
+    @torch.no_grad()
+    def codes(self, latent: Latent) -> Codes:
+        """The index of each position's nearest code."""
+        b, _, h, w = latent.shape
+        found = nearest(rearrange(latent, "b c h w -> (b h w) c"), self.codebook)
+        return rearrange(found, "(b h w) -> b h w", b=b, h=h, w=w)
+
+    def lookup(self, codes: Codes) -> Latent:
+        """The latent that consists of these codes."""
+        return rearrange(F.embedding(codes, self.codebook), "b h w c -> b c h w")
+
+    @torch.no_grad()
+    def observe(self, latent: Latent, codes: Codes, uses: Float[Tensor, " k"]) -> None:
+        """One training pass: moves an averaged codebook, revives codes that have been idle for too long."""
+        vectors = rearrange(latent, "b c h w -> (b h w) c")
+        self.passes += 1
+        self.idle.add_(1).masked_fill_(uses > 0, 0)
+        if self.ema is not None:
+            gathered = torch.zeros_like(self.sums).index_add_(0, codes.flatten(), vectors)
+            self.counts.lerp_(uses, 1 - self.ema)
+            self.sums.lerp_(summed(gathered), 1 - self.ema)
+            # a code unused for thousands of passes keeps its place: its count may underflow
+            used = self.counts > 1e-12
+            self.codebook[used] = self.sums[used] / self.counts[used, None]
+        if self.revive_after:
+            self.revive(vectors)
+
+    def revive(self, vectors: Vectors) -> None:
+        """Sets dead codes to latents drawn from the batch.
+
+        The draw follows from the number of passes, so that a resumed training repeats it; all processes take
+        the first one's.
+        """
+        dead = (self.idle >= self.revive_after).nonzero().flatten()[: len(vectors)]
+        if not len(dead):
+            return
+        generator = torch.Generator().manual_seed(int(self.passes))
+        chosen = vectors[torch.randperm(len(vectors), generator=generator)[: len(dead)].to(vectors.device)]
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.broadcast(chosen, src=0)
+        self.codebook[dead] = chosen
+        self.idle[dead] = 0
+        if self.ema is not None:
+            self.counts[dead], self.sums[dead] = 1.0, chosen
