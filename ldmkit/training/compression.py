@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
@@ -22,7 +22,7 @@ from ldmkit.training.draws import Order, generator_of
 from ldmkit.training.stage import Losses, Player
 from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
-from ldmkit.weights import stage_state
+from ldmkit.weights import StageName, stage_state
 
 if TYPE_CHECKING:
     from ldmkit.system import System
@@ -55,15 +55,17 @@ class CompressionStep(nn.Module):
 
     def __init__(
         self,
-        compression: nn.Module,
+        compression: Any,
         losses: Sequence[nn.Module],
         adversary: nn.Module | None,
         options: CompressionTraining,
     ) -> None:
         super().__init__()
-        self.compression = compression
+        self.compression: Any = compression
         self.losses = nn.ModuleList(losses)
-        self.log_variance = nn.Parameter(torch.zeros(())) if options.learn_variance else None
+        self.log_variance: nn.Parameter | None = None
+        if options.learn_variance:
+            self.log_variance = nn.Parameter(torch.zeros(()))
         self._options = options
         # In a tuple, so that it is no submodule: the discriminator's weights belong to the other optimiser.
         self._adversary = (adversary,)
@@ -92,8 +94,8 @@ class CompressionStep(nn.Module):
 
     def nll(self, reconstruction: Image, image: Image) -> Float[Tensor, ""]:
         """The reduced reconstruction loss."""
-        parts = torch.stack([loss(reconstruction, image).expand_as(image) for loss in self.losses])
-        elements = parts.sum(0)
+        parts = [loss(reconstruction, image) for loss in self.losses]
+        elements = reduce(torch.add, parts).expand_as(image)
         if self.log_variance is not None:
             elements = elements / self.log_variance.exp() + self.log_variance
         return elements.mean() if self._options.reduction == "mean" else elements.sum() / len(image)
@@ -104,6 +106,7 @@ class CompressionStep(nn.Module):
         weight = 0.0 if adversary is None else adversary.weight(step)
         if weight == 0:
             return losses
+        # It is judged here, not taught: its weights gather no gradient from this loss.
         for parameter in self._opposing:
             parameter.requires_grad_(False)
         generator = adversary.generator_loss(reconstruction)
@@ -129,7 +132,7 @@ class DiscriminatorStep(nn.Module):
 
     def __init__(self, adversary: nn.Module) -> None:
         super().__init__()
-        self.adversary = adversary
+        self.adversary: Any = adversary
 
     def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
         """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
@@ -139,7 +142,7 @@ class DiscriminatorStep(nn.Module):
 class CompressionStage:
     """Stage one as the loop sees it."""
 
-    name = "compression"
+    name: StageName = "compression"
 
     def __init__(self, system: System, options: CompressionTraining, data: Dataset) -> None:
         self.options, self._system, self._device = options, system, system.device

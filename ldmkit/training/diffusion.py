@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from ldmkit.training.draws import Order, generator_of, seed_of
 from ldmkit.training.dropout import Dropout
 from ldmkit.training.stage import Losses, Player
 from ldmkit.types import Condition, Latent, Prepared
-from ldmkit.weights import stage_state
+from ldmkit.weights import StageName, stage_state
 
 if TYPE_CHECKING:
     from ldmkit.system import System
@@ -51,14 +51,16 @@ class Draws:
 
     def rows(self, rows: slice) -> Draws:
         """Those of some pictures."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        cut = {name: x[rows] if isinstance(x, Tensor) else x for name, x in parts.items()}
-        return Draws(**{**cut, "key": seed_of(self.key, rows.start)})
+        return replace(self._map(lambda x: x[rows]), key=seed_of(self.key, rows.start))
 
     def to(self, device: torch.device) -> Draws:
         """On the device."""
+        return self._map(lambda x: x.to(device))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Draws:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Draws(**{n: x.to(device) if isinstance(x, Tensor) else x for n, x in parts.items()})
+        changed: dict[str, Any] = {n: function(x) for n, x in parts.items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
 
 class DiffusionStep(nn.Module):
@@ -164,7 +166,7 @@ class Split:
 class DiffusionStage:
     """Stage two as the loop sees it. The compression model is finished and frozen."""
 
-    name = "diffusion"
+    name: StageName = "diffusion"
 
     def __init__(
         self, system: System, options: DiffusionTraining, data: Dataset, cache: Path, writes: bool

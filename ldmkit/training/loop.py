@@ -128,8 +128,8 @@ class Loop:
         broken, stop = sum_over_processes([0.0 if finite else 1.0, float(signal.number)])
         if broken:
             raise UserError(
-                f"train.{self._stage.name}: the loss or its gradient is not finite at step {step + 1}: nothing "
-                f"of it was kept, {self._store.folder} is as it was; try a lower lr, clip or a longer warmup"
+                f"train.{self._stage.name}: the loss or its gradient is not finite at step {step + 1}: "
+                f"nothing of it was kept, {self._store.folder} is as it was; lower lr or set clip"
             )
         return signal.number or int(stop)
 

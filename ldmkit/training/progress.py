@@ -44,8 +44,14 @@ class Reporter:
         self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
         self._began = self._said = time.monotonic()
         console = Console(stderr=True)
-        columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        self._bar = Progress(*columns, TextColumn("{task.fields[losses]}"), console=console)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+        )
         self._live = main and console.is_terminal
         self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")
 

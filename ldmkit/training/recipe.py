@@ -32,7 +32,7 @@ def train_recipe(
     for name in known:
         if stage in (None, name) and getattr(recipe.train, name) is not None:
             train_stage(system, name, runs, restart=restart, say=say)
-        elif stage is None or known.index(name) < known.index(stage):  # type: ignore[arg-type]
+        elif stage is None or known.index(name) < known.index(stage):
             _load(system, name, runs, say)
     return system
 

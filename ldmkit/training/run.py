@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -16,15 +15,20 @@ from ldmkit.components import build
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe import dump
+from ldmkit.system import System, assemble
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import seed_of
 from ldmkit.training.loop import Loop
 from ldmkit.training.stage import TrainingStage
-from ldmkit.weights import StageName, initial_weights, load_stage, stage_folder
-
-if TYPE_CHECKING:
-    from ldmkit.system import System
+from ldmkit.weights import (
+    StageName,
+    initial_weights,
+    load_stage,
+    restore,
+    stage_folder,
+    stage_state,
+)
 
 Say = Callable[[str], None]
 
@@ -51,9 +55,7 @@ def train_stage(
     if accelerator.is_main_process:
         store.open(dump(system.recipe), versions(system))
     accelerator.wait_for_everyone()
-    start = initial_weights(system.recipe, stage)
-    if start is not None:
-        load_stage(system, stage, start)
+    _initialise(system, stage)
     system.to(accelerator.device)
     made = _stage(system, stage, store, accelerator.is_main_process)
     accelerator.wait_for_everyone()
@@ -69,6 +71,18 @@ def _accelerator() -> Accelerator:
             "accelerate is set to fp16, whose loss scaling no checkpoint here holds; use bf16 or no"
         )
     return accelerator
+
+
+def _initialise(system: System, stage: StageName) -> None:
+    """What training starts from: the recipe's weights, else new ones that follow from the stage's seed."""
+    given = initial_weights(system.recipe, stage)
+    if given is not None:
+        return load_stage(system, stage, given)
+    options = getattr(system.recipe.train, stage)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
+        new = assemble(system.recipe, system.registry)
+    restore(stage_state(system, stage), stage_state(new, stage), stage)
 
 
 def _stage(system: System, stage: StageName, store: RunStore, writes: bool) -> TrainingStage:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ldmkit.recipe.model import Stage
 from ldmkit.training.optim import adam
+from ldmkit.weights import StageName
 
 Losses = dict[str, Tensor]
 """Scalars by name; "loss" is what is minimised, the others are logged."""
@@ -40,9 +41,17 @@ class Player:
 class TrainingStage(Protocol):
     """A stage of training as the loop sees it. Steps count from 0; rows are positions in the global batch."""
 
-    name: str
-    options: Stage
-    players: Sequence[Player]
+    @property
+    def name(self) -> StageName:
+        """Which of the two it is."""
+
+    @property
+    def options(self) -> Stage:
+        """The recipe's settings."""
+
+    @property
+    def players(self) -> Sequence[Player]:
+        """Who plays, in the order of a step."""
 
     def averaged(self) -> Mapping[str, nn.Parameter]:
         """The weights that the moving average follows, by their names in the system."""
