@@ -36,7 +36,7 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
     with torch.device("meta"):
         system = assemble(recipe, registry)
         for guide in recipe.guidance:
-            build(registry, "guidance", guide)
+            build(registry, "guidance", guide, compression=system.compression)
     if recipe.denoiser is not None:
         known = recipe.sample.size or sampling.data_size(system)
         side = ANY_SIZE * system.compression.latent.factor

@@ -62,7 +62,9 @@ def plan(
     return Plan(
         sampler=build(system.registry, "sampler", slot),
         levels=levels,
-        guidance=tuple(build(system.registry, "guidance", guide) for guide in guides),
+        guidance=tuple(
+            build(system.registry, "guidance", guide, compression=system.compression) for guide in guides
+        ),
         size=latent,
     )
 
