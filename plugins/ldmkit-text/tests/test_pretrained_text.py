@@ -253,12 +253,21 @@ def test_what_is_missing_is_said_at_once(given, message):
     assert time.monotonic() - started < 5
 
 
-def test_an_unreachable_hub_names_the_way_out(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+@pytest.mark.parametrize("offline", [True, False])
+def test_an_unreachable_hub_says_so_at_once_and_names_the_way_out(offline, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.hf_api.HfApi.model_info", _refuse)
+    started = time.monotonic()
     with pytest.raises(
         UserError, match=r"cannot fetch some/model at 000000000000 .*; give a local folder by path"
     ):
         PretrainedText(hub="some/model", revision="0" * 40)
+    assert time.monotonic() - started < 5
+
+
+def _refuse(*_, **__):
+    raise ConnectionError("no route to the hub")
 
 
 def test_folders_without_their_parts_are_refused(bert, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import Tensor
 
-from ldmkit.pictures import normalize, to_tensor
+from ldmkit.pictures import normalize, open_picture, to_tensor
 from ldmkit.types import Image
 
 
 def pictures(raw: Mapping[str, Any], field: str) -> Image:
-    """A batch in [-1, 1]: from pictures, byte tensors (0..255), or float tensors (in [-1, 1] already).
+    """A batch in [-1, 1]: from pictures, their files, byte tensors (0..255), or float tensors (in [-1, 1]).
 
-    Raises ValueError that names the field.
+    Raises ValueError that names the field; UserError for a file that is no picture.
     """
     batch = _stack(raw, field, to_tensor)
     if batch.ndim != 4 or batch.shape[1] != 3:
@@ -29,10 +30,10 @@ def pictures(raw: Mapping[str, Any], field: str) -> Image:
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
     """A batch of zeros and ones, 1 where the picture has a hole.
 
-    From grey pictures (white = hole), bool or byte tensors (0..255), or float tensors in [0, 1]; a half and
-    more count as 1.
+    From grey pictures (white = hole), their files, bool or byte tensors (0..255), or float tensors in
+    [0, 1]; a half and more count as 1.
 
-    Raises ValueError that names the field.
+    Raises ValueError that names the field; UserError for a file that is no picture.
     """
     batch = _stack(raw, field, lambda p: torch.from_numpy(np.array(p.convert("L"))))
     if batch.ndim == 3:
@@ -53,7 +54,8 @@ def _stack(raw: Mapping[str, Any], field: str, convert: Callable[[Pillow.Image],
         given = [given]
     if not isinstance(given, list | tuple) or not given:
         raise ValueError(f"{field}: expects a list of pictures or a tensor, not {type(given).__name__}")
-    tensors = [convert(x) if isinstance(x, Pillow.Image) else torch.as_tensor(x) for x in given]
+    opened = [open_picture(x) if isinstance(x, str | Path) else x for x in given]
+    tensors = [convert(x) if isinstance(x, Pillow.Image) else torch.as_tensor(x) for x in opened]
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
         raise ValueError(f"{field}: pictures of one batch have one size, not {sorted(shapes)}")

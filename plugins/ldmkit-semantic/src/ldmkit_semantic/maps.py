@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from jaxtyping import Int
 from PIL import Image as Pillow
 from torch import Tensor
 
+from ldmkit.pictures import open_picture, to_tensor
+
 
 def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, "b H W"]:
-    """A batch of class ids: from an integer tensor, or a list of arrays or of palette or grey pictures.
+    """A batch of class ids: from an integer tensor, or a list of arrays, of palette or grey pictures,
+    or of files of grey pictures.
 
-    Raises ValueError that names the field.
+    Raises ValueError that names the field; UserError for a file that is no picture.
     """
     expected = f"{field}: expects maps of class ids 0 to {classes - 1}, integers 'b H W'"
     if field not in raw:
@@ -35,8 +39,18 @@ def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, 
 
 def _map(given: Any) -> Tensor:
     """One map; a colour picture has no class ids."""
+    if isinstance(given, str | Path):
+        return _grey(given)
     if isinstance(given, Pillow.Image):
         if given.mode not in ("L", "P"):
             raise ValueError(f"a picture of mode {given.mode}; a map is a palette or grey picture")
         return torch.from_numpy(np.array(given))
     return torch.as_tensor(given)
+
+
+def _grey(path: str | Path) -> Tensor:
+    """A file's grey values."""
+    red, green, blue = to_tensor(open_picture(path))
+    if not (torch.equal(red, green) and torch.equal(red, blue)):
+        raise ValueError(f"{path} is in colour; a file of a map holds the class ids as grey values")
+    return red

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -75,20 +76,23 @@ def _model_folders(found: Distribution) -> list[Path]:
 
 def _downloaded(hub: str, revision: str) -> Path:
     """The hub's snapshot; taken from the local cache where it is there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    snapshot = partial(snapshot_download, hub, revision=revision, allow_patterns=[*HUB_FILES])
     try:
-        try:
-            return Path(
-                snapshot_download(hub, revision=revision, allow_patterns=[*HUB_FILES], local_files_only=True)
-            )
-        except LocalEntryNotFoundError:
-            return Path(
-                snapshot_download(hub, revision=revision, allow_patterns=[*HUB_FILES], etag_timeout=5)
-            )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        cached = Path(snapshot(local_files_only=True))
+        if any(cached.rglob("*.safetensors")):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        HfApi().model_info(
+            hub, revision=revision, timeout=5
+        )  # asks once, where a download tries for half a minute
+        return Path(snapshot())
+    except Exception as error:  # the hub's client raises its transport's errors, whatever that is
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"pretrained-text: cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local "
             "folder by path"
