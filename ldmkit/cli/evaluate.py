@@ -1,0 +1,74 @@
+"""`ldmkit evaluate`: the figures of a recipe's system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ldmkit.cli import options
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for metrics.json and contact.png.  [default: RUNS/NAME/evaluation]",
+)
+@options.runs
+@options.overrides
+def command(recipe: Path, out: Path | None, runs: Path, overrides: tuple[str, ...]) -> None:
+    """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing."""
+    from rich.console import Console
+
+    from ldmkit import make
+    from ldmkit.evaluation import evaluate
+
+    system = make.existing(recipe, overrides, runs, say=click.echo)
+    target = out or runs / system.recipe.name / "evaluation"
+    with _progress() as progress:
+        report = evaluate(system, target, progress)
+    Console().print(_table(report))
+    for name in ("metrics.json", "contact.png"):
+        if (target / name).exists():
+            click.echo(f"{name.partition('.')[0]}: {target / name}")
+
+
+def _progress() -> Progress:
+    """What is being done, how much of it is done, and the time that is left; on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _table(report: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table("metric", "of", "figures", title=report["recipe"])
+    for result in report["metrics"]:
+        for i, (of, figures) in enumerate(_lines(result["figures"])):
+            table.add_row("" if i else result["name"], of, figures)
+        table.add_section()
+    return table
+
+
+def _lines(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Figures that stand together on one line, those nested under a name on lines below."""
+    flat = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
+    if flat:
+        yield prefix, "  ".join(f"{name} [b]{_shown(value)}[/b]" for name, value in flat.items())
+    for name in (n for n in figures if n not in flat):
+        yield from _lines(figures[name], f"{prefix} {name}".strip())
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

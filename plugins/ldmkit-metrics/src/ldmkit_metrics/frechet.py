@@ -1,0 +1,80 @@
+"""Frechet distance between what is sampled and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from ldmkit.errors import UserError
+from ldmkit.evaluation import Evaluation
+from ldmkit.interfaces import FeatureNetwork
+from ldmkit_metrics.choosing import choose, preprocessing
+
+
+class Frechet:
+    """Frechet distance (Heusel et al. 2017, eq. 6) of samples to all pictures of a split.
+
+    The figure is named by its network, `frechet_NETWORK`: only with the network `inception-v3` and its
+    weights is it what the field calls FID. It is biased upwards for few pictures, so only figures of equal
+    counts compare; `..._of_real_pictures`, that of the captions' own pictures to the same split, says how low
+    it can get at this count.
+
+    Args:
+        features: the feature network whose embeddings are compared.
+        split: captions are drawn from it, and its pictures are the reference.
+        captions: how many pictures are sampled.
+        seed: draws the captions; the picture of the i-th has the seed `seed` + i.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: FeatureNetwork,
+        split: str = "train",
+        captions: Annotated[int, Field(ge=2)] = 256,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self.features = features
+        self.split = split
+        self.captions = captions
+        self.seed = seed
+
+    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+        """The distance, its floor at this count, and what they are of."""
+        chosen = choose(evaluation, self.split, self.captions, self.seed)
+        pixels = evaluation.pixels(self.split)
+        if len(chosen.index) < 2:
+            raise UserError(f"metric (frechet): split '{self.split}' has fewer than two pictures")
+        network = evaluation.network("features", self.features)
+        samples = evaluation.sample(chosen.captions, chosen.seeds)
+        reference = evaluation.embed(network, pixels)
+        own = reference[list(chosen.index)]
+        name = f"frechet_{network.name}"
+        return {
+            name: frechet_distance(reference, evaluation.embed(network, samples)),
+            f"{name}_of_real_pictures": frechet_distance(reference, own),
+            "pictures": len(samples),
+            "reference_pictures": len(pixels),
+            "preprocessing": preprocessing(samples, network.settings),
+        }
+
+
+def frechet_distance(reference: Float[Tensor, "m e"], other: Float[Tensor, "n e"]) -> float:
+    """|mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)) of the embeddings' means and covariances."""
+    metric = FrechetInceptionDistance(feature=_Embedded(reference.shape[1]))
+    metric.update(reference.double(), real=True)
+    metric.update(other.double(), real=False)
+    return float(metric.compute())
+
+
+class _Embedded(nn.Identity):
+    """Stands where torchmetrics wants a network: what it is given is embedded already."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width

@@ -1,0 +1,114 @@
+"""Reference pictures, and where among them a sample stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ldmkit.evaluation import Evaluation, Network, Pixels
+from ldmkit_metrics.choosing import concept_of, style_of
+
+TIE = 1e-6
+"""Cosines that differ by no more than this are equal: the same picture embedded in another batch."""
+
+Embedded = Float[Tensor, "n e"]
+Ranks = Int[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training pictures, then those of another split, with unit embeddings and what they are of."""
+
+    pixels: Pixels
+    embedded: Float[Tensor, "r e"]
+    captions: tuple[str, ...]
+    concepts: tuple[str, ...]
+    styles: tuple[str, ...]
+    trained: int
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, judge: Network, split: str) -> Reference:
+        """The reference for captions of `split`."""
+        splits = ["train"] if split == "train" else ["train", split]
+        data = [evaluation.data(name) for name in splits]
+        examples = [part[i] for part in data for i in range(len(part))]
+        pixels = torch.cat([evaluation.pixels(name) for name in splits])
+        return cls(
+            pixels,
+            F.normalize(evaluation.embed(judge, pixels)),
+            tuple(str(e["caption"]) for e in examples),
+            tuple(concept_of(e) for e in examples),
+            tuple(style_of(e) for e in examples),
+            len(data[0]),
+        )
+
+    def targets(self, split: str, index: Sequence[int]) -> Targets:
+        """The examples `index` of `split` as places in the reference."""
+        first = 0 if split == "train" else self.trained
+        return Targets(self, torch.tensor(index) + first)
+
+    def counts(self) -> dict[str, int]:
+        """Pictures by style."""
+        return {style or "all": self.styles.count(style) for style in sorted(set(self.styles))}
+
+    def nearest_trained(self, embedded: Embedded) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+        """Cosine distance to the nearest training picture of any style, and which one that is."""
+        best = (F.normalize(embedded) @ self.embedded[: self.trained].T).max(1)
+        return (1 - best.values).clamp(min=0), best.indices
+
+    def distance(self, embedded: Embedded) -> float:
+        """The mean distance to the nearest training picture."""
+        return float(self.nearest_trained(embedded)[0].mean())
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The pictures that samples should be nearest to: one place in the reference for each caption."""
+
+    reference: Reference
+    place: Int[Tensor, " n"]
+
+    @cached_property
+    def _same_style(self) -> Bool[Tensor, "n r"]:
+        return self._same(self.reference.styles)
+
+    @cached_property
+    def _same_concept(self) -> Bool[Tensor, "n r"]:
+        return self._same(self.reference.concepts)
+
+    def _same(self, names: Sequence[str]) -> Bool[Tensor, "n r"]:
+        known = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        ids = torch.tensor([known[name] for name in names])
+        return ids[self.place, None] == ids[None]
+
+    def ranks(self, embedded: Embedded) -> Ranks:
+        """The rank of each caption's concept for the picture in the same row."""
+        return self._ranks(F.normalize(embedded) @ self.reference.embedded.T, slice(None))
+
+    def ranks_of_all(self, embedded: Float[Tensor, "m e"]) -> Int[Tensor, " nm"]:
+        """The rank of each caption's concept for every picture: what pictures made blindly score."""
+        cosine = F.normalize(embedded) @ self.reference.embedded.T
+        every = [self._ranks(cosine, slice(i, i + 1)) for i in range(len(self.place))]
+        return torch.cat(every)
+
+    def _ranks(self, cosine: Float[Tensor, "m r"], rows: slice) -> Ranks:
+        style, concept = self._same_style[rows], self._same_concept[rows]
+        own = cosine.masked_fill(~(style & concept), -torch.inf).amax(1, keepdim=True)
+        return ((cosine > own + TIE) & style & ~concept).sum(1) + 1
+
+    def other_style(self) -> tuple[Int[Tensor, " k"], Targets]:
+        """Places of training pictures that show a caption's concept in another style, and those captions."""
+        there = self._same_concept & ~self._same_style
+        there[:, self.reference.trained :] = False
+        found = there.any(1)
+        return there[found].int().argmax(1), Targets(self.reference, self.place[found])
+
+    def styles(self) -> list[str]:
+        """The style that each caption asks for."""
+        return [self.reference.styles[i] for i in self.place.tolist()]
