@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import pickle
@@ -148,6 +149,13 @@ def test_a_frozen_encoder_stays_as_it_is_and_out_of_checkpoints(bert):
     system.load_state_dict(system.state_dict(), strict=True)
     assert torch.equal(encode(module, CAPTIONS).tokens, before)
     assert encode(module.double(), CAPTIONS).tokens.dtype == torch.float64
+
+
+def test_a_copy_is_as_good(bert):
+    module = PretrainedText(path=str(bert), length=12)
+    twin = copy.deepcopy(module)
+    assert not twin.state_dict()
+    assert torch.equal(encode(twin, CAPTIONS).tokens, encode(module, CAPTIONS).tokens)
 
 
 def test_a_frozen_encoder_excuses_no_other(bert):

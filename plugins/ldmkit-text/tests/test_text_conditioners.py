@@ -36,7 +36,7 @@ def test_contract():
     )
     check_conditioner(ClassEmbedding(classes=5, width=8), {"label": [0, 4]})
     check_conditioner(
-        ClassEmbedding(classes=5, width=8, null=4, to="vector"), {"label": torch.tensor([1, 2])}
+        ClassEmbedding(classes=5, width=8, unconditional=4, to="vector"), {"label": torch.tensor([1, 2])}
     )
 
 
@@ -147,6 +147,6 @@ def test_what_is_no_class_is_refused(labels):
         ClassEmbedding(classes=5, width=8).prepare({"label": labels})
 
 
-def test_a_null_class_must_exist():
-    with pytest.raises(ValueError, match="null 5 is none of the 5 classes"):
-        ClassEmbedding(classes=5, null=5)
+def test_the_unconditional_class_must_exist():
+    with pytest.raises(ValueError, match="unconditional 5 is none of the 5 classes"):
+        ClassEmbedding(classes=5, unconditional=5)

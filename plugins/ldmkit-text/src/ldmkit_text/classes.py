@@ -20,10 +20,10 @@ class ClassEmbedding(nn.Module):
 
     Args:
         field: the batch field that holds the class ids (integers "b").
-        classes: how many classes there are, the null class included.
+        classes: how many classes there are, the unconditional one included.
         width: channels of the token or vector.
-        null: the class that stands for "any", for dropout and guidance (1000 of 1001 in the published v2
-            model); without one, the null condition is zeros.
+        unconditional: the class that stands for "any", for dropout and guidance (1000 of 1001 in the published
+            v2 model); without one, the null condition is zeros.
         to: "tokens" for cross-attention, "vector" for the time embedding.
     """
 
@@ -33,13 +33,13 @@ class ClassEmbedding(nn.Module):
         field: str = "label",
         classes: Size = 1000,
         width: Size = 512,
-        null: Annotated[int, Field(ge=0)] | None = None,
+        unconditional: Annotated[int, Field(ge=0)] | None = None,
         to: Literal["tokens", "vector"] = "tokens",
     ) -> None:
         super().__init__()
-        if null is not None and null >= classes:
-            raise ValueError(f"null {null} is none of the {classes} classes")
-        self.field, self.null_class, self.target = field, null, to
+        if unconditional is not None and unconditional >= classes:
+            raise ValueError(f"unconditional {unconditional} is none of the {classes} classes")
+        self.field, self.unconditional, self.target = field, unconditional, to
         self.spec = ConditionSpec(
             fields=(field,), tokens=width if to == "tokens" else 0, vector=width if to == "vector" else 0
         )
@@ -65,12 +65,12 @@ class ClassEmbedding(nn.Module):
         return self._condition(prepared[self.field])
 
     def null(self, like: Condition) -> Condition:
-        """The null class for each picture of `like`; zeros without one."""
-        if self.null_class is None:
+        """The unconditional class for each picture of `like`; zeros without one."""
+        if self.unconditional is None:
             return like.map(torch.zeros_like)
         held = like.tokens if like.tokens is not None else like.vector
         assert held is not None
-        return self._condition(torch.full((held.shape[0],), self.null_class, device=held.device))
+        return self._condition(torch.full((held.shape[0],), self.unconditional, device=held.device))
 
     def _condition(self, labels: Int[Tensor, " b"]) -> Condition:
         states = self.embedding(labels)

@@ -183,8 +183,8 @@ class CompvisClassEmbedding:
         """class-embedding's parameters; ValueError for what it cannot be."""
         check_keys(config, {"embed_dim", "n_classes", "key"}, required=("embed_dim",))
         classes = config.get("n_classes", self.IMAGENET)
-        null = {"null": self.IMAGENET} if classes == self.IMAGENET + 1 else {}
-        return {"width": config["embed_dim"], "classes": classes, **null}
+        extra = {"unconditional": self.IMAGENET} if classes == self.IMAGENET + 1 else {}
+        return {"width": config["embed_dim"], "classes": classes, **extra}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """`ClassEmbedder`'s params; ValueError where the class goes to the time embedding."""
