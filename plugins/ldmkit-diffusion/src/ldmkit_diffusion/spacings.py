@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -73,9 +74,9 @@ def quadratic(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
     T = _timesteps(schedule, steps)
     if T is None:
         return _levels(schedule, [(k / steps) ** 2 for k in range(steps, -1, -1)], size)
-    roots = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64)
-    timesteps = [min(int(root**2) + 1, T - 1) for root in roots.tolist()]
-    return _levels(schedule, _to_t([*reversed(timesteps), 0], T), size)
+    roots = np.linspace(0, math.sqrt(0.8 * T), steps)  # numpy's rounding decides some of the positions
+    timesteps = np.minimum((roots**2).astype(int) + 1, T - 1)
+    return _levels(schedule, _to_t([*timesteps[::-1].tolist(), 0], T), size)
 
 
 def karras(
