@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +33,7 @@ def open_picture(
     is applied, of an animation the first frame counts. Raises PictureError naming the file.
     """
     try:
-        with warnings.catch_warnings(action="ignore", category=Pillow.DecompressionBombWarning):
-            picture = Pillow.open(path, formats=FORMATS)
-        with picture:
+        with Pillow.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > max_pixels:
                 size = f"{picture.width}x{picture.height}"
                 raise PictureError(f"{path}: {size} is more than the {max_pixels} pixels allowed")

@@ -21,3 +21,9 @@ def ldmkit_register(registry: Registrar) -> None:
         "ldmkit_data.emoji.dataset:EmojiDataset",
         "Fluent 3D and Noto emoji with words, shipped with the package.",
     )
+    registry.add(
+        "data",
+        "image-folder",
+        "ldmkit_data.image_folder:ImageFolder",
+        "A folder of pictures with metadata.jsonl, .txt files or class sub-folders.",
+    )

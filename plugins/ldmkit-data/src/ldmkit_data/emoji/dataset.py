@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from ldmkit.errors import UserError
 from ldmkit.pictures import to_tensor
 from ldmkit_data.emoji.captions import STYLE_WORDS, captions_of, telling
 from ldmkit_data.emoji.splits import SPLITS, split_of
@@ -39,16 +40,20 @@ class Emoji:
 
 
 class Pictures:
-    """The decoded pictures by style and concept, held in memory as bytes once one is asked for."""
+    """The pictures by style and concept, decoded when first asked for and kept as bytes (12 KB at 64x64)."""
 
-    def __init__(self, size: int, rows: Sequence[Emoji]) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._rows = [(row.style, row.concept) for row in rows]
+        self._decoded: dict[tuple[str, str], UInt8[Tensor, "3 H W"]] = {}
 
     @cached_property
-    def _decoded(self) -> dict[tuple[str, str], UInt8[Tensor, "3 H W"]]:
-        archives = {style: zipfile.ZipFile(FOLDER / f"{style}.zip") for style in {s for s, _ in self._rows}}
-        return {row: self._decode(archives[row[0]].read(f"{row[1]}.webp")) for row in self._rows}
+    def _encoded(self) -> dict[tuple[str, str], bytes]:
+        """Everything at once: an open archive is shared neither by threads nor by processes."""
+        found: dict[tuple[str, str], bytes] = {}
+        for style in get_args(Style):
+            with zipfile.ZipFile(FOLDER / f"{style}.zip") as archive:
+                found |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
+        return found
 
     def _decode(self, encoded: bytes) -> UInt8[Tensor, "3 H W"]:
         picture = Image.open(io.BytesIO(encoded), formats=["WEBP"]).convert("RGB")
@@ -57,7 +62,10 @@ class Pictures:
         return to_tensor(picture)
 
     def __getitem__(self, row: Emoji) -> UInt8[Tensor, "3 H W"]:
-        return self._decoded[row.style, row.concept]
+        key = row.style, row.concept
+        if key not in self._decoded:
+            self._decoded[key] = self._decode(self._encoded[key])
+        return self._decoded[key]
 
 
 class EmojiDataset:
@@ -90,11 +98,11 @@ class EmojiDataset:
         tags: Annotated[int, Field(ge=0)] = 4,
     ) -> None:
         if len(set(styles)) < len(styles):
-            raise ValueError(f"styles names one twice: {', '.join(styles)}")
+            raise UserError(f"fluent-emoji: styles names one twice: {', '.join(styles)}")
         self._settings = json.dumps([size, styles, language, tags])
         self._split = ""
         self._rows = list(_rows(styles, language, tags))
-        self._pictures = Pictures(size, self._rows)
+        self._pictures = Pictures(size)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
+
+from ldmkit_data.hashing import fraction
 
 Split = Literal["train", "concepts", "pairs"]
 SPLITS = ("train", "concepts", "pairs")
 HELD_OUT_CONCEPTS = 0.05
 HELD_OUT_PAIRS = 0.07
 """Among the concepts that are not held out and are there in both styles."""
-
-
-def fraction(text: str) -> float:
-    """A number in [0, 1) that only `text` determines."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 def split_of(concept: str, style: str, styles: Sequence[str]) -> Split:

@@ -1,0 +1,100 @@
+"""The one function that opens picture files, and conversions between files' bytes and tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
+
+
+def pixel(picture: Image.Image, place: tuple[int, int]) -> tuple[int, ...]:
+    assert picture.mode == "RGB"
+    return tuple(int(x) for x in np.asarray(picture)[place[::-1]])
+
+
+def test_sixteen_bit_grey_keeps_its_shades(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    got = np.asarray(open_picture(tmp_path / "grey.png"))
+    assert np.array_equal(got, np.repeat((ramp // 257).astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_transparency_shows_the_background(tmp_path: Path, mode: str) -> None:
+    """Left half transparent black, right half opaque black, in every way that PNG has."""
+    rgba = Image.new("RGBA", (8, 4), (0, 0, 0, 0))
+    rgba.paste((0, 0, 0, 255), (4, 0, 8, 4))
+    if mode in ("L", "RGB"):
+        picture = Image.new(mode, (8, 4), 0 if mode == "L" else (0, 0, 0))
+        picture.paste(9 if mode == "L" else (9, 9, 9), (0, 0, 4, 4))
+        picture.save(tmp_path / "a.png", transparency=9 if mode == "L" else (9, 9, 9))
+    elif mode == "P":
+        picture = Image.new("P", (8, 4), 0)
+        picture.putpalette([5, 5, 5, 0, 0, 0])
+        picture.paste(1, (4, 0, 8, 4))
+        picture.save(tmp_path / "a.png", transparency=0)
+    else:
+        rgba.convert(mode).save(tmp_path / "a.png")
+    opened = open_picture(tmp_path / "a.png", background="#ff0000")
+    assert (pixel(opened, (1, 1)), pixel(opened, (6, 1))) == ((255, 0, 0), (0, 0, 0))
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (16, 8), "white")
+    picture.paste("black", (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    opened = open_picture(tmp_path / "turned.jpg")
+    assert opened.size == (8, 16)
+    assert sum(pixel(opened, (4, 1))) < 60 < 700 < sum(pixel(opened, (4, 14)))
+
+
+def test_cmyk_jpeg_and_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
+    red = pixel(open_picture(tmp_path / "print.jpg"), (4, 4))
+    assert red[0] > 200
+    assert max(red[1:]) < 60
+    frames = [Image.new("RGB", (8, 8), c) for c in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert pixel(open_picture(tmp_path / "moving.webp"), (4, 4)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "PDF"])
+def test_other_formats_are_refused_whatever_the_name(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "picture.png"
+    Image.new("RGB", (8, 8)).save(file, format=kind)
+    with pytest.raises(PictureError, match=r"picture\.png: not a PNG, JPEG or WEBP"):
+        open_picture(file)
+
+
+def test_large_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (100, 100)).save(tmp_path / "large.png")
+    with pytest.raises(PictureError, match=r"large\.png: 100x100 is more than the 9999 pixels"):
+        open_picture(tmp_path / "large.png", max_pixels=9999)
+    Image.effect_noise((64, 64), 50).save(tmp_path / "half.jpg")
+    whole = (tmp_path / "half.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PictureError, match=r"half\.jpg: cannot be read"):
+        open_picture(tmp_path / "half.jpg")
+    with pytest.raises(PictureError, match=r"absent\.png: no such file"):
+        open_picture(tmp_path / "absent.png")
+    with pytest.raises(PictureError, match="cannot be read"):
+        open_picture(tmp_path)
+
+
+def test_bytes_survive_the_way_to_the_model_and_back() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
+    image = normalize(pixels)
+    assert (float(image.min()), float(image.max())) == (-1, 1)
+    assert all(torch.equal(to_tensor(p), pixels[0]) for p in to_pictures(image))
+
+
+def test_what_is_out_of_range_is_clipped_not_wrapped() -> None:
+    picture = to_pictures(torch.tensor([-1.7, 1.7]).reshape(2, 1, 1, 1).expand(2, 3, 4, 4))
+    assert [pixel(p, (0, 0)) for p in picture] == [(0, 0, 0), (255, 255, 255)]
