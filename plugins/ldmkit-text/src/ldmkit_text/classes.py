@@ -22,8 +22,8 @@ class ClassEmbedding(nn.Module):
         field: the batch field that holds the class ids (integers "b").
         classes: how many classes there are, the unconditional one included.
         width: channels of the token or vector.
-        unconditional: the class that stands for "any", for dropout and guidance (1000 of 1001 in the published
-            v2 model); without one, the null condition is zeros.
+        unconditional: the class that stands for "any", for dropout and guidance (1000 of 1001 in the
+            published v2 model); without one, the null condition is zeros.
         to: "tokens" for cross-attention, "vector" for the time embedding.
     """
 
