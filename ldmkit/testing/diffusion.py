@@ -113,7 +113,7 @@ def check_objective(objective: Objective, schedule: NoiseSchedule, channels: int
 def output_for(objective: Objective, clean: Latent, noise: Latent, level: Level) -> Latent:
     """The raw output whose estimate is (clean, noise): the estimate is affine in it."""
     z, at = level.add_noise(clean, noise), level.like(clean)
-    zero = torch.zeros(len(z), objective.out_channels(z.shape[1]), *z.shape[2:])
+    zero = z.new_zeros(len(z), objective.out_channels(z.shape[1]), *z.shape[2:])
 
     def across(x: Estimate) -> Latent:  # the direction in which clean and noise may change while z_t stays
         return at.sigma * x.clean - at.alpha * x.noise

@@ -21,7 +21,9 @@ Size = tuple[int, int] | None
 Positive = Annotated[float, Field(gt=0)]
 
 EDM_RANGE = (0.002, 80.0)
-"""The sigma / alpha between which Karras et al. 2022 sample, where a schedule's own ends are not finite."""
+"""The sigma / alpha between which Karras et al. 2022 sample: where a schedule's own ends are 0 or endless."""
+ENDLESS = 1e3
+"""A sigma / alpha above which there is nothing to be seen: levels there would be wasted."""
 
 
 def leading(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
@@ -90,30 +92,26 @@ def karras(
 ) -> Levels:
     """Even in (sigma / alpha)^(1/rho) between the schedule's own ends; then clean.
 
-    Source: Karras et al. 2022, equation 5. Where a schedule ends in pure noise the first level is that end.
+    Source: Karras et al. 2022, equation 5. Where a schedule ends in hardly anything but noise the first level
+    is that end, and the others start at sigma_max.
 
     Args:
         rho: how much denser the levels get towards clean.
         sigma_min: the last sigma / alpha before clean; by default the schedule's (0.002 where that is 0).
-        sigma_max: the first sigma / alpha; by default the schedule's (80 where that has no end).
+        sigma_max: the first sigma / alpha; by default the schedule's (80 where that is beyond 1000).
     """
     _timesteps(schedule, steps)
-    least, most = _ends(schedule, size)
-    low, high = sigma_min or least, sigma_max or most
+    ends = _levels(schedule, [0.0, 1.0], size)
+    least, most = (ends.sigma / ends.alpha).tolist()
+    endless = sigma_max is None and most > ENDLESS
+    low, high = sigma_min or least or EDM_RANGE[0], sigma_max or (EDM_RANGE[1] if endless else most)
     if low >= high:
         raise ValueError(f"sigma_min {low:g} must be below sigma_max {high:g}")
     roots = torch.linspace(high ** (1 / rho), low ** (1 / rho), steps, dtype=torch.float64)
     t = schedule.invert(-2 * rho * roots.log(), size)
-    if schedule.zero_snr and sigma_max is None:
+    if endless:
         t[0] = 1.0
     return _ending_clean(schedule, t.tolist(), size)
-
-
-def _ends(schedule: NoiseSchedule, size: Size) -> tuple[float, float]:
-    """The least and the largest sigma / alpha, EDM's where the schedule's own has no logarithm."""
-    ends = _levels(schedule, [0.0, 1.0], size)
-    least = float(ends.sigma[0] / ends.alpha[0]) or EDM_RANGE[0]
-    return least, EDM_RANGE[1] if schedule.zero_snr else float(ends.sigma[1] / ends.alpha[1])
 
 
 def _timesteps(schedule: NoiseSchedule, steps: int) -> int | None:
