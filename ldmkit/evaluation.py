@@ -19,13 +19,15 @@ from torch import Tensor
 
 import ldmkit
 from ldmkit import sampling
+from ldmkit.checkpoint.files import tensors_digest, write_text
+from ldmkit.checkpoint.weights import stage_state
 from ldmkit.components import build
 from ldmkit.contact import Section, contact_sheet
 from ldmkit.errors import UserError
 from ldmkit.gallery import save_picture
 from ldmkit.interfaces import Dataset, FeatureNetwork, Metric
 from ldmkit.pictures import normalize, to_pictures, to_tensor
-from ldmkit.recipe import Component, Recipe, digest
+from ldmkit.recipe import Component, digest
 from ldmkit.system import System
 from ldmkit.weights import stages_of
 
@@ -191,9 +193,9 @@ def evaluate(system: System, out: Path, progress: Progress | None = None) -> dic
     shared = Evaluation(system, recipe.evaluate.metrics[0], progress or Progress(disable=True))
     shared.data("train")
     results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
-    report = {**_about(recipe, shared.held), "metrics": results}
+    report = {**_about(system, shared.held), "metrics": results}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_text(out / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if shared.sections:
         save_picture(contact_sheet(shared.sections), out / "contact.png", {"recipe": recipe.name})
     return report
@@ -219,13 +221,15 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _about(recipe: Recipe, held: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """What the figures are of."""
-    stages = [*stages_of(recipe), *(["samples"] if recipe.denoiser else [])]
+def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """What the figures are of; `weights` are digests of the tensors themselves."""
+    recipe, stages = system.recipe, stages_of(system.recipe)
     assert recipe.data is not None
+    outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
     return {
         "recipe": recipe.name,
-        "digests": {stage: digest(recipe, stage) for stage in stages},
+        "digests": {name: digest(recipe, name) for name in outputs},
+        "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
         "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
         "sampler": recipe.sampler.flat(),
         "guidance": [guide.flat() for guide in recipe.guidance],
