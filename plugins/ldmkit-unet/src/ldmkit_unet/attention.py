@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.types import Condition, Tokens
-from ldmkit_unet.blocks import FeatureMap, group_norm, zeroed
+from ldmkit_unet.blocks import FeatureMap, group_norm, to_map, to_tokens, zeroed
 
 HeadOrder = Literal["legacy", "split"]
 PerHead = Float[Tensor, "b n l d"]
@@ -33,16 +33,6 @@ def remember(module: nn.Module, condition: Condition) -> Memory:
     layers = [layer for layer in module.modules() if isinstance(layer, CrossAttention)]
     keys_values = {layer: layer.keys_values(tokens) for layer in layers}
     return Memory(keys_values, None if mask is None else mask[:, None, None, :])
-
-
-def to_tokens(h: FeatureMap) -> Tokens:
-    """Positions as tokens, row by row."""
-    return h.flatten(2).transpose(1, 2)
-
-
-def to_map(tokens: Tokens, like: FeatureMap) -> FeatureMap:
-    """The reverse of `to_tokens`, at the size of `like`."""
-    return tokens.transpose(1, 2).reshape(like.shape)
 
 
 class SelfAttention(nn.Module):
@@ -136,7 +126,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, h: FeatureMap, memory: Memory) -> FeatureMap:
         """`memory` is not used: the signature is that of the spatial transformer."""
-        return h + to_map(self.attention(to_tokens(self.norm(h))), h)
+        return h + to_map(self.attention(to_tokens(self.norm(h))), h.shape[2:])
 
 
 class SpatialTransformer(nn.Module):
@@ -154,4 +144,4 @@ class SpatialTransformer(nn.Module):
         x = self.proj_in(to_tokens(self.norm(h)))
         for block in self.blocks:
             x = block(x, memory)
-        return h + to_map(self.proj_out(x), h)
+        return h + to_map(self.proj_out(x), h.shape[2:])

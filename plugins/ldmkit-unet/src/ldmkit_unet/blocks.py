@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ldmkit.types import Tokens
 
 GROUPS = 32
 Direction = Literal["up", "down"]
@@ -26,6 +29,16 @@ def zeroed(layer: Layer) -> Layer:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
+
+
+def to_tokens(h: FeatureMap) -> Tokens:
+    """Positions as tokens, row by row: a view where the map is channels-last, as maps are inside the UNet."""
+    return h.flatten(2).transpose(1, 2)
+
+
+def to_map(tokens: Tokens, size: Sequence[int]) -> FeatureMap:
+    """The reverse of `to_tokens`, at (height, width)."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
 
 
 def time_features(time: Float[Tensor, " b"], width: int) -> Float[Tensor, "b e"]:
@@ -72,7 +85,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = group_norm(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        self.skip = nn.Identity() if channels == out_channels else nn.Linear(channels, out_channels)
 
     def forward(self, h: FeatureMap, emb: TimeEmbedding) -> FeatureMap:
         """`emb` has passed its SiLU already, once for all blocks."""
@@ -83,7 +96,9 @@ class ResidualBlock(nn.Module):
             inner = self.norm2(inner) * (1 + scale) + shift
         else:
             inner = self.norm2(inner + time)
-        return self.skip(self._resample(h)) + self.conv2(self.dropout(F.silu(inner)))
+        h = self._resample(h)
+        skip = to_map(self.skip(to_tokens(h)), h.shape[2:])
+        return skip + self.conv2(self.dropout(F.silu(inner)))
 
     def _resample(self, h: FeatureMap) -> FeatureMap:
         if self.direction is None:

@@ -73,7 +73,8 @@ class Format:
         if isinstance(layer, ResidualBlock):
             for name, child in layer.named_children():
                 if name in self.residual:
-                    yield Part(child, f"{own}.{name}", (f"{published}.{self.residual[name]}",))
+                    names = (f"{published}.{self.residual[name]}",)
+                    yield Part(child, f"{own}.{name}", names, trailing=2 if name == "skip" else 0)
         elif isinstance(layer, Resample):
             conv = self.halving if layer.direction == "down" else "conv"
             yield Part(layer.conv, f"{own}.conv", (f"{published}.{conv}",))

@@ -153,7 +153,7 @@ class UNet(nn.Module):
         return bound
 
     def _run(self, z: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        h = self.conv_in(z)
+        h = self.conv_in(z.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
             h = self._stage(stage, h, emb, memory)
@@ -162,7 +162,7 @@ class UNet(nn.Module):
             h = self._stage(stage, h, emb, memory)
         for stage in self.up:
             h = self._stage(stage, torch.cat([h, skips.pop()], dim=1), emb, memory)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return self.conv_out(F.silu(self.norm_out(h))).contiguous()
 
     def _stage(self, stage: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
         if self.checkpoint and torch.is_grad_enabled():
