@@ -124,6 +124,7 @@ def encode_states(
     conditioner: Conditioner, examples: Iterable[Mapping[str, Any]], device: torch.device
 ) -> States | None:
     """Encodes each distinct input once; None where the conditioner draws noise, and must run afresh."""
+    conditioner.eval()  # type: ignore[attr-defined]
     fields = conditioner.spec.fields
     rows: dict[Hashable, tuple[Any, ...]] = {}
     for example in examples:

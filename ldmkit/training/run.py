@@ -60,7 +60,6 @@ def train_stage(
     made = _stage(system, stage, store, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     Loop(made, store, accelerator, say if accelerator.is_main_process else lambda _: None).run()
-    accelerator.free_memory()
 
 
 def _accelerator() -> Accelerator:

@@ -1,0 +1,108 @@
+"""The run store: steps whole or not there, the newest two kept, a damaged one passed over."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ldmkit.checkpoint import RunStore
+from ldmkit.errors import UserError
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = RunStore(tmp_path / "run", "diffusion")
+    made.open("recipe: 1\n", {"torch": "x"})
+    for step in (10, 20, 30):
+        save(made, step)
+    return made
+
+
+def save(store, step):
+    shared = torch.full((4,), float(step))
+    store.save(step, {"model": {"a": shared, "tied": shared, "view": shared[1:3]}}, {"seconds": step})
+
+
+def test_the_newest_two_steps_are_kept_and_read_back(store):
+    assert store.steps() == [20, 30]
+    snapshot = store.load(print)
+    assert (snapshot.step, snapshot.state["seconds"]) == (30, 30)
+    assert snapshot.tensors["model"]["tied"].tolist() == [30.0] * 4
+    assert snapshot.tensors["model"]["view"].tolist() == [30.0] * 2
+
+
+def flip_a_byte(file):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: flip_a_byte(folder / "model.safetensors"),
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "state.json").unlink(),
+        lambda folder: (folder / "manifest.json").write_text("[]"),
+        lambda folder: (folder / "manifest.json").unlink(),
+    ],
+)
+def test_a_damaged_newest_step_falls_back_one_and_says_so(store, harm):
+    harm(store.folder / "step-00000030")
+    said = []
+    assert store.load(said.append).step == 20
+    assert "step-00000030" in said[0]
+    assert "damaged" in said[0]
+    store.rewind(20)
+    assert store.steps() == [20]
+    save(store, 30)
+    assert store.load(print).step == 30
+
+
+def test_a_step_that_was_never_announced_does_not_count(store):
+    """A kill between the rename and `latest` leaves a whole folder that the resumed training makes again."""
+    (store.folder / "latest").write_text("step-00000020\n")
+    assert store.load(print).step == 20
+    store.rewind(20)
+    save(store, 30)
+    assert store.steps() == [20, 30]
+
+
+def test_what_a_kill_left_half_written_is_cleared(store):
+    (store.folder / ".tmp-step-00000040").mkdir()
+    (store.folder / ".tmp-step-00000040" / "model.safetensors").write_bytes(b"half")
+    (store.folder / ".tmp-diffusion.safetensors").write_bytes(b"half")
+    again = RunStore(store.folder, "diffusion")
+    again.open("recipe: 1\n", {})
+    assert not list(store.folder.glob(".tmp*"))
+    assert not again.finished
+    assert again.load(print).step == 30
+
+
+def test_metrics_after_the_resumed_step_are_forgotten(store):
+    for step in (10, 20, 30):
+        store.log({"step": step, "loss": 1.0})
+    with store.metrics.open("a") as file:
+        file.write('{"step": 2')
+    store.rewind(20)
+    assert [json.loads(line)["step"] for line in store.metrics.read_text().splitlines()] == [10, 20]
+
+
+def test_finished_weights_come_last(store):
+    assert not store.finished
+    store.finish({"w": torch.ones(2)}, {"w": torch.zeros(2)})
+    assert store.finished
+    assert store.weights.name == "diffusion.safetensors"
+    assert store.raw_weights.exists()
+    store.clear()
+    assert not store.folder.exists()
+
+
+def test_a_file_that_is_no_safetensors_is_a_plain_error(tmp_path):
+    from ldmkit.checkpoint.files import read_tensors
+
+    (tmp_path / "x.safetensors").write_bytes(b"\x80\x04K\x01.")
+    with pytest.raises(UserError, match=r"x\.safetensors"):
+        read_tensors(tmp_path / "x.safetensors")

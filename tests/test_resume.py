@@ -1,0 +1,52 @@
+"""Killed at any moment, a training goes on to exactly what it would have been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+TOY = Path(__file__).with_name("training_toy.py")
+
+
+def finished(runs: Path) -> dict[str, bytes]:
+    """Everything a training leaves that must not depend on interruptions, by name."""
+    files = [*runs.glob("toy/*/*.safetensors"), *runs.glob("toy/*/step-*/*.safetensors")]
+    tensors = {str(f.relative_to(runs)): load_file(f) for f in files if "step-00000010" not in str(f)}
+    return {f"{f}:{n}": x.tobytes() for f, named in tensors.items() for n, x in named.items()}
+
+
+def run(runs: Path, signals: list[int], *overrides: str) -> tuple[list[int], str]:
+    """Exit codes of the whole training, then of each interrupted one and the last; and what was printed."""
+    numbers = ",".join(str(int(n)) for n in signals)
+    command = [sys.executable, str(TOY), str(runs), numbers, "1", *overrides]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, capture_output=True, text=True, timeout=600, env=one_thread)
+    assert found.returncode == 0, found.stderr
+    codes = [line for line in found.stdout.splitlines() if line.startswith("codes")]
+    return [int(code) for code in codes[0].split()[1:]], found.stdout + found.stderr
+
+
+def test_ten_kills_leave_no_trace_in_either_stage(tmp_path):
+    codes, said = run(tmp_path, [signal.SIGKILL] * 10)
+    assert codes[0] == codes[-1] == 0, said
+    assert codes.count(-signal.SIGKILL) >= 5, said
+    whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
+    assert any("discriminator/" in name for name in whole)
+    assert any("diffusion.raw.safetensors" in name for name in whole)
+    assert whole.keys() == broken.keys()
+    assert [name for name in whole if whole[name] != broken[name]] == []
+
+
+def test_ctrl_c_and_sigterm_save_at_the_end_of_a_step(tmp_path):
+    never = [f"train.{stage}.checkpoint_every=1000" for stage in ("compression", "diffusion")]
+    codes, said = run(tmp_path, [signal.SIGTERM, signal.SIGINT] * 2, *never)
+    assert codes[0] == codes[-1] == 0, said
+    assert set(codes[1:-1]) & {130, 143}, said
+    assert "stopped after step" in said
+    whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
+    assert [name for name in whole if whole[name] != broken.get(name)] == []

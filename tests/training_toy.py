@@ -1,0 +1,351 @@
+"""Tiny components of every kind that training needs, and a program that trains them; no plugin is used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ldmkit.recipe import load, resolve
+from ldmkit.registry import Entry, Registry
+from ldmkit.system import assemble
+from ldmkit.types import Condition, ConditionSpec, Estimate, LatentSpec, Level, Posterior
+
+SIZE, CHANNELS, FACTOR = 16, 3, 4
+
+
+class Autoencoder(nn.Module):
+    """Two convolutions, with dropout so that the global generator matters."""
+
+    def __init__(self, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.latent = LatentSpec(CHANNELS, FACTOR)
+        self.encoder = nn.Conv2d(3, 2 * CHANNELS, FACTOR, FACTOR)
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = nn.ConvTranspose2d(CHANNELS, 3, FACTOR, FACTOR)
+        self.register_buffer("scale", torch.ones(CHANNELS))
+        self.register_buffer("shift", torch.zeros(CHANNELS))
+
+    @property
+    def last_layer(self):
+        return self.decoder.weight
+
+    def posterior(self, image):
+        mean, log_variance = self.encoder(image).chunk(2, 1)
+        std = (log_variance / 2).exp()
+        penalty = 0.5 * (mean**2 + std**2 - 1 - log_variance).sum((1, 2, 3))
+        scale, shift = (x.view(1, -1, 1, 1) for x in (self.scale, self.shift))
+        return Posterior((mean - shift) * scale, std * scale, penalty)
+
+    def encode(self, image):
+        return self.posterior(image).mode
+
+    def decode(self, latent):
+        scale, shift = (x.view(1, -1, 1, 1) for x in (self.scale, self.shift))
+        return self.decoder(self.dropout(latent / scale + shift))
+
+
+class Pixel(nn.Module):
+    def forward(self, reconstruction, image):
+        return (reconstruction - image).abs()
+
+
+class Explosive(nn.Module):
+    """Infinite where a picture is red enough."""
+
+    def __init__(self, *, above: float = 0.99) -> None:
+        super().__init__()
+        self.above = above
+
+    def forward(self, reconstruction, image):
+        return (reconstruction - image).abs() / (image[:, :1].amax((1, 2, 3), keepdim=True) < self.above)
+
+
+class Adversary(nn.Module):
+    def __init__(self, *, warm: int = 1, start: int = 3) -> None:
+        super().__init__()
+        self.warm, self.start = warm, start
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)
+        )
+
+    def trains(self, step):
+        return step >= self.warm
+
+    def weight(self, step):
+        return 0.5 if step >= self.start else 0.0
+
+    def generator_loss(self, reconstruction):
+        return -self.net(reconstruction).mean()
+
+    def discriminator_loss(self, image, reconstruction):
+        return (F.relu(1 - self.net(image)).mean() + F.relu(1 + self.net(reconstruction)).mean()) / 2
+
+
+class Pictures:
+    """Coloured rectangles with words, the same ones every time."""
+
+    fields = ("caption", "captions", "label")
+    skipped = ()
+
+    def __init__(self, *, count: int = 23, red: int = -1) -> None:
+        self.count, self.red, self._rows = count, red, range(count)
+        self.read = []
+
+    @property
+    def digest(self):
+        return hashlib.sha256(f"{self.count} {self.red} {self._rows}".encode()).hexdigest()
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        i = self._rows[index]
+        self.read.append(i)
+        image = torch.randint(
+            0, 250, (3, SIZE, SIZE), generator=torch.Generator().manual_seed(i), dtype=torch.uint8
+        )
+        if i == self.red:
+            image[0] = 255
+        return {
+            "image": image,
+            "caption": f"thing {i}",
+            "captions": (f"thing {i}", f"the {i}"),
+            "label": i % 3,
+        }
+
+    def split(self, name):
+        part = Pictures(count=self.count, red=self.red)
+        part._rows = range(0, self.count - 5) if name == "train" else range(self.count - 5, self.count)
+        return part
+
+
+class Words(nn.Module):
+    """Letters to tokens; learned, with a learned null."""
+
+    def __init__(self, *, field: str = "caption", width: int = 8, frozen: bool = False) -> None:
+        super().__init__()
+        self.field = field
+        self.spec = ConditionSpec(fields=(field,), tokens=width)
+        self.table = nn.Embedding(128, width)
+        self.empty = nn.Parameter(torch.randn(1, 1, width))
+        self.dropout = nn.Dropout(0.1)
+        self.encoded = 0
+        if frozen:  # as if from a file: the same ones every time
+            nn.init.normal_(self.table.weight, generator=torch.Generator().manual_seed(0))
+            nn.init.ones_(self.empty)
+            self.requires_grad_(False)
+
+    def prepare(self, raw):
+        given = raw[self.field]
+        if isinstance(given, torch.Tensor):
+            return {"ids": given}
+        return {"ids": torch.tensor([[min(ord(c), 127) for c in str(w).ljust(12)[:12]] for w in given])}
+
+    def encode(self, prepared, generator=None):
+        self.encoded += len(prepared["ids"])
+        ids = prepared["ids"]
+        return Condition(tokens=self.dropout(self.table(ids)), mask=ids != 32)
+
+    def null(self, like):
+        mask = torch.zeros_like(like.mask)
+        mask[:, :1] = True
+        return Condition(tokens=self.empty.expand_as(like.tokens), mask=mask)
+
+
+class Denoiser(nn.Module):
+    def __init__(self, latent, conditions, out_channels, *, width: int = 8) -> None:
+        super().__init__()
+        self.into = nn.Conv2d(latent.channels, width, 3, padding=1)
+        self.time = nn.Linear(1, width)
+        self.words = nn.Linear(conditions.tokens, width) if conditions.tokens else None
+        self.out = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, z, time, condition):
+        h = self.into(z) + self.time(time[:, None])[:, :, None, None]
+        if self.words is not None:
+            weights = condition.mask[:, :, None].float()
+            h = h + self.words((condition.tokens * weights).sum(1) / weights.sum(1))[:, :, None, None]
+        return self.out(F.silu(h))
+
+    def bind(self, condition):
+        return lambda z, time: self(z, time, condition)
+
+
+class Cosine:
+    zero_snr = False
+
+    def level(self, t, size=None):
+        angle = (0.02 + 0.96 * t.double()) * torch.pi / 2
+        return Level(angle.cos(), angle.sin(), t.double())
+
+    def draw(self, n, generator, size=None):
+        return torch.rand(n, generator=generator)
+
+    def invert(self, log_snr, size=None):
+        return ((-log_snr / 2).exp().atan() * 2 / torch.pi - 0.02) / 0.96
+
+
+class Epsilon:
+    def out_channels(self, latent_channels):
+        return latent_channels
+
+    def scale_input(self, z, level):
+        return z
+
+    def loss(self, raw, clean, noise, level):
+        return (raw - noise).square().mean((1, 2, 3))
+
+    def estimate(self, raw, z, level):
+        level = level.like(z)
+        return Estimate((z - level.sigma * raw) / level.alpha, raw)
+
+    def check(self, schedule):
+        pass
+
+
+def evenly(schedule, steps: int, size=None) -> Level:
+    return schedule.level(torch.linspace(1, 0, steps + 1), size)
+
+
+def euler(estimate, z, levels, noise):
+    for i in range(len(levels) - 1):
+        found, following = estimate(z, levels[i]), levels[i + 1].like(z)
+        z = following.alpha * found.clean + following.sigma * found.noise
+    return z
+
+
+COMPONENTS = {
+    ("compression", "toy"): "Autoencoder",
+    ("loss", "toy"): "Pixel",
+    ("loss", "explosive"): "Explosive",
+    ("adversary", "toy"): "Adversary",
+    ("data", "toy"): "Pictures",
+    ("conditioner", "toy"): "Words",
+    ("denoiser", "toy"): "Denoiser",
+    ("schedule", "toy"): "Cosine",
+    ("objective", "toy"): "Epsilon",
+    ("spacing", "toy"): "evenly",
+    ("sampler", "toy"): "euler",
+}
+RECIPE = {
+    "recipe": 1,
+    "name": "toy",
+    "data": "toy",
+    "compression": "toy",
+    "conditioners": {
+        "text": {"name": "toy", "dropout": 0.3},
+        "frozen": {"name": "toy", "frozen": True, "dropout": 0.3},
+    },
+    "denoiser": "toy",
+    "schedule": "toy",
+    "objective": "toy",
+    "train": {
+        "compression": {
+            "steps": 12,
+            "batch": 4,
+            "lr": 1e-2,
+            "warmup": 3,
+            "decay": "cosine",
+            "clip": 1.0,
+            "ema": 0.9,
+            "flip": True,
+            "learn_variance": True,
+            "loss": ["toy"],
+            "adversary": "toy",
+            "checkpoint_every": 2,
+            "validate_every": 6,
+            "picture_every": 6,
+        },
+        "diffusion": {
+            "steps": 12,
+            "batch": 4,
+            "lr": 1e-2,
+            "weight_decay": 0.01,
+            "ema": 0.9,
+            "flip": True,
+            "checkpoint_every": 2,
+            "validate_every": 6,
+            "picture_every": 6,
+        },
+    },
+    "sampler": {"name": "toy", "spacing": "toy", "steps": 3},
+    "sample": {"prompts": ["thing 1", "thing 2"], "size": [16, 16]},
+}
+
+
+def registry():
+    """A registry of these components alone."""
+    made = Registry()
+    for (kind, name), attribute in COMPONENTS.items():
+        made.add(Entry(kind, name, f"training_toy:{attribute}", "A toy.", "toy", "1"))
+    return made
+
+
+def toy(*overrides):
+    """An assembled toy system."""
+    known = registry()
+    return assemble(resolve(load(RECIPE, overrides, known), known), known)
+
+
+def train(runs, *overrides, stages=("compression", "diffusion"), say=print):
+    """Trains a toy system's stages; the system."""
+    from ldmkit.training import train_stage
+
+    system = toy(*overrides)
+    for stage in stages:
+        train_stage(system, stage, Path(runs), say=say)
+    return system
+
+
+def child(runs, *overrides):
+    """Trains in a fork of this process, which itself never runs torch's threads; the fork's id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            train(runs, *overrides, say=lambda text: print(text, flush=True))
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return pid
+
+
+def interrupted(runs, signals, delays, *overrides):
+    """Trains, sends a signal after each delay, goes on; exit codes (signals negative), the last to the end."""
+    codes = []
+    for number, delay in [*zip(signals, delays, strict=True), (0, None)]:
+        pid = child(runs, *overrides)
+        if delay is not None:
+            time.sleep(delay)
+            os.kill(pid, number)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return codes
+
+
+def main(runs, signals, seed, *overrides):
+    """An uninterrupted training in runs/whole, and one that gets signals at random moments in runs/broken."""
+    import ldmkit.training  # noqa: F401 (imported once, before any fork; so is what optimisers import late)
+
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    began = time.monotonic()
+    codes = interrupted(f"{runs}/whole", [], [], *overrides)
+    seconds = time.monotonic() - began
+    numbers, moments = [int(n) for n in signals.split(",")], random.Random(int(seed))
+    delays = [moments.uniform(0.02, 0.5) * seconds for _ in numbers]
+    codes += interrupted(f"{runs}/broken", numbers, delays, *overrides)
+    print("codes", *codes)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
