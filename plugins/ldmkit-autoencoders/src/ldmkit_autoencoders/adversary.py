@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from ldmkit.types import Image
@@ -94,11 +93,9 @@ class PatchAdversarial(nn.Module):
         return self.full_weight * min(1.0, (step - self.start + 1) / max(self.ramp, 1))
 
     def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
-        """Minus the mean verdict. The discriminator's own weights get no gradient."""
-        fixed = {name: p.detach() for name, p in self.network.named_parameters()}
+        """Minus the mean verdict."""
         self.check_size(reconstruction)
-        verdict: Tensor = functional_call(self.network, fixed, (reconstruction,))
-        return -verdict.mean()
+        return -self.network(reconstruction).mean()
 
     def discriminator_loss(self, image: Image, reconstruction: Image) -> Float[Tensor, ""]:
         """Half the sum of both pictures' hinge or logistic losses."""
