@@ -23,7 +23,7 @@ def finished(runs: Path) -> dict[str, bytes]:
 def run(runs: Path, signals: list[int], *overrides: str) -> tuple[list[int], str]:
     """Exit codes of the whole training, then of each interrupted one and the last; and what was printed."""
     numbers = ",".join(str(int(n)) for n in signals)
-    command = [sys.executable, str(TOY), str(runs), numbers, "1", *overrides]
+    command = [sys.executable, str(TOY), "interrupted", str(runs), numbers, "1", *overrides]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, capture_output=True, text=True, timeout=600, env=one_thread)
     assert found.returncode == 0, found.stderr

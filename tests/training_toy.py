@@ -69,11 +69,11 @@ class Explosive(nn.Module):
 
 
 class Adversary(nn.Module):
-    def __init__(self, *, warm: int = 1, start: int = 3) -> None:
+    def __init__(self, *, warm: int = 1, start: int = 3, norm: bool = True) -> None:
         super().__init__()
         self.warm, self.start = warm, start
         self.net = nn.Sequential(
-            nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)
+            nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)
         )
 
     def trains(self, step):
@@ -130,13 +130,13 @@ class Pictures:
 class Words(nn.Module):
     """Letters to tokens; learned, with a learned null."""
 
-    def __init__(self, *, field: str = "caption", width: int = 8, frozen: bool = False) -> None:
+    def __init__(self, *, field: str = "caption", width: int = 8, frozen: bool = False, noise: float = 0.1) -> None:
         super().__init__()
         self.field = field
         self.spec = ConditionSpec(fields=(field,), tokens=width)
         self.table = nn.Embedding(128, width)
         self.empty = nn.Parameter(torch.randn(1, 1, width))
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(noise)
         self.encoded = 0
         if frozen:  # as if from a file: the same ones every time
             nn.init.normal_(self.table.weight, generator=torch.Generator().manual_seed(0))
@@ -322,7 +322,7 @@ def child(runs, *overrides):
 
 
 def interrupted(runs, signals, delays, *overrides):
-    """Trains, sends a signal after each delay, goes on; exit codes (signals negative), the last to the end."""
+    """Trains, sends a signal after each delay, goes on; the exit codes (signals negative) of all tries."""
     codes = []
     for number, delay in [*zip(signals, delays, strict=True), (0, None)]:
         pid = child(runs, *overrides)
@@ -348,4 +348,4 @@ def main(runs, signals, seed, *overrides):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[2:]) if sys.argv[1] == "interrupted" else train(*sys.argv[2:])

@@ -1,0 +1,60 @@
+"""Two processes under `accelerate launch` train what one process trains, at the same global batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+TOY = Path(__file__).with_name("training_toy.py")
+EXACT = [
+    "compression.dropout=0",
+    "conditioners.text.noise=0",
+    "train.compression.adversary.norm=false",  # a batch's statistics are a process's own
+    *(f"train.{stage}.steps=10" for stage in ("compression", "diffusion")),
+    *(f"train.{stage}.checkpoint_every=100" for stage in ("compression", "diffusion")),
+    *(f"train.{stage}.batch=8" for stage in ("compression", "diffusion")),
+]
+LAUNCH = [
+    "-m",
+    "accelerate.commands.launch",
+    "--cpu",
+    "--num_processes",
+    "2",
+    "--num_cpu_threads_per_process",
+    "1",
+]
+
+
+def train(runs: Path, processes: int, *overrides: str) -> None:
+    command = [sys.executable, *(LAUNCH if processes == 2 else []), str(TOY), "train", str(runs), *overrides]
+    found = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+
+
+def logged(runs: Path, stage: str) -> dict[str, float]:
+    (file,) = runs.glob(f"toy/{stage}-*/metrics.jsonl")
+    figures = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(figures) == 3  # one process writes: validation at step 6, losses and validation at step 10
+    return {k: v for f in figures for k, v in f.items() if k not in ("seconds", "pictures_per_second")}
+
+
+def test_two_processes_are_one(tmp_path):
+    for processes in (1, 2):
+        train(tmp_path / str(processes), processes, *EXACT)
+    assert logged(tmp_path / "2", "compression")["adaptive_weight"] > 0
+    for stage in ("compression", "diffusion"):
+        one, two = (logged(tmp_path / n, stage) for n in "12")
+        assert two == pytest.approx(one, rel=1e-5)
+        (mine,), (other,) = ([*(tmp_path / n).glob(f"toy/*/{stage}.safetensors")] for n in "12")
+        weights, others = load_file(mine), load_file(other)
+        for name, value in weights.items():
+            torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-5)
