@@ -99,7 +99,7 @@ class Evaluation:
     def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Iterator[list[Pillow.Image]]:
         """Samples in batches; `sample` remembers them."""
         raw = {sampling.CAPTION: list(captions)}
-        return sampling.pictures(self.system, sampling.plan(self.system), raw, seeds)
+        return sampling.pictures(self.system, raw, seeds)
 
     def draw_unconditional(
         self, captions: Sequence[None], seeds: Sequence[int]

@@ -15,11 +15,11 @@ from ldmkit import sampling
 from ldmkit.components import build
 from ldmkit.errors import UserError
 from ldmkit.gallery import file_name, grid, read_about, save_picture
-from ldmkit.pictures import to_pictures
+from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.plugins import host
 from ldmkit.recipe import digest, load, resolve
 from ldmkit.system import System, assemble
-from ldmkit.weights import find_weights, load_stage, stages_of
+from ldmkit.weights import StageName, find_weights, load_stage, stages_of
 
 Say = Callable[[str], None]
 
@@ -48,7 +48,7 @@ def _with_weights(
     overrides: Sequence[str],
     runs: Path,
     say: Say,
-    without: Callable[[System, str, Path, Say], None],
+    without: Callable[[System, StageName, Path, Say], None],
     *,
     fresh: bool,
 ) -> System:
@@ -65,13 +65,13 @@ def _with_weights(
     return system.eval()
 
 
-def _refuse(system: System, stage: str, runs: Path, say: Say) -> None:
+def _refuse(system: System, stage: StageName, runs: Path, say: Say) -> None:
     raise UserError(
         f"recipe '{system.recipe.name}' has no weights for its {stage} stage: train it with `ldmkit run`"
     )
 
 
-def _train(system: System, stage: str, runs: Path, say: Say, *, restart: bool) -> None:
+def _train(system: System, stage: StageName, runs: Path, say: Say, *, restart: bool) -> None:
     from ldmkit.training import train_stage
 
     if getattr(system.recipe.train, stage) is None:
@@ -139,17 +139,13 @@ def _sampled(system: System, request: Wanted, chosen: Sequence[int]) -> Sequence
         return []
     raw = {field: [values[i] for i in chosen] for field, values in request.raw.items()}
     seeds = [request.seeds[i] for i in chosen]
-    plan = sampling.plan(system)
-    batches = sampling.pictures(system, plan, raw, seeds, negative=request.negative)
+    batches = sampling.pictures(system, raw, seeds, negative=request.negative)
     return [picture for batch in batches for picture in batch]
 
 
 def _save_grid(paths: Sequence[Path], target: Path) -> None:
-    pictures = []
-    for path in paths:
-        with PIL.Image.open(path) as picture:
-            pictures.append(picture.convert("RGB"))
-    save_picture(grid(pictures), target, {"pictures": ", ".join(path.name for path in paths)})
+    about = {"pictures": ", ".join(path.name for path in paths)}
+    save_picture(grid([open_picture(path) for path in paths]), target, about)
 
 
 def make_reconstructions(system: System, out: Path, say: Say, count: int = 16) -> Path:
@@ -158,7 +154,7 @@ def make_reconstructions(system: System, out: Path, say: Say, count: int = 16) -
         raise UserError(f"recipe '{system.recipe.name}' has neither denoiser nor data: nothing to show")
     data = build(system.registry, "data", system.recipe.data).split("validation")
     images = torch.stack([data[i]["image"] for i in range(min(count, len(data)))])
-    images = images.to(system.device).float() / 127.5 - 1
+    images = normalize(images.to(system.device))
     with torch.no_grad():
         again = system.compression.decode(system.compression.encode(images))
     sheet = grid([*to_pictures(images), *to_pictures(again)], columns=len(images))

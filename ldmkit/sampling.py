@@ -90,6 +90,14 @@ def latent_size(system: System, size: tuple[int, int] | None) -> tuple[int, int]
     return size[0] // factor, size[1] // factor
 
 
+def given_size(system: System, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:
+    """The picture's (height, width) that noise or a condition's map asks for; None where neither is there."""
+    maps = [c.concat for c in conditions.values() if c.concat is not None]
+    shaped = maps[0] if noise is None and maps else noise
+    factor = system.compression.latent.factor
+    return None if shaped is None else (shaped.shape[-2] * factor, shaped.shape[-1] * factor)
+
+
 def data_size(system: System) -> tuple[int, int] | None:
     """The size of the recipe's pictures, where its data say one."""
     data = system.recipe.data
@@ -219,22 +227,24 @@ def seeds_for(
 @torch.no_grad()
 def pictures(
     system: System,
-    plan: Plan,
     raw: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     *,
     negative: str | None = None,
     batch: int | None = None,
+    size: tuple[int, int] | None = None,
+    **options: Any,
 ) -> Iterator[list[PIL.Image.Image]]:
-    """Pictures in batches, in the order of `raw`."""
-    size = batch or system.recipe.sample.batch
+    """Pictures in batches, in the order of `raw`; `options` are those of `plan`."""
+    together = batch or system.recipe.sample.batch
     negative = system.recipe.sample.negative if negative is None else negative
-    for start in range(0, len(seeds), size):
-        part = slice(start, start + size)
+    for start in range(0, len(seeds), together):
+        part = slice(start, start + together)
         inputs = {name: values[part] for name, values in raw.items()}
         conditions = system.condition(inputs)
         null = _negative(system, inputs, negative)
-        latent = sample_latent(system, plan, conditions, seeds=seeds[part], null=null, raw=inputs)
+        made = plan(system, size=size or given_size(system, conditions, None), **options)
+        latent = sample_latent(system, made, conditions, seeds=seeds[part], null=null, raw=inputs)
         yield to_pictures(system.compression.decode(latent))
 
 

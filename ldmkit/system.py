@@ -104,8 +104,10 @@ class System(nn.Module):
         """A latent for each picture of `conditions`; what is not given is the recipe's.
 
         noise: x_T, unit variance; drawn from `seeds` (one a picture) where not given. size: the picture's
-        (height, width). null: what guidance steers away from.
+        (height, width), by default that of the noise, of a condition's map, or the recipe's. null: what
+        guidance steers away from.
         """
+        size = size or sampling.given_size(self, conditions, noise)
         plan = sampling.plan(self, sampler=sampler, steps=steps, guidance=guidance, size=size)
         return sampling.sample_latent(self, plan, conditions, noise=noise, seeds=seeds, null=null)
 
@@ -127,8 +129,7 @@ class System(nn.Module):
         """
         raw = sampling.raw_inputs(self, prompts, fields)
         seeds = sampling.seeds_for(self, raw, seed, seeds)
-        plan = sampling.plan(self, **options)
-        batches = sampling.pictures(self, plan, raw, seeds, negative=negative, batch=batch)
+        batches = sampling.pictures(self, raw, seeds, negative=negative, batch=batch, **options)
         return [picture for made in batches for picture in made]
 
     def encode(self, image: Image) -> Latent:
@@ -164,14 +165,16 @@ def assemble(recipe: Recipe, registry: Registry) -> System:
         schedule = build_component(registry, "schedule", recipe.schedule)
         objective = build_component(registry, "objective", recipe.objective, schedule=schedule)
         _check_objective(objective, schedule, recipe)
-    denoiser = recipe.denoiser and build_component(
-        registry,
-        "denoiser",
-        recipe.denoiser,
-        latent=latent,
-        conditions=joining.merged_spec({name: c.spec for name, c in conditioners.items()}),
-        out_channels=objective.out_channels(latent.channels),
-    )
+    denoiser: Denoiser | None = None
+    if recipe.denoiser is not None:
+        denoiser = build_component(
+            registry,
+            "denoiser",
+            recipe.denoiser,
+            latent=latent,
+            conditions=joining.merged_spec({name: c.spec for name, c in conditioners.items()}),
+            out_channels=objective.out_channels(latent.channels),
+        )
     return System(recipe, registry, compression, conditioners, denoiser, schedule, objective)
 
 

@@ -105,7 +105,7 @@ def shipped(registry: Registry, name: str) -> Path | None:
     return path
 
 
-def load_weights(system: System, runs: Path) -> list[str]:
+def load_weights(system: System, runs: Path) -> list[StageName]:
     """Loads every stage's weights that can be found; the stages that were loaded. Warns of the others."""
     loaded = []
     for stage in stages_of(system.recipe):

@@ -1,0 +1,27 @@
+"""`ldmkit import`: published weights become a recipe and safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), help="The single file's published configuration.")
+@click.option(
+    "--weights",
+    type=click.Choice(["raw", "ema"]),
+    help="Which of a checkpoint's weights; by default the averaged ones where there are any.",
+)
+def command(source: Path, out: Path, config: Path | None, weights: str | None) -> None:
+    """Read a published model SOURCE into the new folder OUT.
+
+    SOURCE is a single file (.ckpt or .safetensors, with --config) or a Hugging Face folder. Every key is
+    accounted for, and nothing in the files is executed.
+    """
+    from ldmkit.interchange import import_model
+
+    click.echo(f"recipe: {import_model(source, out, config, weights, click.echo)}")

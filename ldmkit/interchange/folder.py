@@ -1,0 +1,115 @@
+"""The Hugging Face folder: `model_index.json` and a sub-folder a component, or one component by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldmkit.checkpoint.files import read_tensors
+from ldmkit.errors import UserError
+from ldmkit.interchange.model import Published, Tensors, parameters
+from ldmkit.interchange.reading import read_json
+from ldmkit.registry import Registry
+
+STYLE = "diffusers"
+INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FIRST_STAGES = {"AutoencoderKL": "kl-autoencoder", "VQModel": "vq-autoencoder"}
+NETWORKS = ("UNet2DConditionModel", "UNet2DModel")
+BETAS = {"scaled_linear": "linear-beta", "linear": "sqrt-linear", "squaredcos_cap_v2": "cosine"}
+"""Their names for the schedules; "linear" is linear in beta itself there."""
+OBJECTIVES = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v"}
+SCALING = 0.18215
+"""The scaling_factor of both first stages where their configuration is silent."""
+UNUSED = {"safety_checker", "feature_extractor", "image_encoder"}
+"""Parts of published pipelines that make no picture."""
+
+
+def read(registry: Registry, folder: Path) -> Published:
+    """A pipeline, or a first stage by itself, taken apart."""
+    if (folder / INDEX).exists():
+        return _pipeline(registry, folder, read_json(folder / INDEX))
+    config = read_json(folder / "config.json")
+    return _first_stage(registry, folder, config)
+
+
+def _pipeline(registry: Registry, folder: Path, index: Mapping[str, Any]) -> Published:
+    parts = {k: v[1] for k, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1]}
+    known = {"vae", "vqvae", "unet", "bert", "text_encoder", "tokenizer", "scheduler", *UNUSED}
+    if set(parts) - known or "unet" not in parts or "scheduler" not in parts:
+        raise UserError(f"{folder / INDEX}: {index.get('_class_name')} is no pipeline that a recipe can hold")
+    first = folder / ("vae" if "vae" in parts else "vqvae")
+    published = _first_stage(registry, first, read_json(first / "config.json"))
+    _network(registry, published, folder / "unet")
+    _text(registry, published, folder, parts)
+    _scheduler(published, read_json(folder / "scheduler" / "scheduler_config.json"))
+    aside = sorted(UNUSED & set(parts))
+    published.notes += (
+        [f"left aside {', '.join(aside)}: no part of the model that makes pictures"] if aside else []
+    )
+    return published
+
+
+def _first_stage(registry: Registry, folder: Path, config: Mapping[str, Any]) -> Published:
+    name = config.get("_class_name")
+    if name not in FIRST_STAGES:
+        raise UserError(f"{folder}: first stage '{name}' is not known: {', '.join(FIRST_STAGES)}")
+    slot = parameters(registry, STYLE, FIRST_STAGES[name], config)
+    scale = float(config.get("scaling_factor") or SCALING)
+    return Published({"compression": slot}, {"compression": _weights(folder)}, scale)
+
+
+def _network(registry: Registry, published: Published, folder: Path) -> None:
+    config = read_json(folder / "config.json")
+    if config.get("_class_name") not in NETWORKS:
+        raise UserError(
+            f"{folder}: denoiser '{config.get('_class_name')}' is not known: {', '.join(NETWORKS)}"
+        )
+    published.recipe["denoiser"] = parameters(registry, STYLE, "unet", config)
+    published.tensors["denoiser"] = _weights(folder)
+    if isinstance(config.get("sample_size"), int):
+        size = config["sample_size"] * published.recipe["compression"].get("factor", 1)
+        published.recipe["sample"] = {"size": [size, size]}
+    channels = config.get("out_channels", 0)
+    extra = config.get("in_channels", channels) - channels
+    if extra == 3 and config["_class_name"] == "UNet2DModel":
+        published.recipe["conditioners"] = {"low_res": {"name": "low-res", "field": "low_res"}}
+    elif extra:
+        raise UserError(f"{folder}: {extra} more input than output channels are not known")
+
+
+def _text(registry: Registry, published: Published, folder: Path, parts: Mapping[str, str]) -> None:
+    """The paper's own text transformer is read into one of ours; a pretrained encoder stays in its folder."""
+    if parts.get("bert") == "LDMBertModel":
+        slot = parameters(registry, STYLE, "text-transformer", read_json(folder / "bert" / "config.json"))
+        published.recipe["conditioners"] = {"caption": slot}
+        published.tensors["conditioners.caption"] = _weights(folder / "bert")
+    elif "text_encoder" in parts:
+        names = ("text_encoder", "tokenizer")
+        published.folders = {name: folder / name for name in names}
+        # `path` is completed by the importer, which knows the output folder.
+        length = read_json(folder / "text_encoder" / "config.json").get("max_position_embeddings", 77)
+        published.recipe["conditioners"] = {"caption": {"name": "pretrained-text", "length": length}}
+
+
+def _scheduler(published: Published, config: Mapping[str, Any]) -> None:
+    kind, target = config.get("beta_schedule", "linear"), config.get("prediction_type", "epsilon")
+    if kind not in BETAS or target not in OBJECTIVES or config.get("trained_betas") is not None:
+        raise UserError(f"scheduler: beta_schedule '{kind}' with prediction_type '{target}' is not known")
+    slot: dict[str, Any] = {"name": BETAS[kind], "steps": config.get("num_train_timesteps", 1000)}
+    if kind != "squaredcos_cap_v2":
+        slot |= {"start": config.get("beta_start", 1e-4), "end": config.get("beta_end", 2e-2)}
+    if config.get("rescale_betas_zero_snr"):
+        slot["zero_snr"] = True
+    published.recipe |= {"schedule": slot, "objective": {"name": OBJECTIVES[target]}}
+
+
+def _weights(folder: Path) -> Tensors:
+    """A sub-folder's safetensors; UserError where there are only pickles."""
+    for name in (WEIGHTS, "model.safetensors"):
+        if (folder / name).exists():
+            return read_tensors(folder / name)
+    raise UserError(
+        f"{folder}: no {WEIGHTS} (pickled weights are not read here; convert them to safetensors)"
+    )

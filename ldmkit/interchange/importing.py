@@ -1,0 +1,79 @@
+"""`ldmkit import`: a published model becomes a folder that `ldmkit.build` reads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ldmkit.checkpoint.files import write_tensors
+from ldmkit.errors import UserError
+from ldmkit.interchange import compvis, folder
+from ldmkit.interchange.model import Published, load_parts
+from ldmkit.interchange.reading import read_single_file, read_yaml
+from ldmkit.plugins import host
+from ldmkit.recipe import dump, load, resolve
+from ldmkit.system import assemble
+
+Say = Callable[[str], None]
+
+
+def import_model(source: Path, out: Path, config: Path | None, weights: str | None, say: Say) -> Path:
+    """Reads `source` (a single file with its `config`, or a Hugging Face folder) and writes `out/recipe.yaml`
+    and the weights; the recipe's path.
+
+    Every key is accounted for. Raises UserError, and writes nothing, for a file that is damaged or holds
+    more than tensors, for a configuration that is unknown or does not fit, and where `out` exists already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not empty: choose another folder")
+    registry = host().registry
+    published = _read(source, config, weights)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
+        made = Path(aside) / "model"
+        made.mkdir()
+        for name, path in published.folders.items():
+            shutil.copytree(path, made / name)
+        system = assemble(resolve(load(_recipe(published, source, made)), registry), registry)
+        style = compvis.STYLE if source.is_file() else folder.STYLE
+        for stage, tensors in load_parts(system, published, style).items():
+            write_tensors(made / f"{stage}.safetensors", tensors)
+        recipe = (
+            resolve(load(_recipe(published, source, out)), registry) if published.folders else system.recipe
+        )
+        (made / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        made.replace(out)
+    for note in published.notes:
+        say(note)
+    return out / "recipe.yaml"
+
+
+def _read(source: Path, config: Path | None, weights: str | None) -> Published:
+    registry = host().registry
+    if source.is_dir():
+        if config is not None or weights is not None:
+            raise UserError(
+                f"{source} is a folder with configurations of its own: leave out --config and --weights"
+            )
+        return folder.read(registry, source)
+    if not source.exists():
+        raise UserError(f"{source}: no such file")
+    if config is None:
+        raise UserError(f"{source} is a single file: give its published configuration with --config")
+    return compvis.read(registry, read_single_file(source), read_yaml(config), weights)
+
+
+def _recipe(published: Published, source: Path, out: Path) -> dict[str, Any]:
+    """The recipe as a mapping; folders beside the weights are named by their full path."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "imported"
+    recipe: dict[str, Any] = {"recipe": 1, "name": name, **published.recipe, "weights": "."}
+    if published.folders:
+        caption = {**recipe["conditioners"]["caption"], "path": str(out.resolve())}
+        recipe["conditioners"] = {**recipe["conditioners"], "caption": caption}
+    return recipe
