@@ -51,6 +51,8 @@ BUFFERS = {
     "lvlb_weights", "logvar", "scale_factor", "cond_ids",
 }  # fmt: skip
 """Tables that follow from the configuration; `alphas_cumprod` and `scale_factor` are checked or read."""
+PLACEHOLDER = "none"
+"""A key that stands in files for "no buffers": safetensors holds at least one tensor."""
 NETWORK, FIRST, CONDITION, AVERAGE = (
     "model.diffusion_model.",
     "first_stage_model.",
@@ -62,6 +64,7 @@ NETWORK, FIRST, CONDITION, AVERAGE = (
 def read(registry: Registry, state: Tensors, config: Mapping[str, Any], weights: str | None) -> Published:
     """A single file taken apart; `weights` is "raw", "ema", or None for the average where there is one."""
     model = _section(config, "model")
+    state = {key: tensor for key, tensor in state.items() if key != PLACEHOLDER}
     name, given = _target(model), _section(model, "params")
     if name in FIRST_STAGES:
         if weights == "ema":
