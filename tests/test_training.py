@@ -204,17 +204,20 @@ def test_the_seed_decides_everything(tmp_path):
 
 def test_frozen_conditioners_encode_each_input_once(tmp_path):
     system = toy(*SHORT)
-    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path, True)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     counted = system.conditioners["frozen"].encoded
     assert counted == 2 * 23  # two captions for each picture of both splits
     for step in range(3):
         stage.batch(step, slice(0, 4))
+    again = toy(*SHORT)
+    DiffusionStage(again, again.recipe.train.diffusion, Pictures(), tmp_path)  # reads them from the disk
     assert system.conditioners["frozen"].encoded == counted
+    assert again.conditioners["frozen"].encoded == 0
 
 
 def test_cached_states_are_what_encoding_gives_and_nulls_where_dropped(tmp_path):
     system = toy("conditioners.frozen.dropout=0.5")
-    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path, True)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     frozen = system.conditioners["frozen"]
     nulls = 0
     for step in range(4):
@@ -234,7 +237,7 @@ def test_cached_states_are_what_encoding_gives_and_nulls_where_dropped(tmp_path)
 
 def test_every_caption_of_an_example_is_trained_on(tmp_path):
     system = toy()
-    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path, True)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     first = set()
     for step in range(12):
         ids = stage.batch(step, slice(0, 4))[0]["conditions"]["text"]["ids"]
@@ -245,7 +248,7 @@ def test_every_caption_of_an_example_is_trained_on(tmp_path):
 
 def test_rows_of_a_batch_do_not_depend_on_how_it_is_shared(tmp_path):
     system = toy()
-    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path, True)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     whole, draws = stage.batch(5, slice(0, 4))
     part, some = stage.batch(5, slice(2, 4))
     assert torch.equal(whole["clean"][2:], part["clean"])
@@ -256,21 +259,20 @@ def test_rows_of_a_batch_do_not_depend_on_how_it_is_shared(tmp_path):
 def test_latents_are_cached_by_content(tmp_path, monkeypatch):
     system = toy()
     options = system.recipe.train.diffusion
-    DiffusionStage(system, options, Pictures(), tmp_path, True)
-    files = sorted(f.name for f in tmp_path.iterdir())
-    assert len(files) == 2
+    DiffusionStage(system, options, Pictures(), tmp_path)
+    assert len(list(tmp_path.glob("latents-*"))) == 2
     monkeypatch.setattr(training_toy.Autoencoder, "posterior", None)
-    DiffusionStage(system, options, Pictures(), tmp_path, True)  # reads the files
+    DiffusionStage(system, options, Pictures(), tmp_path)  # reads the files
     monkeypatch.undo()
     with torch.no_grad():
         system.compression.encoder.weight.add_(0.1)
-    DiffusionStage(system, options, Pictures(), tmp_path, True)
-    assert len(list(tmp_path.iterdir())) == 4
+    DiffusionStage(system, options, Pictures(), tmp_path)
+    assert len(list(tmp_path.glob("latents-*"))) == 4
 
 
 def test_mirrored_pictures_have_latents_of_their_own(tmp_path):
     system = toy()
-    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path, True)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     image = Pictures().split("train")[3]["image"][None].float() / 127.5 - 1
     found = stage._train.latents.posterior([3, 3], torch.tensor([False, True]))
     torch.testing.assert_close(found.mode[:1], system.compression.encode(image))

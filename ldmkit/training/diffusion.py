@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ldmkit.conditions import merge, replaced
 from ldmkit.gallery import grid
-from ldmkit.interfaces import Conditioner, Dataset
+from ldmkit.interfaces import Dataset
 from ldmkit.recipe.model import DiffusionTraining
-from ldmkit.training.cache import Latents, States, cacheable, cached_latents, encode_states
-from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.draws import Order, generator_of, seed_of
 from ldmkit.training.dropout import Dropout
+from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Losses, Player
-from ldmkit.types import Condition, Latent, Prepared
+from ldmkit.types import Condition, Prepared
 from ldmkit.weights import StageName, stage_state
 
 if TYPE_CHECKING:
@@ -30,37 +29,6 @@ if TYPE_CHECKING:
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The random part of a step, a row a picture.
-
-    t and noise as in the paper; latent_noise makes the posterior's sample; drop is compared with each
-    condition's dropout rate, a column for each group of conditions that drop together; choice picks among
-    captions; key seeds what conditioners draw themselves.
-    """
-
-    t: Float[Tensor, " b"]
-    noise: Latent
-    latent_noise: Latent
-    drop: Float[Tensor, "b g"]
-    choice: Int[Tensor, " b"]
-    flip: Bool[Tensor, " b"] | None
-    key: int
-
-    def rows(self, rows: slice) -> Draws:
-        """Those of some pictures."""
-        return replace(self._map(lambda x: x[rows]), key=seed_of(self.key, rows.start))
-
-    def to(self, device: torch.device) -> Draws:
-        """On the device."""
-        return self._map(lambda x: x.to(device))
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Draws:
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {n: function(x) for n, x in parts.items() if isinstance(x, Tensor)}
-        return replace(self, **changed)
 
 
 class DiffusionStep(nn.Module):
@@ -117,66 +85,18 @@ class DiffusionStep(nn.Module):
         return condition if drop is None else replaced(condition, conditioner.null(condition), drop)
 
 
-class Split:
-    """One split as the stage sees it: cached latents, and condition inputs by example."""
-
-    def __init__(self, system: System, data: Dataset, folder: Path, flip: bool, writes: bool) -> None:
-        self._named = system.named_conditioners()
-        self._dropped = Dropout(system)
-        self.fields = tuple(dict.fromkeys(f for _, c in self._named for f in c.spec.fields))
-        self.latents: Latents = cached_latents(system.compression, data, folder, flip, writes)
-        self.examples = Examples(data, self.fields)
-        self._states: dict[str, States] = {}
-        for name, conditioner in self._named:
-            if cacheable(conditioner, self.examples[0], conditioner.spec.fields):  # type: ignore[arg-type]
-                rows = (e for batch in self.examples.batches(1024) for e in batch)
-                states = encode_states(conditioner, rows, system.device)
-                self._states |= {} if states is None else {name: states}
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def conditions(
-        self, indices: Sequence[int], draws: Draws, own: bool, device: torch.device
-    ) -> dict[str, Condition | Prepared]:
-        """Encoded conditions, nulls in place, where they are cached; else prepared inputs.
-
-        own: each example's own caption instead of a drawn one.
-        """
-        if not self._named:
-            return {}
-        raw = raw_of(self.examples.read(indices), self.fields, None if own else draws.choice, draws.flip)
-        return {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
-
-    def _condition(
-        self,
-        name: str,
-        conditioner: Conditioner,
-        raw: Mapping[str, Any],
-        drop: Float[Tensor, "b g"],
-        device: torch.device,
-    ) -> Condition | Prepared:
-        if name in self._states:
-            dropped = self._dropped(name, drop)
-            return self._states[name].look_up(raw, conditioner.spec.fields, dropped).to(device)
-        prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
-        return {key: value.to(device) for key, value in prepared.items()}
-
-
 class DiffusionStage:
     """Stage two as the loop sees it. The compression model is finished and frozen."""
 
     name: StageName = "diffusion"
 
-    def __init__(
-        self, system: System, options: DiffusionTraining, data: Dataset, cache: Path, writes: bool
-    ) -> None:
+    def __init__(self, system: System, options: DiffusionTraining, data: Dataset, cache: Path) -> None:
         self.options, self._system, self._device = options, system, system.device
         system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
         self._step = DiffusionStep(system)
         self.players = [Player("denoiser", self._step, options)]
-        self._train = Split(system, data.split("train"), cache, options.flip, writes)
-        self._validation = Split(system, data.split("validation"), cache, False, writes)
+        self._train = Split(system, data.split("train"), cache, options.flip)
+        self._validation = Split(system, data.split("validation"), cache, False)
         self._order = Order(len(self._train), options.seed, self.name)
         self._drawn = lru_cache(maxsize=1)(lambda step: self._draw(options.batch, step, options.flip))
 

@@ -57,8 +57,8 @@ def train_stage(
     accelerator.wait_for_everyone()
     _initialise(system, stage)
     system.to(accelerator.device)
-    made = _stage(system, stage, store, accelerator.is_main_process)
-    accelerator.wait_for_everyone()
+    with accelerator.local_main_process_first():  # which makes the caches that the others then read
+        made = _stage(system, stage, store)
     Loop(made, store, accelerator, say if accelerator.is_main_process else lambda _: None).run()
 
 
@@ -84,14 +84,14 @@ def _initialise(system: System, stage: StageName) -> None:
     restore(stage_state(system, stage), stage_state(new, stage), stage)
 
 
-def _stage(system: System, stage: StageName, store: RunStore, writes: bool) -> TrainingStage:
+def _stage(system: System, stage: StageName, store: RunStore) -> TrainingStage:
     """The stage as the loop wants it."""
     options = system.recipe.train
     if stage == "compression" and options.compression is not None:
         torch.manual_seed(seed_of(options.compression.seed, "adversary"))
         return CompressionStage(system, options.compression, _data(system))
     if stage == "diffusion" and options.diffusion is not None:
-        return DiffusionStage(system, options.diffusion, _data(system), store.folder.parent / "cache", writes)
+        return DiffusionStage(system, options.diffusion, _data(system), store.folder.parent / "cache")
     raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
 
 
