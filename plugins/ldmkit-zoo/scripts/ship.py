@@ -2,7 +2,7 @@
 
     python plugins/ldmkit-zoo/scripts/ship.py recipes/text2img.yaml [--runs runs]
 
-Without a finished run under --runs, --weights STAGE=FILE names the file: that is how weights keep serving when a
+Without a finished run under --runs, --weights STAGE=FILE names the file: so weights keep serving when a
 component gains a parameter whose default computes the same (the digest changes, what they compute does not).
 """
 
