@@ -97,6 +97,7 @@ def test_sampler_at_every_timestep(sampler):
         {"name": "classifier-free", "scale": 3.0},
         {"name": "classifier-free", "scale": 3.0, "rescale": 0.7},
         {"name": "classifier-free", "scale": 3.0, "interval": [0.1, 2.0]},
+        {"name": "classifier-free", "scale": 1.0, "scales": {"c": 2.0}},
         {"name": "known-region"},
     ],
     ids=str,

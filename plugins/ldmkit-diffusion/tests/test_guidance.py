@@ -100,6 +100,31 @@ def test_outside_the_interval_only_the_wanted_condition_is_asked():
     assert 0 < network.calls.count(2) < 20
 
 
+def test_each_condition_may_have_its_own_scale():
+    """Two conditions that only add up: the guided estimate is null + 2 first + 5 second."""
+    first, second = torch.randn(2, 4, 1, generator=torch.Generator().manual_seed(0))
+    wanted = {"a": Condition(vector=first), "b": Condition(vector=second)}
+    null = {name: Condition(vector=torch.zeros(4, 1)) for name in wanted}
+    asked = []
+
+    def network(z, level, conditions):
+        asked.append([id(c) for c in conditions])
+        cleans = [sum(c[name].vector for name in "ab").view(4, 1, 1, 1).expand_as(z) for c in conditions]
+        return [Estimate(clean, -clean) for clean in cleans]
+
+    guided = ClassifierFree(scale=2.0, scales={"b": 5.0}).bind(network, Request(wanted, null))
+    for _ in range(2):
+        (made,) = guided(torch.zeros(4, 3, 8, 8), level_at(1.0), [wanted])
+    torch.testing.assert_close(made.clean[:, 0, 0, 0], (2 * first + 5 * second)[:, 0])
+    assert asked[0] == asked[1], "the same conditions at every step, so that the network binds them once"
+    assert len(asked[0]) == 3
+
+
+def test_scales_of_unknown_conditions_are_refused():
+    with pytest.raises(ValueError, match="no condition b"):
+        ClassifierFree(scales={"b": 2.0}).bind(Network(), request(1))
+
+
 @pytest.mark.parametrize(("rescale", "excess"), [(0.0, 1.0), (0.7, 0.3), (1.0, 0.0)])
 def test_rescale_takes_back_the_excess_deviation(rescale, excess):
     network, level = Network(), level_at(6.0)
