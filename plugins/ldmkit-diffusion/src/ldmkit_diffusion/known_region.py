@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from ldmkit.errors import UserError
 from ldmkit.interfaces import CompressionModel, ConditionedEstimate
 from ldmkit.pictures import normalize, to_tensor
 from ldmkit.types import Conditions, Estimate, Image, Latent, Level, Request
@@ -35,7 +36,7 @@ class KnownRegion:
         self.image, self.mask = image, mask
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
-        """The estimate with the known region put in; ValueError where the request lacks picture or mask."""
+        """The estimate with the known region put in; UserError where the request lacks picture or mask."""
         image = pictures(request.raw, self.image).to(self.compression.scale.device)
         with torch.no_grad():
             known = self.compression.encode(image)
@@ -49,13 +50,13 @@ class KnownRegion:
 
 
 def pictures(raw: Mapping[str, Any], field: str) -> Image:
-    """A raw input as pictures in [-1, 1]; bytes are 0..255. ValueError names the field."""
+    """A raw input as pictures in [-1, 1]; bytes are 0..255. UserError names the field."""
     batch = _stacked(raw, field, to_tensor)
     return normalize(batch) if batch.dtype == torch.uint8 else batch.float()
 
 
 def holes(raw: Mapping[str, Any], field: str, latent: Latent) -> Bool[Tensor, "b 1 h w"]:
-    """A raw input as latent positions that a hole touches; ValueError names the field."""
+    """A raw input as latent positions that a hole touches; UserError names the field."""
     mask = _stacked(raw, field, lambda p: torch.from_numpy(np.array(p.convert("L"))))
     hole = mask >= 128 if mask.dtype == torch.uint8 else mask >= 0.5
     b, _, h, w = latent.shape
@@ -65,7 +66,7 @@ def holes(raw: Mapping[str, Any], field: str, latent: Latent) -> Bool[Tensor, "b
 
 def _stacked(raw: Mapping[str, Any], field: str, convert: Callable[[PIL.Image.Image], Tensor]) -> Tensor:
     if field not in raw:
-        raise ValueError(f"guidance by a known region needs the input '{field}'")
+        raise UserError(f"guidance (known-region): needs the input '{field}'")
     given = raw[field]
     if isinstance(given, Tensor):
         return given
