@@ -57,6 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         result = call("run", "tiny.yaml")
         assert result.exit_code == 0, result.output
+        assert "left out pictures/broken.png" in result.output
     return place
 
 

@@ -57,9 +57,10 @@ def train_stage(
     accelerator.wait_for_everyone()
     _initialise(system, stage)
     system.to(accelerator.device)
+    say = say if accelerator.is_main_process else lambda _: None
     with accelerator.local_main_process_first():  # which makes the caches that the others then read
-        made = _stage(system, stage, store)
-    Loop(made, store, accelerator, say if accelerator.is_main_process else lambda _: None).run()
+        made = _stage(system, stage, store, say)
+    Loop(made, store, accelerator, say).run()
 
 
 def _accelerator() -> Accelerator:
@@ -84,21 +85,24 @@ def _initialise(system: System, stage: StageName) -> None:
     restore(stage_state(system, stage), stage_state(new, stage), stage)
 
 
-def _stage(system: System, stage: StageName, store: RunStore) -> TrainingStage:
+def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> TrainingStage:
     """The stage as the loop wants it."""
     options = system.recipe.train
     if stage == "compression" and options.compression is not None:
         torch.manual_seed(seed_of(options.compression.seed, "adversary"))
-        return CompressionStage(system, options.compression, _data(system))
+        return CompressionStage(system, options.compression, _data(system, say))
     if stage == "diffusion" and options.diffusion is not None:
-        return DiffusionStage(system, options.diffusion, _data(system), store.folder.parent / "cache")
+        return DiffusionStage(system, options.diffusion, _data(system, say), store.folder.parent / "cache")
     raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
 
 
-def _data(system: System) -> Dataset:
+def _data(system: System, say: Say) -> Dataset:
+    """The data set; says which files it leaves out."""
     if system.recipe.data is None:
         raise UserError(f"recipe '{system.recipe.name}' has no data to train on: add data")
     data: Dataset = build(system.registry, "data", system.recipe.data)
+    for path in data.skipped:
+        say(f"data: left out {path}, which is broken or no picture")
     return data
 
 
