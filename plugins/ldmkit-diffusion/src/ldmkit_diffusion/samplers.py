@@ -70,7 +70,7 @@ def ddim(
         eta: fresh noise as a part of the ancestral sampler's: 0 none, 1 all of it.
     """
     for i in range(len(levels) - 1):
-        spread = eta * float(Back(levels[i], levels[i + 1]).beta_tilde) ** 0.5
+        spread = eta * float(Back(levels[i], levels[i + 1]).beta_tilde) ** 0.5 if eta > 0 else 0.0
         z = step(estimate(z, levels[i]), levels[i + 1], spread)
         if spread > 0:
             z = z + spread * noise(i).to(z)
