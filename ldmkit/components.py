@@ -33,6 +33,9 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     if not inspect.isclass(made):
         return partial(made, **values)
     handed = {name: supplied[name] for name in declared.supplied if name in supplied}
+    for name, required in declared.supplied.items():
+        if required and name not in handed:
+            raise UserError(f"{kind} ({component.name}): needs '{name}', which this place does not supply")
     try:
         return made(**handed, **values)
     except ValueError as error:

@@ -38,9 +38,10 @@ class Nested:
 
 @dataclass(frozen=True)
 class Parameters:
-    """A component's signature: what build supplies, what a recipe sets, which of that are components."""
+    """A component's signature: what build supplies (and whether it must), what a recipe sets, and which of
+    that are components."""
 
-    supplied: tuple[str, ...]
+    supplied: Mapping[str, bool]
     model: type[BaseModel]
     nested: Mapping[str, Nested]
 
@@ -70,10 +71,10 @@ def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
     declared = _declared(kind, component)
     hints = typing.get_type_hints(_function(component), include_extras=True)
     documented = documented_parameters(component)
-    supplied, fields, nested = [], {}, {}
+    supplied, fields, nested = {}, {}, {}
     for parameter in declared:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            supplied.append(parameter.name)
+            supplied[parameter.name] = parameter.default is inspect.Parameter.empty
             continue
         if parameter.name not in hints:
             raise TypeError(f"parameter '{parameter.name}' has no annotation")
@@ -82,19 +83,19 @@ def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
             nested[parameter.name] = slot
         annotation = _annotation(slot) if slot else hints[parameter.name]
         fields[parameter.name] = _field(parameter, annotation, documented)
-    return Parameters(tuple(supplied), _model(kind, name, fields), nested)
+    return Parameters(supplied, _model(kind, name, fields), nested)
 
 
 def _declared(kind: str, component: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters that count, checked against the rules of `ldmkit.interfaces`."""
     if not inspect.isclass(component) and kind not in FUNCTIONS:
-        raise TypeError(f"a {kind} is a class, not a {type(component).__name__}")
+        raise TypeError(f"{type(component).__name__} refused: only {' and '.join(FUNCTIONS)} may be one")
     if inspect.isclass(component) and not _has_constructor(component):
         return []
     declared = list(inspect.signature(component).parameters.values())
     for parameter in declared:
         if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
-            raise TypeError(f"'{parameter}' is refused: name every parameter")
+            raise TypeError(f"'{str(parameter).partition(':')[0]}' is refused: name every parameter")
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             if parameter.name in OWN_KEYS.get(kind, ("name", "parameters")):
                 raise TypeError(f"parameter '{parameter.name}' has the name of a key that every {kind} has")

@@ -6,6 +6,7 @@ Imports no torch: parameters, which need the components themselves, are checked 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ldmkit.recipe.dump import flat, plain
 from ldmkit.recipe.loader import read_file
 from ldmkit.recipe.model import Recipe, Source
 from ldmkit.recipe.overrides import apply_overrides
-from ldmkit.recipe.problems import Problem, problems_of, refuse
+from ldmkit.recipe.problems import MAX_SHOWN, Problem, problems_of, refuse
 from ldmkit.recipe.slots import named_components, valid_keys
 from ldmkit.registry import Registry
 
@@ -33,7 +34,7 @@ def load(
     """
     values, where = _read(source)
     values = apply_overrides(values, overrides, where)
-    problems = list(_naming(values, registry or host().registry))
+    problems = list(islice(_naming(values, registry or host().registry), MAX_SHOWN + 1))
     try:
         recipe = Recipe.model_validate(values, strict=True)
     except ValidationError as error:

@@ -21,9 +21,10 @@ from yaml.scanner import Scanner
 
 from ldmkit.errors import UserError
 from ldmkit.recipe.model import Place, Source
+from ldmkit.recipe.problems import MAX_SHOWN
 
-MAX_BYTES = 256 * 1024
-MAX_NODES = 20_000
+MAX_BYTES = 128 * 1024
+MAX_NODES = 10_000
 MAX_DEPTH = 32
 """Limits of one recipe file; nodes are counted with every alias written out."""
 
@@ -158,7 +159,7 @@ def read_text(text: str, label: str, *, positions: bool = True) -> tuple[Any, So
         raise UserError(_syntax(error, label, positions)) from error
     value = None if node is None else reading.value(node, ())
     if reading.problems:
-        raise UserError("\n".join(reading.problems))
+        raise UserError("\n".join(reading.problems[:MAX_SHOWN]))
     return value, reading.source
 
 

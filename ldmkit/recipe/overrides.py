@@ -7,14 +7,15 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.recipe.loader import read_text
-from ldmkit.recipe.model import Place, Source
+from ldmkit.recipe.model import Component, Part, Place, Recipe, Source
 
 
 def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> Any:
     """The values with each change made; `source` learns where the changed ones came from.
 
     A path is keys and list indices joined by dots (`guidance.0.scale`); the value is read as YAML. Mappings
-    on the way are made where they are missing. UserError names the override that cannot be applied.
+    on the way are made where they are missing, components with their default's name. UserError names the
+    override that cannot be applied.
     """
     for override in overrides:
         label = f"command line: -s {override}"
@@ -24,28 +25,42 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> An
             raise UserError(f"{label}: should be path=value, as sampler.steps=20")
         given, read = read_text(text, label, positions=False)
         try:
-            values, place = _changed(values, path, given)
+            values, place = _changed(values, path, given, Recipe)
         except LookupError as error:
             raise UserError(f"{label}: {error.args[0]}") from error
         _replace_places(source, place, read)
     return values
 
 
-def _changed(values: Any, path: Sequence[str], given: Any, done: Place = ()) -> tuple[Any, Place]:
-    """A copy with the value at `path` replaced, and the path with its indices as numbers."""
+def _changed(
+    values: Any, path: Sequence[str], given: Any, default: Any, done: Place = ()
+) -> tuple[Any, Place]:
+    """A copy with the value at `path` replaced, and the path with its indices as numbers. default: the part
+    of the recipe's model that stands where `values` does."""
     if not path:
         return given, done
     head, rest = path[0], path[1:]
     if isinstance(values, tuple):
         i = _index(head, len(values), done)
-        changed, place = _changed(values[i], rest, given, (*done, i))
+        changed, place = _changed(values[i], rest, given, None, (*done, i))
         return (*values[:i], changed, *values[i + 1 :]), place
     if isinstance(values, str) and done:
         values = {"name": values}  # a component written as its bare name
     if not isinstance(values, Mapping | None):
         raise LookupError(f"{'.'.join(map(str, done))} is {values!r}: it has no '{head}'")
-    changed, place = _changed((values or {}).get(head), rest, given, (*done, head))
-    return {**(values or {}), head: changed}, place
+    inner, held = _default(default, head), dict(values or {})
+    if head not in held and isinstance(inner, Component) and rest:
+        held[head] = inner.name
+    changed, place = _changed(held.get(head), rest, given, inner, (*done, head))
+    return {**held, head: changed}, place
+
+
+def _default(part: Any, name: str) -> Any:
+    """What stands at a field that is not given, of a part or of the Recipe itself."""
+    if part is Recipe:
+        field = Recipe.model_fields.get(name)
+        return field.default if field else None
+    return getattr(part, name, None) if isinstance(part, Part) else None
 
 
 def _index(text: str, length: int, done: Place) -> int:

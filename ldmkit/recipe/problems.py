@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.recipe.model import Place, Source
+
+MAX_SHOWN = 40
+"""Mistakes that are told at once; finding names near 10,000 wrong ones would take its time."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,11 @@ class Problem:
 
 
 def refuse(problems: Iterable[Problem], source: Source) -> None:
-    """Raises one UserError with a line for each problem, if there is any."""
-    lines = dict.fromkeys(problem.line(source) for problem in problems)
+    """Raises one UserError with a line for each problem (MAX_SHOWN at most), if there is any."""
+    found = list(islice(problems, MAX_SHOWN + 1))
+    lines = dict.fromkeys(problem.line(source) for problem in found[:MAX_SHOWN])
+    if len(found) > MAX_SHOWN:
+        lines[f"{source.label}: and more mistakes, which are not shown"] = None
     if lines:
         raise UserError("\n".join(lines))
 
@@ -49,7 +56,7 @@ def problems_of(
 ) -> list[Problem]:
     """A validation's mistakes as ours. valid: the keys that a mapping may have, by its path in `values`."""
     found: dict[tuple[Place, bool], list[str]] = {}
-    for one in error.errors(include_url=False):
+    for one in error.errors(include_url=False)[: MAX_SHOWN + 1]:
         inside = _path_in(values, one["loc"], missing=one["type"] == "missing")
         key = one["type"] == "extra_forbidden"
         message = _message(one, inside, valid)

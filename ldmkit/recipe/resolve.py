@@ -59,7 +59,7 @@ def _resolved(
         problems.append(Problem(path, str(error)))
         return {}
     values = dict(plain(given))
-    for key in declared.nested.keys() & values.keys():
+    for key in [k for k in declared.nested if k in values]:
         values[key] = _nested(registry, declared, key, values[key], (*path, key), problems)
     try:
         checked = declared.model.model_validate_json(to_json(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -59,23 +59,26 @@ def named_components(
             for inner in models:
                 yield from named_components(values.get(key), inner, (*path, key))
             continue
-        for place, name, given in _components_in(values.get(key), (*path, key)):
+        for place, name, given in _components_in(values.get(key), (*path, key), _by_id(field.annotation)):
             yield place, kind, name, given
             yield from named_components(given, models[0], place)
 
 
-def _components_in(value: Any, path: Place) -> Iterator[tuple[Place, str, Any]]:
-    if isinstance(value, str):
+def _components_in(value: Any, path: Place, by_id: bool) -> Iterator[tuple[Place, str, Any]]:
+    """The components of one field: itself, the entries of its list, or (`by_id`) of its mapping."""
+    if isinstance(value, tuple) or (by_id and isinstance(value, Mapping)):
+        entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, one in entries:
+            yield from _components_in(one, (*path, key), False)
+    elif isinstance(value, str):
         yield path, value, value
-    elif isinstance(value, tuple):
-        for i, one in enumerate(value):
-            yield from _components_in(one, (*path, i))
     elif isinstance(value, Mapping) and isinstance(value.get("name"), str):
         yield path, value["name"], value
-    elif isinstance(value, Mapping):
-        for key, one in value.items():
-            if isinstance(one, Mapping):
-                yield from _components_in(one, (*path, key))
+
+
+def _by_id(annotation: Any) -> bool:
+    """Does a field map ids to components?"""
+    return get_origin(annotation) is Mapping
 
 
 def valid_keys(model: type[BaseModel], path: Place = ()) -> Iterator[tuple[Place, list[str]]]:

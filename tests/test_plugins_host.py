@@ -1,0 +1,126 @@
+"""The plugin host, with distributions made of a module and its metadata on a path of their own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import distributions
+
+import pytest
+
+from ldmkit.errors import UserError
+from ldmkit.plugins import host, load_plugins
+
+GOOD = """
+from ldmkit.hookspecs import hookimpl
+LDMKIT_API = 1
+@hookimpl
+def ldmkit_register(registry):
+    registry.add("sampler", "{name}", "nowhere:nothing", "A toy.")
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Makes distributions (name to module source) and gives their entry points."""
+
+    def install(**sources: str):
+        for name, source in sources.items():
+            (tmp_path / f"toy_{name}.py").write_text(source)
+            info = tmp_path / f"{name}-1.5.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+            (info / "entry_points.txt").write_text(f"[ldmkit]\n{name} = toy_{name}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        importlib.invalidate_caches()
+        return [p for d in distributions(path=[str(tmp_path)]) for p in d.entry_points]
+
+    yield install
+    for name in [n for n in sys.modules if n.startswith("toy_")]:
+        del sys.modules[name]
+
+
+def names(loaded) -> list[str]:
+    return [entry.name for entry in loaded.registry]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("def broken(:", "SyntaxError"),
+        (GOOD.replace("    registry", "    raise KeyError('x')\n    registry"), "KeyError: 'x'"),
+        (GOOD.replace("ldmkit_register", "ldmkit_registr"), "unknown hook 'ldmkit_registr'"),
+        (GOOD.replace("@hookimpl", ""), "implements no ldmkit_register hook"),
+        (GOOD.replace("= 1", "= 2"), "states LDMKIT_API = 2; this ldmkit provides 1"),
+        (GOOD.replace("LDMKIT_API = 1", ""), "states LDMKIT_API = None; this ldmkit provides 1"),
+        (GOOD.replace("sampler", "samplr"), "unknown kind 'samplr'; did you mean 'sampler'?"),
+        (GOOD.replace("(registry)", "(registri)"), "registri"),
+    ],
+)
+def test_a_broken_plugin_is_kept_with_its_error_and_the_others_serve(installed, source, said):
+    points = installed(bad=source.format(name="b"), good=GOOD.format(name="g"))
+    loaded = load_plugins(points)
+    assert names(loaded) == ["g"]
+    (broken,) = loaded.broken
+    assert (broken.distribution, broken.version) == ("bad", "1.5")
+    assert said in broken.error
+    with pytest.raises(
+        UserError, match=r"no plugin provides sampler 'b'; .*plugins that failed to load: bad 1\.5"
+    ):
+        loaded.registry.get("sampler", "b")
+    assert loaded.registry.get("sampler", "g")
+
+
+def test_a_duplicate_name_is_refused_whole_naming_both(installed):
+    second = GOOD.format(name="same") + '    registry.add("sampler", "own", "nowhere:nothing", "A toy.")\n'
+    loaded = load_plugins(installed(one=GOOD.format(name="same"), two=second))
+    assert names(loaded) == ["same"]
+    (broken,) = loaded.broken
+    assert broken.distribution == "two"
+    assert "sampler 'same' of two 1.5 is already provided by one 1.5" in broken.error
+
+
+def test_plugins_that_are_turned_off_are_not_imported(installed):
+    points = installed(off="raise AssertionError('imported')", on=GOOD.format(name="on"))
+    loaded = load_plugins(points, without=["off"])
+    assert (names(loaded), loaded.broken) == (["on"], ())
+
+
+def test_the_environment_turns_distributions_off(monkeypatch):
+    monkeypatch.setenv("LDMKIT_WITHOUT", "ldmkit-unet, ldmkit-text")
+    host.cache_clear()
+    try:
+        owners = {entry.distribution for entry in host().registry}
+    finally:
+        monkeypatch.undo()
+        host.cache_clear()
+    assert owners.isdisjoint({"ldmkit-unet", "ldmkit-text"})
+    assert "ldmkit-diffusion" in owners
+
+
+def test_a_distribution_that_is_not_there_cannot_be_turned_off(monkeypatch):
+    monkeypatch.setenv("LDMKIT_WITHOUT", "ldmkit-nuet")
+    host.cache_clear()
+    try:
+        with pytest.raises(UserError, match="no plugin comes from ldmkit-nuet"):
+            host()
+    finally:
+        monkeypatch.undo()
+        host.cache_clear()
+
+
+def test_every_installed_plugin_of_ours_keeps_the_contract_of_registration():
+    from ldmkit.testing.registration import check_registration
+
+    assert host().broken == ()
+    owners = {entry.distribution for entry in host().registry}
+    problems = []
+    for owner in sorted(owners):
+        try:
+            check_registration(owner)
+        except AssertionError as error:
+            problems.append(str(error))
+    assert problems == []
