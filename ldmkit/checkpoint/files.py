@@ -48,14 +48,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """The same for tensors, as safetensors."""
-    aside = path.with_name(f".tmp-{path.name}")
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """The same for tensors, as safetensors; `about` joins the file's metadata."""
+    aside = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     # safetensors refuses tensors that share memory, as views and tied weights do: each name has its own copy.
     own = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     count = Counter(v.untyped_storage().data_ptr() for v in own.values())
     shared = {k: v.clone() for k, v in own.items() if count[v.untyped_storage().data_ptr()] > 1}
-    save_file({**own, **shared}, aside, {"format": "pt"})
+    save_file({**own, **shared}, aside, {"format": "pt", **(about or {})})
     sync(aside)
     replace(aside, path)
 

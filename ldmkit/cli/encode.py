@@ -1,0 +1,29 @@
+"""`ldmkit encode`: pictures into latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ldmkit.cli import options
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@options.runs
+@options.overrides
+def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[str, ...]) -> None:
+    """Turn the pictures of FOLDER into latents of RECIPE's compression stage, in the new folder OUT.
+
+    Each picture becomes a safetensors file of the same name. Pictures may have any size; broken ones are
+    listed and skipped.
+    """
+    from ldmkit.latents import compression_alone, encode_folder
+
+    system = compression_alone(recipe, overrides, runs, click.echo)
+    for problem in encode_folder(system, folder, out, click.echo):
+        click.echo(f"skipped: {problem}", err=True)
+    click.echo(f"latents: {out}")

@@ -1,0 +1,208 @@
+"""A folder of pictures as latents, and back: for each picture a safetensors file of the same relative name.
+
+Each file holds "latent" (c h w, scaled, the posterior's mode) and says in its metadata which compression
+model made it and how large the picture was, so that no other model decodes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.nn.functional import pad
+
+from ldmkit.checkpoint import files
+from ldmkit.errors import UserError
+from ldmkit.gallery import save_picture
+from ldmkit.interfaces import CompressionModel
+from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
+from ldmkit.plugins import host
+from ldmkit.recipe import load, resolve
+from ldmkit.system import System, assemble
+from ldmkit.tiling import tiled_decode, tiled_encode
+from ldmkit.training.progress import Reporter
+from ldmkit.types import Image, Latent
+from ldmkit.weights import find_weights, load_stage
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LATENT = ".safetensors"
+TILE, OVERLAP = 512, 128
+"""Pixels; rounded down to multiples of the model's factor."""
+
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The compression model that a latent belongs to: the recipe's name, the sha256 of the weights."""
+
+    recipe: str
+    weights: str
+
+    @staticmethod
+    def of(system: System) -> Maker:
+        """The system's own."""
+        state = system.get_submodule("compression").state_dict()
+        return Maker(system.recipe.name, files.tensors_digest(state))
+
+
+def compression_alone(recipe: Path, overrides: Sequence[str], runs: Path, say: Say) -> System:
+    """The recipe's compression stage with its weights; UserError where it has none. The rest of the recipe
+    need not be trained."""
+    registry = host().registry
+    whole = resolve(load(recipe, overrides), registry)
+    alone = whole.model_copy(update={"denoiser": None, "conditioners": {}})
+    path = find_weights(alone, registry, "compression", runs)
+    if path is None:
+        raise UserError(f"recipe '{whole.name}' has no weights for its compression stage: train it first")
+    system = assemble(alone, registry)
+    load_stage(system, "compression", path)
+    say(f"compression: reused {path}")
+    return system.eval()
+
+
+@torch.no_grad()
+def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str]:
+    """Writes the latent of every picture below `source` to the new folder `out`; what was skipped, and why.
+
+    Sides that are no multiples of the model's factor are continued by their last row or column; large
+    pictures go in tiles. Raises UserError where there is no picture that opens, where two pictures would
+    have one name, or where `out` holds something.
+    """
+    pictures = _listed(source, SUFFIXES, "picture")
+    _check_names(pictures, source)
+    _check_vacant(out)
+    maker, problems = Maker.of(system), []
+    for path in _tracked("encode", pictures, say):
+        try:
+            image = normalize(to_tensor(open_picture(path))[None]).to(system.device)
+        except PictureError as error:
+            problems.append(str(error))
+            continue
+        latent = encode_any(system.compression, image)[0]
+        _write(_target(path, source, out, LATENT), latent, maker, (image.shape[-2], image.shape[-1]))
+    if len(problems) == len(pictures):
+        raise UserError(f"{source}: none of {len(pictures)} pictures opens; the first: {problems[0]}")
+    return problems
+
+
+@torch.no_grad()
+def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str]:
+    """Writes the picture of every latent below `source` as PNG to the new folder `out`; what was skipped,
+    and why. Raises UserError, before anything is written, for latents that another model made."""
+    latents = _listed(source, (LATENT,), "latent")
+    _check_vacant(out)
+    maker, problems = Maker.of(system), []
+    sizes = {path: _size(path, maker, problems) for path in latents}
+    found = {path: size for path, size in sizes.items() if size is not None}
+    for path in _tracked("decode", list(found), say):
+        height, width = found[path]
+        try:
+            latent = _read(path, system.compression, found[path])
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        image = decode_any(system.compression, latent.to(system.device))[..., :height, :width]
+        target = _target(path, source, out, ".png")
+        save_picture(to_pictures(image)[0], target, {"recipe": maker.recipe, "latent": path.name})
+    if len(problems) == len(latents):
+        raise UserError(f"{source}: none of {len(latents)} latents can be read; the first: {problems[0]}")
+    return problems
+
+
+def encode_any(model: CompressionModel, image: Image) -> Latent:
+    """The latent of pictures of any size: edges continued to whole cells, large ones in tiles."""
+    down, right = (-side % model.latent.factor for side in image.shape[-2:])
+    image = pad(image, (0, right, 0, down), mode="replicate")
+    tile, overlap = _tiles(model)
+    return tiled_encode(model, image, tile=tile, overlap=overlap)
+
+
+def decode_any(model: CompressionModel, latent: Latent) -> Image:
+    """The pictures of latents of any size, continued edges included."""
+    tile, overlap = _tiles(model)
+    return tiled_decode(model, latent, tile=tile, overlap=overlap)
+
+
+def _tracked(what: str, paths: list[Path], say: Say) -> Iterator[Path]:
+    """Each path, and how far that is."""
+    with Reporter(what, len(paths), 0, say, main=True) as reporter:
+        for done, path in enumerate(paths, 1):
+            yield path
+            reporter.step(done)
+
+
+def _tiles(model: CompressionModel) -> tuple[int, int]:
+    factor = model.latent.factor
+    return TILE // factor * factor, OVERLAP // factor * factor
+
+
+def _listed(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
+    """Files below a folder, hidden ones left alone; UserError where there are none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    below = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    seen = sorted(p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
+    if not seen:
+        raise UserError(f"{folder} holds no {what} ({', '.join(suffixes)})")
+    return seen
+
+
+def _check_names(pictures: list[Path], source: Path) -> None:
+    count = Counter(path.with_suffix("") for path in pictures)
+    twice = next((path for path in pictures if count[path.with_suffix("")] > 1), None)
+    if twice is not None:
+        name = twice.with_suffix("").relative_to(source)
+        raise UserError(
+            f"{source}: several pictures are called '{name}' and would be one latent; rename them"
+        )
+
+
+def _check_vacant(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not empty: choose another folder")
+
+
+def _target(path: Path, source: Path, out: Path, suffix: str) -> Path:
+    """The file's place below `out`; its folder is made."""
+    relative = path.relative_to(source)
+    target = out / relative.with_name(relative.stem + suffix)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _write(path: Path, latent: torch.Tensor, maker: Maker, size: tuple[int, int]) -> None:
+    about = {"recipe": maker.recipe, "compression": maker.weights}
+    sides = {"height": str(size[0]), "width": str(size[1])}
+    files.write_tensors(path, {"latent": latent}, {**about, **sides})
+
+
+def _size(path: Path, maker: Maker, problems: list[str]) -> tuple[int, int] | None:
+    """The size of a latent's picture; None, and a problem noted, where the file is none of ours."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+        found = (int(about["height"]), int(about["width"]))
+        made = Maker(about["recipe"], about["compression"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        problems.append(f"{path}: no latent written by `ldmkit encode` ({type(error).__name__}: {error})")
+        return None
+    if made.weights != maker.weights:
+        raise UserError(
+            f"{path} was made by recipe '{made.recipe}' with compression weights {made.weights[:12]}; "
+            f"those of '{maker.recipe}' are {maker.weights[:12]}"
+        )
+    return found
+
+
+def _read(path: Path, model: CompressionModel, size: tuple[int, int]) -> Latent:
+    latent = files.read_tensors(path).get("latent")
+    cells = tuple(-(-side // model.latent.factor) for side in size)
+    if latent is None or tuple(latent.shape) != (model.latent.channels, *cells) or min(size) < 1:
+        raise UserError(f"{path}: holds no latent of a picture of {size[1]} x {size[0]}")
+    return latent[None].float()

@@ -1,0 +1,174 @@
+"""`ldmkit encode` and `ldmkit decode`: a folder of pictures into latents and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from ldmkit.checkpoint.files import write_tensors
+from ldmkit.cli import main
+from ldmkit.latents import decode_any, encode_any
+from ldmkit.pictures import normalize, open_picture, to_pictures, to_tensor
+from ldmkit.plugins import host
+from ldmkit.recipe import load, resolve
+from ldmkit.system import assemble
+from ldmkit.weights import stage_state
+
+RECIPE = """
+recipe: 1
+name: {name}
+compression: {{name: kl-autoencoder, factor: 4, channels: 3, width: 32, multipliers: [1, 1, 1], blocks: 1}}
+denoiser: {{name: unet, width: 32, multipliers: [1], blocks: 1}}
+weights: .
+"""
+"""A whole model of which only the first stage has weights: more is not needed."""
+
+
+def made(folder, name="toy", seed=0):
+    """A recipe with random weights of its compression stage."""
+    folder.mkdir()
+    path = folder / "recipe.yaml"
+    path.write_text(RECIPE.format(name=name))
+    torch.manual_seed(seed)
+    registry = host().registry
+    system = assemble(resolve(load(path), registry), registry).eval()
+    write_tensors(folder / "compression.safetensors", stage_state(system, "compression"))
+    return path, system
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("models") / "toy")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Sizes that are and are not multiples of the factor, formats, sub-folders, and what is no picture."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    pixels = np.random.default_rng(0)
+    for name, size in {"a.png": (16, 12), "more/b.jpg": (17, 9), "c.v2.webp": (5, 22)}.items():
+        Image.fromarray(pixels.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"\x89PNG no more")
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+def run(verb, *paths):
+    return CliRunner().invoke(main, [verb, *map(str, paths)])
+
+
+def names(folder: Path):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_there_and_back(toy, pictures, tmp_path):
+    recipe, system = toy
+    result = run("encode", recipe, pictures, tmp_path / "latents")
+    assert result.exit_code == 0, result.output
+    assert "broken.png" in result.stderr
+    assert "hidden" not in result.stderr
+    assert names(tmp_path / "latents") == ["a.safetensors", "c.v2.safetensors", "more/b.safetensors"]
+    latent = load_file(tmp_path / "latents" / "more/b.safetensors")["latent"]
+    assert latent.shape == (3, 3, 5)
+    with safe_open(tmp_path / "latents" / "more/b.safetensors", "pt") as file:
+        about = file.metadata()
+    assert (about["recipe"], about["width"], about["height"]) == ("toy", "17", "9")
+
+    result = run("decode", recipe, tmp_path / "latents", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "again") == ["a.png", "c.v2.png", "more/b.png"]
+    for name, old in {"a.png": "a.png", "c.v2.png": "c.v2.webp", "more/b.png": "more/b.jpg"}.items():
+        assert open_picture(tmp_path / "again" / name).size == open_picture(pictures / old).size
+    with torch.no_grad():
+        image = normalize(to_tensor(open_picture(pictures / "a.png"))[None])
+        expected = to_pictures(system.compression.decode(system.compression.encode(image)))[0]
+    assert np.array_equal(np.asarray(expected), np.asarray(open_picture(tmp_path / "again" / "a.png")))
+
+
+def test_edges_are_continued(toy):
+    """A picture that stops inside a cell gives the latent of the picture continued to the cell's end."""
+    model = toy[1].compression
+    image = torch.rand(1, 3, 6, 7)
+    longer = torch.cat([image, image[..., -1:]], -1)
+    longer = torch.cat([longer, longer[..., -1:, :], longer[..., -1:, :]], -2)
+    with torch.no_grad():
+        assert torch.equal(encode_any(model, image), model.encode(longer))
+
+
+def test_large_pictures_go_in_tiles(toy, monkeypatch):
+    model = toy[1].compression
+    monkeypatch.setattr("ldmkit.latents.TILE", 64)
+    monkeypatch.setattr("ldmkit.latents.OVERLAP", 16)
+    sides = []
+    encode, decode = model.encode, model.decode
+    monkeypatch.setattr(model, "encode", lambda x: sides.append(max(x.shape[-2:])) or encode(x))
+    monkeypatch.setattr(model, "decode", lambda z: sides.append(4 * max(z.shape[-2:])) or decode(z))
+    with torch.no_grad():
+        latent = encode_any(model, torch.rand(1, 3, 90, 131))
+        assert latent.shape == (1, 3, 23, 33)
+        assert decode_any(model, latent).shape == (1, 3, 92, 132)
+    assert len(sides) > 2
+    assert max(sides) <= 64
+
+
+def test_latents_of_another_model_are_refused(toy, pictures, tmp_path):
+    other, _ = made(tmp_path / "other", "other", seed=1)
+    assert run("encode", toy[0], pictures, tmp_path / "latents").exit_code == 0
+    result = run("decode", other, tmp_path / "latents", tmp_path / "again")
+    assert result.exit_code == 2
+    assert "made by recipe 'toy'" in result.stderr
+    assert not (tmp_path / "again").exists()
+
+
+def test_damaged_latents_are_listed(toy, pictures, tmp_path):
+    latents = tmp_path / "latents"
+    assert run("encode", toy[0], pictures, latents).exit_code == 0
+    with safe_open(latents / "a.safetensors", "pt") as file:
+        about = file.metadata()
+    save_file({"latent": torch.zeros(3, 9, 9)}, latents / "a.safetensors", about)
+    save_file({"latent": torch.zeros(3, 3, 4)}, latents / "foreign.safetensors")
+    (latents / "cut.safetensors").write_bytes((latents / "more/b.safetensors").read_bytes()[:-8])
+    result = run("decode", toy[0], latents, tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stderr.splitlines() if line.startswith("skipped")]
+    assert len(said) == 3
+    assert {name for name in ("a", "foreign", "cut") if any(f"{name}.safetensors" in x for x in said)} == {
+        "a",
+        "foreign",
+        "cut",
+    }
+    assert names(tmp_path / "again") == ["c.v2.png", "more/b.png"]
+
+
+def test_what_cannot_be_done(toy, pictures, tmp_path):
+    recipe, _ = toy
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    shutil.copy(pictures / "broken.png", tmp_path / "bad")
+    shutil.copy(pictures / "a.png", pictures / "a.jpg")
+    for verb, source, said in [
+        ("encode", tmp_path / "absent", "no such folder"),
+        ("encode", tmp_path / "empty", "holds no picture"),
+        ("encode", tmp_path / "bad", "none of 1 pictures opens"),
+        ("encode", pictures, "several pictures are called 'a'"),
+        ("decode", pictures, "holds no latent"),
+    ]:
+        result = run(verb, recipe, source, tmp_path / "out")
+        assert (result.exit_code, said in result.stderr) == (2, True), result.output
+        assert not (tmp_path / "out").exists()
+    result = run("encode", recipe, tmp_path / "bad", pictures)
+    assert result.exit_code == 2
+    assert "exists and is not empty" in result.stderr
+    (recipe.parent / "moved").mkdir()
+    lonely = shutil.copy(recipe, recipe.parent / "moved")
+    assert "compression.safetensors" in run("encode", lonely, pictures, tmp_path / "out").stderr
