@@ -20,6 +20,7 @@ from training_toy import Pictures, toy, train
 from ldmkit.errors import UserError
 from ldmkit.recipe import CompressionTraining, Stage
 from ldmkit.training.compression import CompressionStage
+from ldmkit.training.data import Examples
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import Order
 from ldmkit.training.dropout import drop_groups
@@ -314,3 +315,18 @@ def test_the_reductions_differ_by_the_number_of_elements():
         return step.nll(torch.zeros_like(image), image)
 
     assert float(nll("sum")) == pytest.approx(float(nll("mean")) * 3 * 16 * 16, rel=1e-5)
+
+
+def test_what_does_not_fit_in_memory_is_read_again_ahead_of_time():
+    pictures = Pictures()
+    examples = Examples(pictures, memory=3 * 16 * 16 * 3 + 3)  # three pictures
+    pictures.read.clear()
+    first = examples.read([0, 1, 1, 2, 3], then=[4, 5])
+    assert [int(e["label"]) for e in first] == [0, 1, 1, 2, 0]
+    assert examples.read([4, 5, 0], then=[3])[0]["caption"] == "thing 4"
+    assert examples.read([3])[0]["caption"] == "thing 3"
+    assert sorted(pictures.read) == [0, 1, 2, 3, 3, 4, 5]
+
+
+def test_only_the_fields_that_conditions_read_are_kept():
+    assert Examples(Pictures(), ["caption"])[0].keys() == {"caption", "captions"}

@@ -188,11 +188,14 @@ class CompressionStage:
     def batch(self, step: int, rows: slice) -> tuple[dict[str, Tensor], Draws]:
         """Pictures and posterior noise for some rows of a step."""
         draws = self._drawn(step)
-        first = step * self.options.batch
-        chosen = self._order.take(first + rows.start, first + rows.stop).tolist()
         flip = None if draws.flip is None else draws.flip[rows]
-        image = images_of(self._train.read(chosen), flip).to(self._device)
+        examples = self._train.read(self._chosen(step, rows), then=self._chosen(step + 1, rows))
+        image = images_of(examples, flip).to(self._device)
         return {"image": image}, Draws(step, draws.noise[rows].to(self._device), flip)
+
+    def _chosen(self, step: int, rows: slice) -> list[int]:
+        first = step * self.options.batch
+        return self._order.take(first + rows.start, first + rows.stop).tolist()
 
     def _draw(self, step: int) -> Draws:
         """The draws of the whole global batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -32,25 +32,33 @@ class Examples:
         self._dataset = dataset
         self._wanted = None if fields is None else {*fields, *(plural(f) for f in fields)}
         self._kept: dict[int, Example] = {}
+        self._coming: dict[int, Future[Example]] = {}
+        self._readers = ThreadPoolExecutor(READERS)
         self._room = memory // _size(self._example(0))
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Example:
+        return self.read([index])[0]
+
+    def read(self, indices: Sequence[int], then: Sequence[int] = ()) -> list[Example]:
+        """The examples at those indices; those not in memory are read in threads, and `then` meanwhile."""
+        for i in [*indices, *then]:
+            if i not in self._kept and i not in self._coming:
+                self._coming[i] = self._readers.submit(self._example, i)
+        found = [self._arrived(i) for i in indices]
+        for i in {*indices} - {*then}:
+            self._coming.pop(i, None)
+        return found
+
+    def _arrived(self, index: int) -> Example:
         if index in self._kept:
             return self._kept[index]
-        example = self._example(index)
+        example = self._coming[index].result()
         if len(self._kept) < self._room:
             self._kept[index] = example
         return example
-
-    def read(self, indices: Sequence[int]) -> list[Example]:
-        """The examples at those indices; those not in memory are read in threads."""
-        if all(i in self._kept for i in indices):
-            return [self._kept[i] for i in indices]
-        with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self.__getitem__, indices))
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[list[Example]]:
         """All examples in order, or the first `limit`."""

@@ -20,6 +20,16 @@ def generator_of(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*key))
 
 
+def seed_modules(seed: int, device: torch.device) -> None:
+    """Seeds the generators that dropout draws from: the CPU's and the device's.
+
+    Not torch.manual_seed, which on a machine without accelerators queues three calls, tracebacks and all.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
 class Order:
     """The order of examples: an endless row of epochs, each a permutation drawn from (seed, epoch)."""
 

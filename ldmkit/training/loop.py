@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ldmkit.checkpoint import RunStore
 from ldmkit.errors import UserError
 from ldmkit.gallery import save_picture
-from ldmkit.training.draws import seed_of
+from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
 from ldmkit.training.optim import rate
@@ -81,9 +81,8 @@ class Loop:
         """One update, if all that it rests on is finite; the number of the signal that came, or 0."""
         pairs = zip(self._stage.players, self._modules, strict=True)
         players = [(p, m) for p, m in pairs if p.trains(step)]
-        torch.manual_seed(
-            seed_of(self._options.seed, self._stage.name, step, self._accelerator.process_index)
-        )
+        key = (self._options.seed, self._stage.name, step, self._accelerator.process_index)
+        seed_modules(seed_of(*key), self._accelerator.device)
         totals = [torch.zeros((), device=self._accelerator.device) for _ in players]
         for i, rows in enumerate(self._rows):
             self._pass(players, step, rows, totals, last=i == len(self._rows) - 1)
