@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from ldmkit.checkpoint import files
 from ldmkit.errors import UserError
 from ldmkit.gallery import save_picture
+from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel
 from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
 from ldmkit.plugins import host
@@ -76,7 +77,7 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     """
     pictures = _listed(source, SUFFIXES, "picture")
     _check_names(pictures, source)
-    _check_vacant(out)
+    check_vacant(out)
     maker, problems = Maker.of(system), []
     for path in _tracked("encode", pictures, say):
         try:
@@ -96,8 +97,9 @@ def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     """Writes the picture of every latent below `source` as PNG to the new folder `out`; what was skipped,
     and why. Raises UserError, before anything is written, for latents that another model made."""
     latents = _listed(source, (LATENT,), "latent")
-    _check_vacant(out)
-    maker, problems = Maker.of(system), []
+    check_vacant(out)
+    maker = Maker.of(system)
+    problems: list[str] = []
     sizes = {path: _size(path, maker, problems) for path in latents}
     found = {path: size for path, size in sizes.items() if size is not None}
     for path in _tracked("decode", list(found), say):
@@ -161,11 +163,6 @@ def _check_names(pictures: list[Path], source: Path) -> None:
         raise UserError(
             f"{source}: several pictures are called '{name}' and would be one latent; rename them"
         )
-
-
-def _check_vacant(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not empty: choose another folder")
 
 
 def _target(path: Path, source: Path, out: Path, suffix: str) -> Path:

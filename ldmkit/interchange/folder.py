@@ -9,12 +9,12 @@ from typing import Any
 from ldmkit.checkpoint.files import read_tensors
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import Published, Tensors, parameters
-from ldmkit.interchange.reading import read_json
+from ldmkit.interchange.reading import number, read_json
 from ldmkit.registry import Registry
 
 STYLE = "diffusers"
 INDEX = "model_index.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 FIRST_STAGES = {"AutoencoderKL": "kl-autoencoder", "VQModel": "vq-autoencoder"}
 NETWORKS = ("UNet2DConditionModel", "UNet2DModel")
 BETAS = {"scaled_linear": "linear-beta", "linear": "sqrt-linear", "squaredcos_cap_v2": "cosine"}
@@ -56,7 +56,7 @@ def _first_stage(registry: Registry, folder: Path, config: Mapping[str, Any]) ->
     if name not in FIRST_STAGES:
         raise UserError(f"{folder}: first stage '{name}' is not known: {', '.join(FIRST_STAGES)}")
     slot = parameters(registry, STYLE, FIRST_STAGES[name], config)
-    scale = float(config.get("scaling_factor") or SCALING)
+    scale = number(config, "scaling_factor", SCALING)
     return Published({"compression": slot}, {"compression": _weights(folder)}, scale)
 
 
@@ -71,8 +71,8 @@ def _network(registry: Registry, published: Published, folder: Path) -> None:
     if isinstance(config.get("sample_size"), int):
         size = config["sample_size"] * published.recipe["compression"].get("factor", 1)
         published.recipe["sample"] = {"size": [size, size]}
-    channels = config.get("out_channels", 0)
-    extra = config.get("in_channels", channels) - channels
+    channels = number(config, "out_channels", 0)
+    extra = int(number(config, "in_channels", channels) - channels)
     if extra == 3 and config["_class_name"] == "UNet2DModel":
         published.recipe["conditioners"] = {"low_res": {"name": "low-res", "field": "low_res"}}
     elif extra:
@@ -86,15 +86,18 @@ def _text(registry: Registry, published: Published, folder: Path, parts: Mapping
         published.recipe["conditioners"] = {"caption": slot}
         published.tensors["conditioners.caption"] = _weights(folder / "bert")
     elif "text_encoder" in parts:
-        names = ("text_encoder", "tokenizer")
-        published.folders = {name: folder / name for name in names}
+        published.folders = {name: folder / name for name in ("text_encoder", "tokenizer")}
+        missing = [str(path) for path in published.folders.values() if not path.is_dir()]
+        if missing:
+            raise UserError(f"{folder / INDEX} names what is not there: {', '.join(missing)}")
         # `path` is completed by the importer, which knows the output folder.
         length = read_json(folder / "text_encoder" / "config.json").get("max_position_embeddings", 77)
         published.recipe["conditioners"] = {"caption": {"name": "pretrained-text", "length": length}}
 
 
 def _scheduler(published: Published, config: Mapping[str, Any]) -> None:
-    kind, target = config.get("beta_schedule", "linear"), config.get("prediction_type", "epsilon")
+    kind = str(config.get("beta_schedule", "linear"))
+    target = str(config.get("prediction_type", "epsilon"))
     if kind not in BETAS or target not in OBJECTIVES or config.get("trained_betas") is not None:
         raise UserError(f"scheduler: beta_schedule '{kind}' with prediction_type '{target}' is not known")
     slot: dict[str, Any] = {"name": BETAS[kind], "steps": config.get("num_train_timesteps", 1000)}
@@ -107,7 +110,7 @@ def _scheduler(published: Published, config: Mapping[str, Any]) -> None:
 
 def _weights(folder: Path) -> Tensors:
     """A sub-folder's safetensors; UserError where there are only pickles."""
-    for name in (WEIGHTS, "model.safetensors"):
+    for name in (WEIGHTS, TEXT_WEIGHTS):
         if (folder / name).exists():
             return read_tensors(folder / name)
     raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 from ldmkit.checkpoint.files import write_tensors
 from ldmkit.errors import UserError
 from ldmkit.interchange import compvis, folder
+from ldmkit.interchange.compvis_config import STYLE as SINGLE_FILE
+from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Published, load_parts
 from ldmkit.interchange.reading import read_single_file, read_yaml
 from ldmkit.plugins import host
@@ -19,6 +20,8 @@ from ldmkit.recipe import dump, load, resolve
 from ldmkit.system import assemble
 
 Say = Callable[[str], None]
+PICKLES = shutil.ignore_patterns("*.bin", "*.ckpt", "*.pt", "*.pth", "*.h5", "*.msgpack")
+"""What is not copied along with a text encoder: weights in formats that are never read."""
 
 
 def import_model(source: Path, out: Path, config: Path | None, weights: str | None, say: Say) -> Path:
@@ -28,27 +31,19 @@ def import_model(source: Path, out: Path, config: Path | None, weights: str | No
     Every key is accounted for. Raises UserError, and writes nothing, for a file that is damaged or holds
     more than tensors, for a configuration that is unknown or does not fit, and where `out` exists already.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not empty: choose another folder")
+    check_vacant(out)
     registry = host().registry
     published = _read(source, config, weights)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
-        made = Path(aside) / "model"
-        made.mkdir()
+    recipe = resolve(load(_recipe(published, source, out)), registry)
+    system = assemble(resolve(load(_recipe(published, source, source)), registry), registry)
+    style = SINGLE_FILE if source.is_file() else folder.STYLE
+    stages = load_parts(system, published, style)
+    with new_folder(out) as made:
         for name, path in published.folders.items():
-            shutil.copytree(path, made / name)
-        system = assemble(resolve(load(_recipe(published, source, made)), registry), registry)
-        style = compvis.STYLE if source.is_file() else folder.STYLE
-        for stage, tensors in load_parts(system, published, style).items():
+            shutil.copytree(path, made / name, ignore=PICKLES)
+        for stage, tensors in stages.items():
             write_tensors(made / f"{stage}.safetensors", tensors)
-        recipe = (
-            resolve(load(_recipe(published, source, out)), registry) if published.folders else system.recipe
-        )
         (made / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        made.replace(out)
     for note in published.notes:
         say(note)
     return out / "recipe.yaml"
@@ -69,11 +64,11 @@ def _read(source: Path, config: Path | None, weights: str | None) -> Published:
     return compvis.read(registry, read_single_file(source), read_yaml(config), weights)
 
 
-def _recipe(published: Published, source: Path, out: Path) -> dict[str, Any]:
-    """The recipe as a mapping; folders beside the weights are named by their full path."""
+def _recipe(published: Published, source: Path, where: Path) -> dict[str, Any]:
+    """The recipe as a mapping; a pretrained encoder is named by the full path of the folder that holds it."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "imported"
     recipe: dict[str, Any] = {"recipe": 1, "name": name, **published.recipe, "weights": "."}
     if published.folders:
-        caption = {**recipe["conditioners"]["caption"], "path": str(out.resolve())}
+        caption = {**recipe["conditioners"]["caption"], "path": str(where.resolve())}
         recipe["conditioners"] = {**recipe["conditioners"], "caption": caption}
     return recipe

@@ -16,7 +16,7 @@ from ldmkit.interfaces import KeyMap
 from ldmkit.recipe import Component
 from ldmkit.registry import Registry
 from ldmkit.system import System
-from ldmkit.weights import stage_state
+from ldmkit.weights import StageName, stage_state, stages_of
 
 Tensors = dict[str, Tensor]
 
@@ -53,34 +53,33 @@ def parameters(registry: Registry, style: str, component: str, config: Mapping[s
     """A component's slot of the recipe from its published configuration."""
     try:
         return {"name": component, **key_map(registry, style, component).parameters(config)}
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # foreign values of any type
         raise UserError(f"configuration of {component}: {error}") from error
 
 
-def part_of(system: System, part: str) -> tuple[str, nn.Module]:
-    """The component's name and the module of a part of the system."""
-    recipe, name = system.recipe, part.removeprefix("conditioners.")
-    slot = recipe.conditioners[name] if name != part else getattr(recipe, part)
-    return slot.name, system.get_submodule(part)
+def slot_of(system: System, part: str) -> Component:
+    """What the recipe says of a part."""
+    name = part.removeprefix("conditioners.")
+    slot: Component = system.recipe.conditioners[name] if name != part else getattr(system.recipe, part)
+    return slot
 
 
-def load_parts(system: System, published: Published, style: str) -> dict[str, Tensors]:
+def load_parts(system: System, published: Published, style: str) -> dict[StageName, Tensors]:
     """The published tensors under the system's names, by stage, every one accounted for.
 
     Raises UserError that names keys left over, missing or of another shape.
     """
     found: Tensors = {}
     for part, tensors in published.tensors.items():
-        name, module = part_of(system, part)
+        name = slot_of(system, part).name
         try:
-            state = key_map(system.registry, style, name).load(tensors, module)
+            state = key_map(system.registry, style, name).load(tensors, system.get_submodule(part))
         except ValueError as error:
             raise UserError(f"{part} ({name}): the weights do not fit the configuration: {error}") from error
         found |= {f"{part}.{key}": tensor for key, tensor in state.items()}
     found["compression.scale"] = torch.full_like(system.compression.scale, published.scale)
     found["compression.shift"] = torch.zeros_like(system.compression.shift)
-    stages = ("compression", "diffusion") if system.denoiser is not None else ("compression",)
-    return {stage: _complete(stage_state(system, stage), found) for stage in stages}
+    return {stage: _complete(stage_state(system, stage), found) for stage in stages_of(system.recipe)}
 
 
 def _complete(wanted: Mapping[str, Tensor], found: Tensors) -> Tensors:
@@ -100,5 +99,36 @@ def _complete(wanted: Mapping[str, Tensor], found: Tensors) -> Tensors:
 
 def save_part(system: System, part: str, style: str) -> Tensors:
     """A part's tensors under published names."""
-    name, module = part_of(system, part)
-    return key_map(system.registry, style, name).save(module)
+    return key_map(system.registry, style, slot_of(system, part).name).save(system.get_submodule(part))
+
+
+def config_of(system: System, part: str, style: str) -> dict[str, Any]:
+    """The published configuration of a part; UserError where the format cannot hold it."""
+    slot = slot_of(system, part)
+    given = dict(slot.parameters)
+    if part == "denoiser":
+        network: Any = system.network
+        channels = system.objective.out_channels(network.latent.channels)
+        given |= {"latent": network.latent, "conditions": network.conditions, "out_channels": channels}
+    try:
+        return key_map(system.registry, style, slot.name).config(given)
+    except ValueError as error:
+        raise UserError(f"{part} ({slot.name}) cannot be held in the {style} format: {error}") from error
+
+
+def published_name(table: Mapping[str, str], slot: Component, what: str, style: str) -> str:
+    """A format's name for one of our components."""
+    for theirs, ours in table.items():
+        if ours == slot.name:
+            return theirs
+    raise UserError(f"{what} '{slot.name}' cannot be held in the {style} format: {', '.join(table.values())}")
+
+
+def refuse_others(slot: Component, what: str, style: str, only: Mapping[str, Any]) -> None:
+    """UserError where a parameter that a format fixes has another value."""
+    for key, value in only.items():
+        if slot.parameters.get(key, value) != value:
+            raise UserError(
+                f"{what} ({slot.name}) cannot be held in the {style} format: {key} "
+                f"{slot.parameters[key]} (only {value})"
+            )
