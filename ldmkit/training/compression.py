@@ -19,6 +19,7 @@ from ldmkit.pictures import to_pictures
 from ldmkit.recipe.model import CompressionTraining
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Order, generator_of
+from ldmkit.training.latents import LatentMoments
 from ldmkit.training.stage import Losses, Player
 from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
@@ -244,26 +245,6 @@ class CompressionStage:
         mean, std = moments.mean_and_std()
         self._model.shift.copy_(mean)
         self._model.scale.copy_(1 / std.clamp_min(1e-6))
-
-
-class LatentMoments:
-    """Mean and standard deviation of each latent channel over posteriors: E[x], Var[mode] + E[std^2]."""
-
-    def __init__(self) -> None:
-        self._count, self._sum, self._square = 0, torch.zeros(()), torch.zeros(())
-
-    def add(self, mode: Latent, std: Latent | None) -> None:
-        """Takes in a batch of posteriors."""
-        mode = mode.double()
-        second = mode**2 if std is None else mode**2 + std.double() ** 2
-        self._count += mode[:, 0].numel()
-        self._sum = self._sum.to(mode) + mode.sum((0, 2, 3))
-        self._square = self._square.to(mode) + second.sum((0, 2, 3))
-
-    def mean_and_std(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-        """One entry a channel."""
-        mean = self._sum / self._count
-        return mean, (self._square / self._count - mean**2).clamp_min(0).sqrt()
 
 
 def psnr(reconstruction: Image, image: Image) -> Float[Tensor, " b"]:

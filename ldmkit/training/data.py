@@ -122,4 +122,5 @@ def _column(values: list[Any]) -> Any:
     if not isinstance(values[0], Tensor):
         return values
     stacked = torch.stack(values)
-    return normalize(stacked) if stacked.dtype == torch.uint8 and stacked.ndim == 4 else stacked
+    picture = stacked.dtype == torch.uint8 and stacked.ndim == 4 and stacked.shape[1] == 3
+    return normalize(stacked) if picture else stacked

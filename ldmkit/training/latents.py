@@ -1,4 +1,4 @@
-"""Latent moments: computed once, kept on disk, named by their content."""
+"""Latents of a data set: cached moments, named by their content; mean and deviation a channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ldmkit.checkpoint import files
@@ -72,3 +72,23 @@ def latent_moments(compression: CompressionModel, examples: Examples, flip: bool
             if posterior.std is not None:
                 found.setdefault(f"std{suffix}", []).append(posterior.std.cpu())
     return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+class LatentMoments:
+    """Mean and standard deviation of each latent channel over posteriors: E[x], Var[mode] + E[std^2]."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._square = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, mode: Latent, std: Latent | None) -> None:
+        """Takes in a batch of posteriors."""
+        mode = mode.double()
+        second = mode**2 if std is None else mode**2 + std.double() ** 2
+        self._count += mode[:, 0].numel()
+        self._sum = self._sum.to(mode) + mode.sum((0, 2, 3))
+        self._square = self._square.to(mode) + second.sum((0, 2, 3))
+
+    def mean_and_std(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+        """One entry a channel."""
+        mean = self._sum / self._count
+        return mean, (self._square / self._count - mean**2).clamp_min(0).sqrt()

@@ -24,7 +24,7 @@ def train_recipe(
     where there are none.
     """
     registry = host().registry
-    recipe = resolve(load(source, overrides), registry)
+    recipe = resolve(load(source, overrides, registry), registry)
     system = assemble(recipe, registry)
     known = stages_of(recipe)
     if stage is not None and stage not in known:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.draws import seed_of
@@ -66,12 +67,21 @@ class Split:
         self.fields = tuple(dict.fromkeys(f for _, c in self._named for f in c.spec.fields))
         self.latents: Latents = cached_latents(system.compression, data, folder, flip)
         self.examples = Examples(data, self.fields)
+        self._check_fields()
         self._states: dict[str, States] = {}
         for name, conditioner in self._named:
             states = self._cached(
                 conditioner, str(system.recipe.conditioners[name].flat()), folder, system.device
             )
             self._states |= {} if states is None else {name: states}
+
+    def _check_fields(self) -> None:
+        for name, conditioner in self._named:
+            missing = sorted(set(conditioner.spec.fields) - set(self.examples[0]))
+            if missing:
+                raise UserError(
+                    f"condition '{name}' reads {', '.join(missing)}, which the data does not have"
+                )
 
     def _cached(
         self, conditioner: Conditioner, identity: str, folder: Path, device: torch.device
@@ -108,5 +118,8 @@ class Split:
         if name in self._states:
             dropped = self._dropped(name, drop)
             return self._states[name].look_up(raw, conditioner.spec.fields, dropped).to(device)
-        prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+        try:
+            prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+        except ValueError as error:
+            raise UserError(f"condition '{name}': {error}") from error
         return {key: value.to(device) for key, value in prepared.items()}

@@ -1,0 +1,149 @@
+"""What training is fed: order, captions, caches, draws; on toy components."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import training_toy
+from training_toy import Pictures, toy, train
+
+from ldmkit.errors import UserError
+from ldmkit.training.data import Examples, raw_of
+from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.draws import Order
+from ldmkit.training.dropout import drop_groups
+
+SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
+
+
+def test_an_epoch_sees_every_example_once_and_epochs_differ():
+    order = Order(7, 0, "compression")
+    row = order.take(0, 21).tolist()
+    assert all(sorted(row[i : i + 7]) == list(range(7)) for i in (0, 7, 14))
+    assert row[:7] != row[7:14]
+    assert order.take(5, 12).tolist() == row[5:12]
+    assert Order(7, 1, "compression").take(0, 7).tolist() != row[:7]
+
+
+def test_conditions_that_share_a_field_drop_together():
+    groups = drop_groups({"a": ("x",), "b": ("y",), "c": ("z",), "d": ("x", "y")})
+    assert groups["a"] == groups["b"] == groups["d"] != groups["c"]
+
+
+def test_frozen_conditioners_encode_each_input_once(tmp_path):
+    system = toy(*SHORT)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    counted = system.conditioners["frozen"].encoded
+    assert counted == 2 * 23  # two captions for each picture of both splits
+    for step in range(3):
+        stage.batch(step, slice(0, 4))
+    again = toy(*SHORT)
+    DiffusionStage(again, again.recipe.train.diffusion, Pictures(), tmp_path)  # reads them from the disk
+    assert system.conditioners["frozen"].encoded == counted
+    assert again.conditioners["frozen"].encoded == 0
+
+
+def test_cached_states_are_what_encoding_gives_and_nulls_where_dropped(tmp_path):
+    system = toy("conditioners.frozen.dropout=0.5")
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    frozen = system.conditioners["frozen"]
+    nulls = 0
+    for step in range(4):
+        batch, draws = stage.batch(step, slice(0, 4))
+        condition, ids = batch["conditions"]["frozen"], batch["conditions"]["text"]["ids"]
+        live = frozen.eval().encode({"ids": ids})
+        for i in range(4):
+            if draws.drop[i, 0] < 0.5:
+                nulls += 1
+                assert condition.mask[i].tolist() == [True] + [False] * (condition.mask.shape[1] - 1)
+            else:
+                length = condition.mask.shape[1]
+                assert torch.equal(condition.tokens[i], live.tokens[i, :length])
+                assert torch.equal(condition.mask[i], live.mask[i, :length])
+    assert 0 < nulls < 16
+
+
+def test_every_caption_of_an_example_is_trained_on(tmp_path):
+    system = toy()
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    first = set()
+    for step in range(12):
+        ids = stage.batch(step, slice(0, 4))[0]["conditions"]["text"]["ids"]
+        first |= {"".join(map(chr, row.tolist())).strip() for row in ids}
+    assert any(text.startswith("the ") for text in first)
+    assert any(text.startswith("thing ") for text in first)
+
+
+def test_rows_of_a_batch_do_not_depend_on_how_it_is_shared(tmp_path):
+    system = toy()
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    whole, draws = stage.batch(5, slice(0, 4))
+    part, some = stage.batch(5, slice(2, 4))
+    assert torch.equal(whole["clean"][2:], part["clean"])
+    assert torch.equal(draws.noise[2:], some.noise)
+    assert torch.equal(draws.t[2:], some.t)
+
+
+def test_latents_are_cached_by_content(tmp_path, monkeypatch):
+    system = toy()
+    options = system.recipe.train.diffusion
+    DiffusionStage(system, options, Pictures(), tmp_path)
+    assert len(list(tmp_path.glob("latents-*"))) == 2
+    monkeypatch.setattr(training_toy.Autoencoder, "posterior", None)
+    DiffusionStage(system, options, Pictures(), tmp_path)  # reads the files
+    monkeypatch.undo()
+    with torch.no_grad():
+        system.compression.encoder.weight.add_(0.1)
+    DiffusionStage(system, options, Pictures(), tmp_path)
+    assert len(list(tmp_path.glob("latents-*"))) == 4
+
+
+def test_mirrored_pictures_have_latents_of_their_own(tmp_path):
+    system = toy()
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    image = Pictures().split("train")[3]["image"][None].float() / 127.5 - 1
+    found = stage._train.latents.posterior([3, 3], torch.tensor([False, True]))
+    torch.testing.assert_close(found.mode[:1], system.compression.encode(image))
+    torch.testing.assert_close(found.mode[1:], system.compression.encode(image.flip(-1)))
+
+
+def test_what_does_not_fit_in_memory_is_read_again_ahead_of_time():
+    pictures = Pictures()
+    examples = Examples(pictures, memory=3 * 16 * 16 * 3 + 3)  # three pictures
+    pictures.read.clear()
+    first = examples.read([0, 1, 1, 2, 3], then=[4, 5])
+    assert [int(e["label"]) for e in first] == [0, 1, 1, 2, 0]
+    assert examples.read([4, 5, 0], then=[3])[0]["caption"] == "thing 4"
+    assert examples.read([3])[0]["caption"] == "thing 3"
+    assert sorted(pictures.read) == [0, 1, 2, 3, 3, 4, 5]
+
+
+def test_only_the_fields_that_conditions_read_are_kept():
+    assert Examples(Pictures(), ["caption"])[0].keys() == {"caption", "captions"}
+
+
+def test_pictures_among_condition_inputs_are_scaled_and_masks_are_not():
+    examples = [
+        {"low_res": torch.full((3, 2, 2), 255, dtype=torch.uint8), "mask": torch.ones(1, 2, 2).byte()}
+    ]
+    raw = raw_of(examples, ["low_res", "mask"])
+    assert raw["low_res"].unique().tolist() == [1.0]
+    assert raw["mask"].unique().tolist() == [1]
+
+
+def test_mirroring_takes_maps_along():
+    examples = [{"segmentation": torch.tensor([[1, 2]]), "ids": torch.tensor([1, 2])}]
+    raw = raw_of(examples, ["segmentation", "ids"], torch.tensor([0]), torch.tensor([True]))
+    assert raw["segmentation"].tolist() == [[[2, 1]]]
+    assert raw["ids"].tolist() == [[1, 2]]
+
+
+def test_a_field_that_the_data_lacks_is_named(tmp_path):
+    with pytest.raises(UserError, match="'text' reads tags"):
+        train(tmp_path, *SHORT, "conditioners.text.field=tags")
