@@ -2,9 +2,9 @@
 
     python benchmarks/denoiser.py [--rounds 10] [--threads 1]
 
-Each line gives milliseconds of both (the median of the rounds), the median of the paired ratios theirs / ours
-(above 1: ours is faster), and for both which part of the time the counted operations would take at the rate of a
-matrix product measured in the same process.
+Each line gives milliseconds of processor time of both (the median of the rounds), so that other work on the
+machine counts little; the median of the paired ratios theirs / ours (above 1: ours is faster); and for both which part of
+the time the counted operations would take at the rate of a matrix product measured in the same process.
 """
 
 from __future__ import annotations

@@ -92,8 +92,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tokens) -> Tokens:
         """Output, before any residual."""
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return self.out(value * F.gelu(gate))
+        (w_value, w_gate), (b_value, b_gate) = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
+        gate = F.gelu(F.linear(x, w_gate, b_gate))
+        return self.out(F.linear(x, w_value, b_value) * gate)
 
 
 class TransformerBlock(nn.Module):

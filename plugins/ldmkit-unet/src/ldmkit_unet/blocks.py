@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.types import Tokens
+from ldmkit_unet.conv import Conv3x3
 
 GROUPS = 32
 Direction = Literal["up", "down"]
@@ -41,6 +42,11 @@ def to_map(tokens: Tokens, size: Sequence[int]) -> FeatureMap:
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
 
 
+def silu(h: FeatureMap) -> FeatureMap:
+    """SiLU of a map that nothing else reads: in place where no gradient wants the map."""
+    return F.silu(h, inplace=not torch.is_grad_enabled())
+
+
 def time_features(time: Float[Tensor, " b"], width: int) -> Float[Tensor, "b e"]:
     """[cos, sin] of time at width/2 frequencies from 1 to 1e-4, float32 (Vaswani et al. 2017, 3.5)."""
     half = width // 2
@@ -55,7 +61,7 @@ class Resample(nn.Module):
     def __init__(self, channels: int, direction: Direction) -> None:
         super().__init__()
         self.direction = direction
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2 if direction == "down" else 1, padding=1)
+        self.conv = Conv3x3(channels, channels, stride=2 if direction == "down" else 1)
 
     def forward(self, h: FeatureMap, emb: TimeEmbedding) -> FeatureMap:
         """`emb` is not used: the signature is that of a residual block, which may stand here instead."""
@@ -80,16 +86,16 @@ class ResidualBlock(nn.Module):
         self.direction = direction
         self.scale_shift = scale_shift
         self.norm1 = group_norm(channels)
-        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(channels, out_channels)
         self.time = nn.Linear(emb_channels, out_channels * (2 if scale_shift else 1))
         self.norm2 = group_norm(out_channels)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.conv2 = zeroed(Conv3x3(out_channels, out_channels))
         self.skip = nn.Identity() if channels == out_channels else nn.Linear(channels, out_channels)
 
     def forward(self, h: FeatureMap, emb: TimeEmbedding) -> FeatureMap:
         """`emb` has passed its SiLU already, once for all blocks."""
-        inner = self.conv1(self._resample(F.silu(self.norm1(h))))
+        inner = self.conv1(self._resample(silu(self.norm1(h))))
         time = self.time(emb)[:, :, None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
@@ -98,7 +104,7 @@ class ResidualBlock(nn.Module):
             inner = self.norm2(inner + time)
         h = self._resample(h)
         skip = to_map(self.skip(to_tokens(h)), h.shape[2:])
-        return skip + self.conv2(self.dropout(F.silu(inner)))
+        return skip + self.conv2(self.dropout(silu(inner)))
 
     def _resample(self, h: FeatureMap) -> FeatureMap:
         if self.direction is None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ldmkit_unet.conv import Conv3x3
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -16,6 +18,7 @@ class Rule:
     published: one name, or several whose rows follow each other in ours. interleave: number of heads whose
     rows alternate between the published tensors (0: none do). transposed: published with its axes swapped.
     trailing: published with that many axes of length 1 behind (1x1 convolutions); without them is read too.
+    channels_last: a 3x3 convolution, published with its input channels second.
     """
 
     own: str
@@ -23,12 +26,15 @@ class Rule:
     interleave: int = 0
     transposed: bool = False
     trailing: int = 0
+    channels_last: bool = False
 
     def join(self, tensors: list[Tensor]) -> Tensor:
         """Our tensor of the published ones."""
         parts = [x.flatten(2).squeeze(2) if self.trailing and x.ndim > 2 else x for x in tensors]
         if self.transposed:
             return parts[0].T.contiguous()
+        if self.channels_last:
+            return parts[0].permute(0, 2, 3, 1).contiguous()
         if self.interleave:
             return torch.stack([x.reshape(self.interleave, -1, *x.shape[1:]) for x in parts], 1).flatten(0, 2)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -38,6 +44,8 @@ class Rule:
         count = len(self.published)
         if self.transposed:
             parts = [tensor.T]
+        elif self.channels_last:
+            parts = [tensor.permute(0, 3, 1, 2)]
         elif self.interleave:
             heads = tensor.reshape(self.interleave, count, -1, *tensor.shape[1:])
             parts = [x.flatten(0, 1) for x in heads.unbind(1)]
@@ -62,8 +70,10 @@ class Part:
         """One rule a tensor."""
         for kind, _ in self.layer.named_parameters(recurse=False):
             names = tuple(f"{name}.{kind}" for name in self.published)
-            trailing = self.trailing if kind == "weight" else 0
-            yield Rule(f"{self.own}.{kind}", names, self.interleave, trailing=trailing)
+            own, weight = f"{self.own}.{kind}", kind == "weight"
+            convolution = weight and isinstance(self.layer, Conv3x3)
+            trailing = self.trailing if weight else 0
+            yield Rule(own, names, self.interleave, trailing=trailing, channels_last=convolution)
 
 
 def load(rules: list[Rule], tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:

@@ -21,9 +21,11 @@ from ldmkit_unet.blocks import (
     ResidualBlock,
     TimeEmbedding,
     group_norm,
+    silu,
     time_features,
     zeroed,
 )
+from ldmkit_unet.conv import Conv3x3
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -120,7 +122,7 @@ class UNet(nn.Module):
         )
         vector = conditions.vector
         self.vector_embed = nn.Linear(vector, 4 * width, bias=False) if vector else None
-        self.conv_in = nn.Conv2d(latent.channels + conditions.concat, width, 3, padding=1)
+        self.conv_in = Conv3x3(latent.channels + conditions.concat, width)
         self.down = nn.ModuleList(self._down())
         top = width * multipliers[-1]
         self.middle = nn.ModuleList(
@@ -128,7 +130,7 @@ class UNet(nn.Module):
         )
         self.up = nn.ModuleList(self._up())
         self.norm_out = group_norm(width * multipliers[0])
-        self.conv_out = zeroed(nn.Conv2d(width * multipliers[0], out_channels, 3, padding=1))
+        self.conv_out = zeroed(Conv3x3(width * multipliers[0], out_channels))
 
     def forward(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
         """The raw output "b out_channels h w"; ValueError where the condition does not fit `conditions`."""
@@ -162,7 +164,7 @@ class UNet(nn.Module):
             h = self._stage(stage, h, emb, memory)
         for stage in self.up:
             h = self._stage(stage, torch.cat([h, skips.pop()], dim=1), emb, memory)
-        return self.conv_out(F.silu(self.norm_out(h))).contiguous()
+        return self.conv_out(silu(self.norm_out(h))).contiguous()
 
     def _stage(self, stage: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
         if self.checkpoint and torch.is_grad_enabled():

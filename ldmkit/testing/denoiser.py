@@ -1,0 +1,155 @@
+"""The contract of a denoiser: call `check_denoiser` from a test of yours."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec
+
+BATCH, LENGTH = 3, 5
+TOLERANCE = 1e-4
+"""By how much a result may move with the batch that it is computed in, relative to its largest entry."""
+
+Build = Callable[[LatentSpec, ConditionSpec, int], Any]
+"""Makes a denoiser of (latent, conditions, out_channels), as `ldmkit.build` would."""
+
+
+def check_denoiser(
+    build: Build,
+    *,
+    latent: LatentSpec | None = None,
+    size: tuple[int, int] = (8, 8),
+    tokens: int = 24,
+    concat: int = 2,
+    vector: int = 5,
+) -> None:
+    """AssertionError says which promise of `Denoiser` is broken.
+
+    build: makes a small denoiser. size: of the latents to try. tokens, concat, vector: widths of a condition
+    to try; 0 for a part that the denoiser does not take. Tried without any condition too.
+    """
+    latent = latent or LatentSpec(4, 8)
+    for spec in (ConditionSpec(()), ConditionSpec((), tokens=tokens, concat=concat, vector=vector)):
+        denoiser = trained(build(latent, spec, 2 * latent.channels))
+        z, time, condition = inputs(latent, spec, size)
+        check_output(denoiser, z, time, condition, 2 * latent.channels)
+        check_bind(denoiser, z, time, condition)
+        check_independence(denoiser, z, time, condition)
+        check_condition(denoiser, z, time, condition)
+        check_gradients(denoiser, z, time, condition)
+
+
+def trained(denoiser: Any) -> nn.Module:
+    """The denoiser moved off its initial weights, whose zeros would hide what is wrong; in eval mode."""
+    assert isinstance(denoiser, nn.Module), "a denoiser is an nn.Module"
+    generator = torch.Generator().manual_seed(0)
+    moved = copy.deepcopy(denoiser).eval()
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.02)
+    return moved
+
+
+def inputs(
+    latent: LatentSpec, spec: ConditionSpec, size: tuple[int, int]
+) -> tuple[Latent, Tensor, Condition]:
+    """z_t, time and a condition with all that `spec` announces; of the tokens some do not count."""
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    condition = Condition(
+        tokens=draw(BATCH, LENGTH, spec.tokens) if spec.tokens else None,
+        mask=torch.arange(LENGTH) < torch.tensor([[5], [2], [1]]) if spec.tokens else None,
+        concat=draw(BATCH, spec.concat, *size) if spec.concat else None,
+        vector=draw(BATCH, spec.vector) if spec.vector else None,
+    )
+    return draw(BATCH, latent.channels, *size), torch.tensor([1.0, 450.0, 999.0]), condition
+
+
+def check_output(
+    denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition, out_channels: int
+) -> None:
+    """The output has the channels asked for, is finite and in z_t's type, and depends on z_t and time."""
+    with torch.inference_mode():
+        raw = denoiser(z, time, condition)
+        later, other = denoiser(z, time * 0.5, condition), denoiser(z + 1, time, condition)
+    shape = (len(z), out_channels, *z.shape[2:])
+    assert raw.shape == shape, f"output: {shape}, not {tuple(raw.shape)}"
+    assert raw.dtype == z.dtype, f"output: {z.dtype} as z_t, not {raw.dtype}"
+    assert torch.isfinite(raw).all(), "output: not finite"
+    assert not torch.allclose(raw, later), "output: does not depend on time"
+    assert not torch.allclose(raw, other), "output: does not depend on z_t"
+
+
+def check_bind(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> None:
+    """`bind` gives the figures of a plain call, at every step."""
+    with torch.inference_mode():
+        bound = denoiser.bind(condition)
+        for step in (time, time * 0.5):
+            assert torch.equal(bound(z, step), denoiser(z, step, condition)), (
+                "bind: differs from a plain call"
+            )
+
+
+def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
+    """A picture's output does not depend on the others in its batch."""
+    with torch.inference_mode():
+        together = denoiser(z, time, condition)
+        alone = torch.cat(
+            [denoiser(z[i : i + 1], time[i : i + 1], _one(condition, i)) for i in range(len(z))]
+        )
+    distance = float((together - alone).abs().max() / together.abs().max())
+    assert distance <= TOLERANCE, f"batch: a picture's output moves by {distance:.1e} with its batch"
+
+
+def check_condition(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
+    """Each part of the condition counts, save masked tokens; a missing part is refused."""
+    given = {name: getattr(condition, name) for name in ("tokens", "mask", "concat", "vector")}
+    with torch.inference_mode():
+        raw = denoiser(z, time, condition)
+        for name in ("tokens", "concat", "vector"):
+            if given[name] is None:
+                continue
+            changed = denoiser(z, time, Condition(**{**given, name: given[name] + 1}))
+            assert not torch.allclose(raw, changed), f"condition: {name} has no effect"
+            _check_refusal(denoiser, z, time, Condition(**{**given, name: None}), name)
+        if condition.tokens is not None and condition.mask is not None:
+            tokens = condition.tokens.masked_fill(~condition.mask[..., None], 50.0)
+            masked = denoiser(z, time, Condition(**{**given, "tokens": tokens}))
+            assert torch.allclose(raw, masked, atol=TOLERANCE), (
+                "mask: tokens that do not count have an effect"
+            )
+
+
+def check_gradients(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
+    """Gradients reach every parameter, and the condition, whose encoder is trained jointly."""
+    leaf = condition.map(lambda x: x.clone().requires_grad_() if x.is_floating_point() else x)
+    denoiser(z, time, leaf).square().mean().backward()
+    without = [n for n, p in denoiser.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without, f"gradients: none reaches {', '.join(without)}"
+    for name in ("tokens", "concat", "vector"):
+        part = getattr(leaf, name)
+        assert part is None or part.grad is not None, f"gradients: none reaches the condition's {name}"
+
+
+def _one(condition: Condition, i: int) -> Condition:
+    """The condition of one picture."""
+    return condition.map(lambda x: x[i : i + 1])
+
+
+def _check_refusal(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition, name: str) -> None:
+    """ValueError that names the missing part."""
+    said = None
+    try:
+        denoiser(z, time, condition)
+    except ValueError as error:
+        said = str(error)
+    assert said is not None, f"condition without {name}: ValueError expected"
+    assert name in said, f"condition without {name}: the error must name it, not '{said}'"

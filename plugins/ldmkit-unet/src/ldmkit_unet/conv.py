@@ -1,0 +1,63 @@
+"""3x3 convolutions with weights as the maps lie: channels last.
+
+On a CPU, maps of a few positions are trained on a path of their own. Convolution kernels there spend most of
+their time on rearranging weights that outweigh the map; one product of the map's patches with the weights as
+they lie is faster, above all for the gradient of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+FEW_POSITIONS = 16
+"""Maps up to 4x4 are trained on as a product; above, convolution kernels are as fast."""
+
+
+class Conv3x3(nn.Module):
+    """A 3x3 convolution with padding 1; its weight is "m 3 3 k" for k channels in and m out."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(out_channels, 3, 3, channels))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        bound = 1 / math.sqrt(9 * channels)  # as torch's convolutions begin
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, h: Float[Tensor, "b k i j"]) -> Float[Tensor, "b m i j"]:
+        """The convolved map, of the same size, or half of it at stride 2."""
+        few = h.shape[2:].numel() <= FEW_POSITIONS and self.stride == 1
+        if few and h.device.type == "cpu" and torch.is_grad_enabled():
+            convolved: Tensor = _SmallMap.apply(h, self.weight, self.bias)
+            return convolved
+        return F.conv2d(h, self.weight.permute(0, 3, 1, 2), self.bias, self.stride, padding=1)
+
+
+class _SmallMap(torch.autograd.Function):
+    """The convolution as patches times weights; only the gradient of the map is left to the kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        b, _, i, j = h.shape
+        patches = F.pad(h, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
+        patches = patches.permute(0, 2, 3, 4, 5, 1).reshape(b * i * j, -1)
+        ctx.save_for_backward(h, weight, patches)
+        return torch.addmm(bias, patches, weight.flatten(1).T).view(b, i, j, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        h, weight, patches = ctx.saved_tensors
+        rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
+        grad_h = None
+        if ctx.needs_input_grad[0]:
+            grad_h = torch.nn.grad.conv2d_input(h.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
+        return grad_h, (rows.T @ patches).view_as(weight), rows.sum(0)
