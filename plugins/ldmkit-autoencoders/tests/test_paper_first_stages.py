@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from ldmkit.components import build
 from ldmkit.plugins import host
 from ldmkit.recipe import load, resolve
