@@ -11,6 +11,6 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """"; did you mean 'x'?", or nothing where no valid name is near."""
+    """The suffix that names the nearest valid name, or nothing where none is near."""
     near = get_close_matches(word, list(valid), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
