@@ -3,8 +3,8 @@
     python benchmarks/denoiser.py [--rounds 10] [--threads 1]
 
 Each line gives milliseconds of processor time of both (the median of the rounds), so that other work on the
-machine counts little; the median of the paired ratios theirs / ours (above 1: ours is faster); and for both which part of
-the time the counted operations would take at the rate of a matrix product measured in the same process.
+machine counts little; the median of the paired ratios theirs / ours (above 1: ours is faster); and for both
+which part of the time the counted operations would take at the rate of a matrix product of the same run.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def report(case: Case, rounds: int) -> Iterator[str]:
     yield f"{case.name}: {statistics.median(ratios):.2f}x (from {min(ratios):.2f} to {max(ratios):.2f})"
     for name, taken in seconds.items():
         middle = statistics.median(taken)
-        floor = flops[name] / rate
-        yield f"  {name:>6}: {middle * 1e3:8.1f} ms, {floor / middle:4.0%} of the {rate / 1e9:.0f} GFLOP/s floor"
+        part = flops[name] / rate / middle
+        yield f"  {name:>6}: {middle * 1e3:7.0f} ms, of which {part:.0%} at {rate / 1e9:.0f} GFLOP/s"
 
 
 def main() -> None:

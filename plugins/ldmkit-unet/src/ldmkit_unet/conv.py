@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 FEW_POSITIONS = 16
 """Maps up to 4x4 are trained on as a product; above, convolution kernels are as fast."""
@@ -59,5 +60,5 @@ class _SmallMap(torch.autograd.Function):
         rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
         grad_h = None
         if ctx.needs_input_grad[0]:
-            grad_h = torch.nn.grad.conv2d_input(h.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
+            grad_h = conv2d_input(h.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
         return grad_h, (rows.T @ patches).view_as(weight), rows.sum(0)
