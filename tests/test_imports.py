@@ -20,7 +20,7 @@ LAYERS = (
     {"recipe"},
     {"components", "checkpoint", "conditions", "tiling", "contact"},
     {"weights", "sampling", "system", "guidance"},
-    {"training", "evaluation", "inspection", "interchange", "make"},
+    {"training", "evaluation", "inspection", "interchange", "latents", "make"},
     {"testing", "cli"},
 )
 """From the ground up; within a layer imports are free."""

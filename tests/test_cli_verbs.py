@@ -1,0 +1,170 @@
+# ruff: noqa: E501 - whole messages
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ldmkit.cli import VERBS, main
+from ldmkit.errors import UserError
+from ldmkit.plugins import Broken, Host, host
+from ldmkit.registry import Registry
+
+RECIPE = """\
+# A small one.
+recipe: 1
+name: small
+compression: {name: kl-autoencoder, factor: 8, channels: 4, width: 32, multipliers: [1, 1, 1, 1], blocks: 1}
+conditioners:
+  label: {name: class-embedding, classes: 10, width: 16}
+denoiser: {name: unet, width: 32, multipliers: [1], blocks: 1, attention: [1]}
+sample: {size: [64, 64]}
+"""
+
+
+@pytest.fixture
+def ldmkit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    Path("recipes/small.yaml").write_text(RECIPE)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+def test_help_answers_at_once_without_torch():
+    code = "import sys; from ldmkit.cli import main; main(['--help'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.returncode == 0
+    assert all(verb in done.stdout and line in done.stdout for verb, line in VERBS.items())
+    assert min(seconds) < 0.5  # of the processor: other work on the machine does not count
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help(verb):
+    done = CliRunner().invoke(main, [verb, "--help"])
+    assert done.exit_code == 0
+    assert done.output.startswith(f"Usage: main {verb}")
+
+
+def test_an_unknown_verb_or_option_ends_with_2(ldmkit):
+    assert ldmkit("chek", "x.yaml").exit_code == 2
+    assert ldmkit("check", "--nope").exit_code == 2
+
+
+def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
+    def failing(error: Exception) -> click.Command:
+        def callback() -> None:
+            raise error
+
+        return click.Command("check", callback=callback)
+
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(UserError("first\nsecond")))
+    done = CliRunner().invoke(main, ["check"])
+    assert (done.exit_code, done.stderr) == (2, "error: first\nerror: second\n")
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(KeyError("bug")))
+    assert isinstance(CliRunner().invoke(main, ["check"]).exception, KeyError)
+
+
+def test_check_prints_the_resolved_recipe_the_latent_and_the_parameters(ldmkit, tmp_path):
+    done = ldmkit("check", "recipes/small.yaml", "-s", "sampler.steps=7")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert "# latent: 4 x H/8 x W/8" in lines
+    assert "#   conditioners.label (class-embedding): 160" in lines or any(
+        line.startswith("#   conditioners.label (class-embedding): 1") for line in lines
+    )
+    assert "schedule: {name: linear-beta" in done.output
+    Path("resolved.yaml").write_text(done.output)
+    again = ldmkit("check", "resolved.yaml")
+    assert again.output == done.output
+
+
+def test_check_refuses_what_makes_no_sense_together(ldmkit):
+    done = ldmkit("check", "recipes/small.yaml", "-s", "schedule.zero_snr=true")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: objective (epsilon): ")
+    done = ldmkit("check", "recipes/small.yaml", "-s", "sampler.steps=5000")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: sampler.spacing (leading): ")
+    done = ldmkit("check", "recipes/small.yaml", "-s", "sample.size=[60, 64]")
+    assert done.exit_code == 2
+    assert "multiple of 8" in done.stderr
+
+
+def test_check_counts_a_model_larger_than_memory(ldmkit):
+    done = ldmkit("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
+    assert done.exit_code == 0, done.output
+    count = next(line for line in done.output.splitlines() if "denoiser (unet)" in line)
+    assert int(count.rpartition(": ")[2].replace(",", "")) > 10**10
+
+
+def test_check_misspelt_key_is_the_line_that_the_house_promises(ldmkit):
+    text = RECIPE.replace("channels: 4", "chanels: 4")
+    Path("my.yaml").write_text(text)
+    done = ldmkit("check", "my.yaml")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: my.yaml:4:48: compression (kl-autoencoder): unknown key 'chanels'; did you mean 'channels'?\n"
+    )
+
+
+def test_plugins_lists_components_and_their_parameters(ldmkit):
+    rows = [line.split("\t") for line in ldmkit("plugins").output.splitlines()]
+    assert all(len(row) == 5 for row in rows)
+    assert ["sampler", "ddim", "ldmkit-diffusion"] in [row[:3] for row in rows]
+    assert {row.split("\t")[0] for row in ldmkit("plugins", "sampler").output.splitlines()} == {"sampler"}
+    shown = ldmkit("plugins", "sampler", "ddim").output.splitlines()
+    (eta,) = [line.split("\t") for line in shown if line.startswith("eta")]
+    assert (eta[1].startswith("float"), eta[2], bool(eta[3])) == (True, "0.0", True)
+
+
+def test_plugins_refuses_what_is_not_there(ldmkit):
+    assert "did you mean 'sampler'?" in ldmkit("plugins", "samplr").stderr
+    done = ldmkit("plugins", "sampler", "ddimm")
+    assert (done.exit_code, "did you mean 'ddim'?" in done.stderr) == (2, True)
+
+
+def test_recipes_lists_what_is_in_the_folder(ldmkit):
+    Path("recipes/broken.yaml").write_text("a: [")
+    assert ldmkit("recipes").output.splitlines() == [
+        "(unreadable)  recipes/broken.yaml",
+        "small         recipes/small.yaml   A small one.",
+    ]
+    done = ldmkit("recipes", "elsewhere")
+    assert (done.exit_code, "elsewhere: no recipes" in done.stderr) == (2, True)
+
+
+def test_schema_is_written_to_a_file_or_shown(ldmkit):
+    assert ldmkit("schema", "-o", "schema.json").exit_code == 0
+    written = json.loads(Path("schema.json").read_text())
+    assert written == json.loads(ldmkit("schema").output)
+    assert "sampler:ddim" in written["$defs"]
+
+
+def test_plugins_names_the_broken_ones(ldmkit, monkeypatch):
+    loaded = Host(Registry(), (Broken("bad-plugin", "1.5", "ImportError: no driver"),))
+    monkeypatch.setattr("ldmkit.cli.plugins.host", lambda: loaded)
+    assert ldmkit("plugins").output == "broken: bad-plugin 1.5: ImportError: no driver\n"
+
+
+def test_without_turns_a_distribution_off(ldmkit, monkeypatch):
+    monkeypatch.setenv("LDMKIT_WITHOUT", "ldmkit-text")
+    try:
+        done = ldmkit("--without", "ldmkit-unet", "plugins")
+    finally:
+        monkeypatch.undo()
+        host.cache_clear()
+    owners = {line.split("\t")[2] for line in done.output.splitlines()}
+    assert owners.isdisjoint({"ldmkit-unet", "ldmkit-text"})
+    assert "ldmkit-diffusion" in owners
