@@ -7,7 +7,6 @@ import pytest
 
 from ldmkit.errors import UserError
 from ldmkit.recipe import Hub, Recipe, dump, load
-from ldmkit.recipe.loader import read_text
 from ldmkit.registry import Entry, Registry
 
 RECIPE = """\
@@ -166,44 +165,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path, registry, refused):
     (tmp_path / "large.yaml").write_bytes(b"# " + b"x" * 300_000)
     with pytest.raises(UserError, match="larger than 128 KiB"):
         load(tmp_path / "large.yaml", (), registry)
-
-
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [
-        ("5e-4", 5e-4),
-        ("1e3", 1000.0),
-        ("-.5", -0.5),
-        ("6.", 6.0),
-        ("017", 17),
-        ("0x1F", 31),
-        ("+3", 3),
-        ("1_000", "1_000"),
-        ("no", "no"),
-        ("on", "on"),
-        ("True", True),
-        ("~", None),
-        ("", None),
-        ("12:30:00", "12:30:00"),
-        ("2024-01-01", "2024-01-01"),
-        ("1.2.3", "1.2.3"),
-        ("'5'", "5"),
-        ("!!str 5", "5"),
-        ("빨간 사과", "빨간 사과"),
-        ("[1, {a: b}]", (1, {"a": "b"})),
-    ],
-)
-def test_scalars_are_read_as_a_person_means_them(written, value):
-    read = read_text(f"key: {written}", "x")[0]["key"]
-    assert read == value
-    assert type(read) is type(value)
-
-
-def test_anchors_serve_within_the_budget(loaded):
-    stage = "&stage {steps: 10, batch: 2, lr: 5e-4}"
-    text = RECIPE.replace("{steps: 10, batch: 2, lr: 5e-4}", stage)
-    assert loaded(text).train.diffusion.steps == 10
-    assert read_text("{a: &x [1, 2], b: *x}", "x")[0] == {"a": (1, 2), "b": (1, 2)}
 
 
 def test_overrides_come_before_the_one_validation(loaded):
