@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -47,7 +48,7 @@ CASES = (
 )
 
 
-def pair(case: Case) -> tuple[UNet, UNet2DConditionModel]:
+def pair(case: Case) -> tuple[UNet, Any]:
     """Our UNet and diffusers' with its weights, none of them zero."""
     torch.manual_seed(0)
     spec, latent = ConditionSpec((), tokens=TOKENS), LatentSpec(case.channels, 8)
@@ -66,7 +67,7 @@ def pair(case: Case) -> tuple[UNet, UNet2DConditionModel]:
     keymap = DiffusersUNet()
     arguments = {"latent": latent, "conditions": spec, "out_channels": case.channels, "width": case.width}
     arguments |= {"multipliers": case.multipliers, "attention": attention}
-    theirs = UNet2DConditionModel.from_config(keymap.config(arguments))
+    theirs: Any = UNet2DConditionModel.from_config(keymap.config(arguments))
     theirs.load_state_dict(keymap.save(ours))
     return ours, theirs
 

@@ -147,7 +147,7 @@ class Evaluation:
     @torch.no_grad()
     def _reconstructed(self, pixels: Pixels) -> Pixels:
         model, made = self.system.compression, []
-        batches: Iterable[Tensor] = pixels.split(self.system.recipe.sample.batch)  # type: ignore[no-untyped-call]
+        batches: Iterable[Tensor] = pixels.split(self.system.recipe.sample.batch)
         for batch in self._track(batches, len(pixels), "reconstructing"):
             image = normalize(batch).to(self.system.device)
             made += [to_tensor(p) for p in to_pictures(model.decode(model.encode(image)))]

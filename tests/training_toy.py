@@ -73,7 +73,10 @@ class Adversary(nn.Module):
         super().__init__()
         self.warm, self.start = warm, start
         self.net = nn.Sequential(
-            nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)
+            nn.Conv2d(3, 4, 4, 4),
+            nn.BatchNorm2d(4) if norm else nn.Identity(),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4, 1, 1),
         )
 
     def trains(self, step):
@@ -130,7 +133,9 @@ class Pictures:
 class Words(nn.Module):
     """Letters to tokens; learned, with a learned null."""
 
-    def __init__(self, *, field: str = "caption", width: int = 8, frozen: bool = False, noise: float = 0.1) -> None:
+    def __init__(
+        self, *, field: str = "caption", width: int = 8, frozen: bool = False, noise: float = 0.1
+    ) -> None:
         super().__init__()
         self.field = field
         self.spec = ConditionSpec(fields=(field,), tokens=width)

@@ -15,7 +15,7 @@ StageName = Literal["compression", "diffusion"]
 
 
 def stage_state(system: nn.Module, stage: StageName) -> dict[str, Tensor]:
-    """The stage's weights in a `System`, by name, live: "compression.*", or "denoiser.*" and "conditioners.*".
+    """A stage's weights in a `System`, by name, live: "compression.*", or "denoiser.*" and "conditioners.*".
 
     A conditioner's frozen weights are left out, since its constructor brings them, and so is the compression
     model where a conditioner holds it.
