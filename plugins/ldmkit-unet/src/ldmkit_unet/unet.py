@@ -240,13 +240,8 @@ def _check(width: int, multipliers: tuple[int, ...], heads: int | None, head_cha
 
 def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
     """Each part of the condition is there exactly where the UNet has layers for it, at their width."""
-    parts = {
-        "tokens": (condition.tokens, -1),
-        "concat": (condition.concat, 1),
-        "vector": (condition.vector, -1),
-    }
-    for name, (tensor, axis) in parts.items():
-        expected = getattr(spec, name)
+    for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
+        tensor, expected = getattr(condition, name), getattr(spec, name)
         given = 0 if tensor is None else tensor.shape[axis]
         if given != expected:
             raise ValueError(f"condition.{name}: width {given} given, the UNet was built for {expected}")
