@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
-import timm
 from jaxtyping import Float
 from pydantic import Field
-from timm.models.efficientnet import EfficientNet
 from torch import Tensor
 from torch.nn import functional as F
 
 from ldmkit.types import Image
 from ldmkit_features.frozen import Frozen
 from ldmkit_features.weights import load_in_order, packaged, read_state
+
+if TYPE_CHECKING:
+    from timm.models.efficientnet import EfficientNet
 
 Side = Annotated[int, Field(ge=32)]
 
@@ -28,10 +29,12 @@ class EfficientNetLite(Frozen):
     sha256: ClassVar[str]
 
     def __init__(self, *, path: str | None = None, resize: Side | None = None) -> None:
+        import timm  # here: a recipe is checked without it, and it takes a second to import
+
         super().__init__()
         self.resize = resize
         file = Path(path) if path else packaged(self.distribution, ".pth", self.sha256)
-        self.network = cast(EfficientNet, timm.create_model(self.architecture))
+        self.network = cast("EfficientNet", timm.create_model(self.architecture))
         load_in_order(self.network, read_state(file), file)
         self.network.reset_classifier(0)
         self.freeze()

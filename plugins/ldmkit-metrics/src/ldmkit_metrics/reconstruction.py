@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.interfaces import FeatureNetwork
@@ -71,6 +70,10 @@ class Reconstruction:
 
 def fidelity(pixels: Pixels, made: Pixels) -> dict[str, Float[Tensor, " n"]]:
     """Squared errors (of values in 0..1) and SSIM of each picture, over all and over non-white pixels."""
+    from torchmetrics.functional.image import (  # here: a recipe is checked without it
+        structural_similarity_index_measure,
+    )
+
     colored = (pixels < WHITE).any(1, keepdim=True).expand_as(pixels)
     original, copy = pixels.float() / 255, made.float() / 255
     error = (original - copy).square()
