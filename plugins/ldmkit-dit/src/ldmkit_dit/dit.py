@@ -116,10 +116,10 @@ class DiT(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         for name, parameter in self.named_parameters():
-            layer = name.removesuffix(".weight")
-            if layer in ("time_embed.0", "time_embed.2", "vector_embed"):
+            owner = name.removesuffix(".weight")
+            if owner in ("time_embed.0", "time_embed.2", "vector_embed"):
                 nn.init.normal_(parameter, std=0.02)
-            elif layer.endswith(("modulation", "modulation_out", "cross.out")) or layer == "out":
+            elif owner.endswith(("modulation", "modulation_out", "cross.out")) or owner == "out":
                 nn.init.zeros_(parameter)
 
 

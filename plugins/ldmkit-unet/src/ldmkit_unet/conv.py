@@ -47,18 +47,18 @@ class _SmallMap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        b, _, i, j = h.shape
+        b, _, i, j = ctx.shape = h.shape
         patches = F.pad(h, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
         patches = patches.permute(0, 2, 3, 4, 5, 1).reshape(b * i * j, -1)
-        ctx.save_for_backward(h, weight, patches)
+        ctx.save_for_backward(weight, patches)
         return torch.addmm(bias, patches, weight.flatten(1).T).view(b, i, j, -1).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        h, weight, patches = ctx.saved_tensors
+        weight, patches = ctx.saved_tensors
         rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
         grad_h = None
         if ctx.needs_input_grad[0]:
-            grad_h = conv2d_input(h.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
+            grad_h = conv2d_input(ctx.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
         return grad_h, (rows.T @ patches).view_as(weight), rows.sum(0)
