@@ -47,18 +47,22 @@ class _SmallMap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        b, _, i, j = ctx.shape = h.shape
-        patches = F.pad(h, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
-        patches = patches.permute(0, 2, 3, 4, 5, 1).reshape(b * i * j, -1)
-        ctx.save_for_backward(weight, patches)
-        return torch.addmm(bias, patches, weight.flatten(1).T).view(b, i, j, -1).permute(0, 3, 1, 2)
+        ctx.save_for_backward(h, weight)
+        b, _, i, j = h.shape
+        return torch.addmm(bias, _patches(h), weight.flatten(1).T).view(b, i, j, -1).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        weight, patches = ctx.saved_tensors
+        h, weight = ctx.saved_tensors
         rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
         grad_h = None
         if ctx.needs_input_grad[0]:
-            grad_h = conv2d_input(ctx.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
-        return grad_h, (rows.T @ patches).view_as(weight), rows.sum(0)
+            grad_h = conv2d_input(h.shape, weight.permute(0, 3, 1, 2), grad, padding=1)
+        return grad_h, (rows.T @ _patches(h)).view_as(weight), rows.sum(0)
+
+
+def _patches(h: Float[Tensor, "b k i j"]) -> Float[Tensor, "n p"]:
+    """The 3x3 surroundings of every position, in the order of a weight's "3 3 k"."""
+    patches = F.pad(h, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
+    return patches.permute(0, 2, 3, 4, 5, 1).reshape(-1, 9 * h.shape[1])
