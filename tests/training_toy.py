@@ -347,7 +347,9 @@ def main(runs, signals, seed, *overrides):
     codes = interrupted(f"{runs}/whole", [], [], *overrides)
     seconds = time.monotonic() - began
     numbers, moments = [int(n) for n in signals.split(",")], random.Random(int(seed))
-    delays = [moments.uniform(0.02, 0.5) * seconds for _ in numbers]
+    # A signal is held only once the loop runs, after all that is built first; a kill may come at any moment.
+    latest = 0.5 if 9 in numbers else 0.95
+    delays = [moments.uniform(0.02, latest) * seconds for _ in numbers]
     codes += interrupted(f"{runs}/broken", numbers, delays, *overrides)
     print("codes", *codes)
 
