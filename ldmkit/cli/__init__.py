@@ -51,6 +51,14 @@ class Verbs(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the verb; Ctrl-C outside of a training, which saves first, ends with exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+
     def main(self, *args: Any, **options: Any) -> Any:
         """Runs a command line; exit code 2 for what the user can mend, 1 for a bug of ours."""
         try:
