@@ -62,7 +62,7 @@ def test_an_unknown_verb_or_option_ends_with_2(ldmkit):
 
 
 def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
-    def failing(error: Exception) -> click.Command:
+    def failing(error: BaseException) -> click.Command:
         def callback() -> None:
             raise error
 
@@ -73,6 +73,14 @@ def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
     assert (done.exit_code, done.stderr) == (2, "error: first\nerror: second\n")
     monkeypatch.setattr(type(main), "get_command", lambda *_: failing(KeyError("bug")))
     assert isinstance(CliRunner().invoke(main, ["check"]).exception, KeyError)
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(KeyboardInterrupt()))
+    done = CliRunner().invoke(main, ["check"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "ldmkit", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("ldmkit, version ")
 
 
 def test_check_prints_the_resolved_recipe_the_latent_and_the_parameters(ldmkit, tmp_path):
