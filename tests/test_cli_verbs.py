@@ -80,7 +80,8 @@ def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
 
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "ldmkit", "--version"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("ldmkit, version ")
+    assert done.returncode == 0
+    assert done.stdout.startswith("ldmkit, version ")
 
 
 def test_check_prints_the_resolved_recipe_the_latent_and_the_parameters(ldmkit, tmp_path):
