@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-TOY = Path(__file__).with_name("training_toy.py")
+PROGRAM = Path(__file__).with_name("training_interrupted.py")
 
 
 def finished(runs: Path) -> dict[str, bytes]:
@@ -23,7 +23,7 @@ def finished(runs: Path) -> dict[str, bytes]:
 def run(runs: Path, signals: list[int], *overrides: str) -> tuple[list[int], str]:
     """Exit codes of the whole training, then of each interrupted one and the last; and what was printed."""
     numbers = ",".join(str(int(n)) for n in signals)
-    command = [sys.executable, str(TOY), "interrupted", str(runs), numbers, "1", *overrides]
+    command = [sys.executable, str(PROGRAM), str(runs), numbers, "1", *overrides]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, capture_output=True, text=True, timeout=600, env=one_thread)
     assert found.returncode == 0, found.stderr

@@ -33,7 +33,7 @@ LAUNCH = [
 
 
 def train(runs: Path, processes: int, *overrides: str) -> None:
-    command = [sys.executable, *(LAUNCH if processes == 2 else []), str(TOY), "train", str(runs), *overrides]
+    command = [sys.executable, *(LAUNCH if processes == 2 else []), str(TOY), str(runs), *overrides]
     found = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
