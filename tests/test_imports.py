@@ -21,7 +21,7 @@ LAYERS = (
     {"components", "checkpoint", "conditions", "tiling", "contact"},
     {"weights", "sampling", "system", "guidance"},
     {"training", "evaluation", "inspection", "interchange", "latents", "make"},
-    {"testing", "cli"},
+    {"testing", "cli", "__main__"},
 )
 """From the ground up; within a layer imports are free."""
 WITHOUT_TORCH = ("errors", "registry", "hookspecs", "plugins", "parameters", "descriptions", "recipe", "cli")
