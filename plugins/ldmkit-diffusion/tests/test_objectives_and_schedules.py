@@ -161,6 +161,13 @@ def test_logit_normal_draws_favour_the_middle(schedule):
     assert float(z.std()) == pytest.approx(1, abs=0.03)
 
 
+def test_a_higher_mean_draws_noisier_timesteps():
+    t = LinearBeta(sampling="logit-normal", mean=0.8, std=0.5).draw(20000, torch.Generator().manual_seed(0))
+    z = torch.logit(t.clamp(1e-3, 1 - 1e-3))
+    assert float(z.mean()) == pytest.approx(0.8, abs=0.03)
+    assert float(z.std()) == pytest.approx(0.5, abs=0.03)
+
+
 def test_edm_draws_are_normal_in_log_sigma():
     schedule = EDM()
     log_sigma = schedule.level(schedule.draw(20000, torch.Generator().manual_seed(0))).sigma.log()

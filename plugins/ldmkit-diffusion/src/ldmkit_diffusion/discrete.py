@@ -14,6 +14,7 @@ from ldmkit.types import Level
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
 Timesteps = Annotated[int, Field(gt=1)]
+Positive = Annotated[float, Field(gt=0)]
 Draw = Literal["uniform", "logit-normal"]
 
 SNAP = 1e-4
@@ -27,11 +28,13 @@ class DiscreteSchedule:
     log-SNR between two. `time` is the timestep.
     """
 
-    def __init__(self, betas: Float[Tensor, " T"], zero_snr: bool, sampling: Draw) -> None:
+    def __init__(
+        self, betas: Float[Tensor, " T"], zero_snr: bool, sampling: Draw, mean: float, std: float
+    ) -> None:
         alpha = (1 - betas).cumprod(0).sqrt()
         self.alpha = rescale_to_zero_snr(alpha) if zero_snr else alpha
         self.sigma = (1 - self.alpha**2).sqrt()
-        self.sampling = sampling
+        self.sampling, self.mean, self.std = sampling, mean, std
         self.timesteps: int | None = len(betas)
         # "sqrt" comes so near to alpha = 0 that float32 cannot tell: nothing can be divided by it.
         self.zero_snr = bool(self.alpha[-1] < torch.finfo(torch.float32).eps)
@@ -59,12 +62,12 @@ class DiscreteSchedule:
     def draw(
         self, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None
     ) -> Float[Tensor, " n"]:
-        """n integer timesteps as t, uniform or around the middle (logit-normal)."""
+        """n integer timesteps as t, uniform or logit-normal."""
         device = generator.device if generator else None
         if self.sampling == "uniform":
             return torch.randint(self.last + 1, (n,), generator=generator, device=device).double() / self.last
         normal = torch.randn(n, generator=generator, device=device, dtype=torch.float64)
-        return (normal.sigmoid() * self.last).round() / self.last
+        return ((self.mean + self.std * normal).sigmoid() * self.last).round() / self.last
 
     def invert(self, log_snr: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """The t whose level has this log-SNR; the nearest end for one outside the table."""
@@ -98,7 +101,9 @@ class LinearBeta(DiscreteSchedule):
         end: beta of the last timestep.
         steps: number of timesteps T.
         zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (the middle ones more often).
+        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
+        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
+        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -109,8 +114,10 @@ class LinearBeta(DiscreteSchedule):
         steps: Timesteps = 1000,
         zero_snr: bool = False,
         sampling: Draw = "uniform",
+        mean: float = 0.0,
+        std: Positive = 1.0,
     ) -> None:
-        super().__init__(_ramp(start**0.5, end**0.5, steps) ** 2, zero_snr, sampling)
+        super().__init__(_ramp(start**0.5, end**0.5, steps) ** 2, zero_snr, sampling, mean, std)
 
 
 class SqrtLinear(DiscreteSchedule):
@@ -123,7 +130,9 @@ class SqrtLinear(DiscreteSchedule):
         end: beta of the last timestep.
         steps: number of timesteps T.
         zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (the middle ones more often).
+        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
+        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
+        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -134,8 +143,10 @@ class SqrtLinear(DiscreteSchedule):
         steps: Timesteps = 1000,
         zero_snr: bool = False,
         sampling: Draw = "uniform",
+        mean: float = 0.0,
+        std: Positive = 1.0,
     ) -> None:
-        super().__init__(_ramp(start, end, steps), zero_snr, sampling)
+        super().__init__(_ramp(start, end, steps), zero_snr, sampling, mean, std)
 
 
 class Sqrt(DiscreteSchedule):
@@ -149,7 +160,9 @@ class Sqrt(DiscreteSchedule):
         end: the ramp's last value.
         steps: number of timesteps T.
         zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (the middle ones more often).
+        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
+        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
+        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -160,8 +173,10 @@ class Sqrt(DiscreteSchedule):
         steps: Timesteps = 1000,
         zero_snr: bool = False,
         sampling: Draw = "uniform",
+        mean: float = 0.0,
+        std: Positive = 1.0,
     ) -> None:
-        super().__init__(_ramp(start, end, steps) ** 0.5, zero_snr, sampling)
+        super().__init__(_ramp(start, end, steps) ** 0.5, zero_snr, sampling, mean, std)
 
 
 class Cosine(DiscreteSchedule):
@@ -174,7 +189,9 @@ class Cosine(DiscreteSchedule):
         clip: the largest beta.
         steps: number of timesteps T.
         zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (the middle ones more often).
+        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
+        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
+        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -185,11 +202,13 @@ class Cosine(DiscreteSchedule):
         steps: Timesteps = 1000,
         zero_snr: bool = False,
         sampling: Draw = "uniform",
+        mean: float = 0.0,
+        std: Positive = 1.0,
     ) -> None:
         phase = (_ramp(0, 1, steps + 1) + offset) / (1 + offset) * (math.pi / 2)
         alpha_bar = phase.cos() ** 2
         betas = (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=clip)
-        super().__init__(betas, zero_snr, sampling)
+        super().__init__(betas, zero_snr, sampling, mean, std)
 
 
 def _ramp(start: float, end: float, n: int) -> Float[Tensor, " n"]:

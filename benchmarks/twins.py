@@ -1,0 +1,66 @@
+"""A system as a recipe builds it, and diffusers' UNet with the weights of its denoiser."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from ldmkit_unet.diffusers import DiffusersUNet
+from ldmkit_unet.unet import UNet
+from torch import nn
+
+import ldmkit
+from ldmkit.system import System
+from ldmkit.types import Condition, ConditionSpec, LatentSpec
+
+TOKENS, LENGTH = 384, 24
+RECIPE: dict[str, Any] = {
+    "recipe": 1,
+    "name": "twins",
+    "conditioners": {"caption": {"name": "text-transformer", "width": TOKENS, "layers": 1, "length": LENGTH}},
+    "schedule": {"name": "linear-beta", "start": 0.00085, "end": 0.012},
+    "sampler": {"name": "ddim", "spacing": "leading", "steps": 20},
+    "guidance": [{"name": "classifier-free", "scale": 3}],
+}
+"""The text encoder is small: benchmarks give its output, since it runs once for all steps."""
+
+
+def system_of(denoiser: dict[str, Any], compression: dict[str, Any], size: int) -> System:
+    """An untrained system for pictures of this size; no weight of its denoiser is zero."""
+    torch.manual_seed(0)
+    recipe = {**RECIPE, "denoiser": denoiser, "compression": compression, "sample": {"size": [size, size]}}
+    with warnings.catch_warnings(action="ignore"):  # that the weights are initial ones
+        system = ldmkit.build(recipe)
+    stir(system.network)  # type: ignore[arg-type]
+    return system
+
+
+def stir(module: nn.Module) -> None:
+    """Small random numbers in place of weights that start at zero."""
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+
+
+def unet_of(latent: LatentSpec, arguments: dict[str, Any]) -> UNet:
+    """Our UNet on text tokens."""
+    torch.manual_seed(0)
+    unet = UNet(latent, ConditionSpec((), tokens=TOKENS), latent.channels, **arguments)
+    stir(unet)
+    return unet
+
+
+def twin(ours: UNet, arguments: dict[str, Any]) -> Any:
+    """diffusers' UNet with the same weights; `arguments` are the recipe's parameters of ours."""
+    keymap = DiffusersUNet()
+    derived = {"latent": ours.latent, "conditions": ours.conditions, "out_channels": ours.latent.channels}
+    theirs: Any = UNet2DConditionModel.from_config(keymap.config({**derived, **arguments}))
+    theirs.load_state_dict(keymap.save(ours))
+    return theirs
+
+
+def condition(batch: int) -> Condition:
+    """Random text tokens."""
+    return Condition(tokens=torch.randn(batch, LENGTH, TOKENS))
