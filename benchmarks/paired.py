@@ -10,6 +10,9 @@ little.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
+import os
 import statistics
 import subprocess
 import sys
@@ -79,9 +82,11 @@ def gemm_rate(n: int = 1024, repeats: int = 5) -> float:
 
 
 def peak_memory(case: int, side: str) -> int:
-    """Megabytes that one side's work takes at most, in a fresh process of the same program."""
+    """Megabytes that one side's work takes at most, in a fresh process of the same program, where what is
+    freed goes back to the system at once."""
     command = [sys.executable, *sys.argv, "--only", str(case), side]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    freeing = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=freeing)
     return int(done.stdout.splitlines()[-1])
 
 
@@ -131,10 +136,12 @@ def alone(case: Case, side: str) -> None:
 
 
 def peak_during(job: Job, train: bool) -> int:
-    """Megabytes that the process holds at most while it works, above what it held before."""
-    before = held("VmRSS")
+    """Megabytes that the process holds at most while it works, above what it holds between two calls."""
     with torch.inference_mode(not train):
-        job()
+        job()  # what comes once: imports, the state of an optimiser
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        before = held("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
         job()
     return (held("VmHWM") - before) // 1024

@@ -1,10 +1,11 @@
-"""A system as a recipe builds it, and diffusers' UNet with the weights of its denoiser."""
+"""Models as recipes build them, and diffusers' models with the same weights."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import UNet2DConditionModel
 from ldmkit_unet.diffusers import DiffusersUNet
@@ -12,6 +13,7 @@ from ldmkit_unet.unet import UNet
 from torch import nn
 
 import ldmkit
+from ldmkit.plugins import host
 from ldmkit.system import System
 from ldmkit.types import Condition, ConditionSpec, LatentSpec
 
@@ -59,6 +61,18 @@ def twin(ours: UNet, arguments: dict[str, Any]) -> Any:
     theirs: Any = UNet2DConditionModel.from_config(keymap.config({**derived, **arguments}))
     theirs.load_state_dict(keymap.save(ours))
     return theirs
+
+
+def autoencoders(name: str, parameters: dict[str, Any]) -> tuple[Any, Any]:
+    """An untrained autoencoder of ours and diffusers' with its weights."""
+    torch.manual_seed(0)
+    registry = host().registry
+    ours: Any = registry.get("compression", name).load()(**parameters).eval()
+    keymap: Any = registry.get("keymap", f"diffusers/{name}").load()()
+    config = keymap.config(parameters)
+    theirs: Any = getattr(diffusers, config["_class_name"]).from_config(config)
+    theirs.load_state_dict(keymap.save(ours))
+    return ours, theirs.eval()
 
 
 def condition(batch: int) -> Condition:

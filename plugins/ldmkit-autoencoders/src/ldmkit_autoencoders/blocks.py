@@ -43,9 +43,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Map) -> Map:
         """The block's output; height and width stay."""
-        h = self.conv1(activate(self.norm1(x)))
-        h = self.conv2(self.dropout(activate(self.norm2(h))))
-        return h + self.shortcut(x)
+        # Written so that no map is held longer than it is needed: the first ones are as large as pictures.
+        h = self.norm2(self.conv1(activate(self.norm1(x))))
+        return self.conv2(self.dropout(activate(h))) + self.shortcut(x)
 
 
 class Attention(nn.Module):
@@ -105,11 +105,11 @@ class Upsample(nn.Module):
 
     def forward(self, x: Map) -> Map:
         """The doubled map."""
-        kernels = torch.einsum("pac,qbd,oicd->pqoiab", self.taps, self.taps, self.conv.weight)
         b, channels, h, w = x.shape
         padded = F.pad(x, (1, 1, 1, 1))
         doubled = x.new_empty(b, channels, h, 2, w, 2)
         for p, q in product((0, 1), (0, 1)):
             near = padded[..., p : p + h + 1, q : q + w + 1]
-            doubled[:, :, :, p, :, q] = F.conv2d(near, kernels[p, q], self.conv.bias)
+            kernel = torch.einsum("ac,bd,oicd->oiab", self.taps[p], self.taps[q], self.conv.weight)
+            doubled[:, :, :, p, :, q] = F.conv2d(near, kernel, self.conv.bias)
         return doubled.flatten(4).flatten(2, 3)
