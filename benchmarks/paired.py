@@ -135,10 +135,11 @@ def alone(case: Case, side: str) -> None:
     print(peak_during(job, case.train))
 
 
-def peak_during(job: Job, train: bool) -> int:
+def peak_during(job: Job, train: bool, *, warm: bool = True) -> int:
     """Megabytes that the process holds at most while it works, above what it holds between two calls."""
     with torch.inference_mode(not train):
-        job()  # what comes once: imports, the state of an optimiser
+        if warm:
+            job()  # what comes once: imports, the state of an optimiser
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         before = held("VmRSS")

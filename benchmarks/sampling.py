@@ -21,7 +21,7 @@ import torch
 from diffusers import DDIMScheduler
 from paired import Case, Job, main, measure, ratios
 from torch import Tensor
-from twins import condition, system_of, twin
+from twins import condition, network_of, system_of, twin
 
 from ldmkit.system import System
 from ldmkit.types import Condition
@@ -73,7 +73,7 @@ def jobs(denoiser: dict[str, Any], channels: int, size: int, batch: int) -> dict
     system = setting(denoiser, channels, size)
     noise, said, null = torch.randn(batch, channels, size, size), condition(batch), condition(batch)
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in denoiser.items() if k != "name"}
-    unet = twin(system.network, arguments).eval()
+    unet = twin(network_of(system), arguments).eval()
     return {"ours": ours(system, noise, said, null), "theirs": theirs(unet, noise, said, null)}
 
 

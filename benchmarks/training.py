@@ -24,7 +24,7 @@ from diffusers.training_utils import EMAModel
 from paired import Case, Job, main, measure, ratios
 from torch import Tensor
 from torch.nn import functional as F
-from twins import stir, twin
+from twins import network_of, stir, twin
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.components import build
@@ -51,7 +51,7 @@ def made() -> tuple[System, DiffusionStage, Loop]:
     weights = find_weights(resolve(load(RECIPE), registry), registry, "compression", RUNS)
     assert weights is not None
     load_stage(system, "compression", weights)
-    stir(system.network)  # type: ignore[arg-type]
+    stir(network_of(system))
     assert recipe.data is not None
     assert recipe.train.diffusion is not None
     data = build(registry, "data", recipe.data)
@@ -118,7 +118,7 @@ def jobs() -> dict[str, Job]:
     denoiser = system.recipe.denoiser
     assert denoiser is not None
     arguments = dict(denoiser.parameters)
-    unet = twin(system.network, arguments)
+    unet = twin(network_of(system), arguments)
     return {"ours": ours(loop), "theirs": theirs(unet, said, size, count=2496)}
 
 

@@ -35,8 +35,14 @@ def system_of(denoiser: dict[str, Any], compression: dict[str, Any], size: int) 
     recipe = {**RECIPE, "denoiser": denoiser, "compression": compression, "sample": {"size": [size, size]}}
     with warnings.catch_warnings(action="ignore"):  # that the weights are initial ones
         system = ldmkit.build(recipe)
-    stir(system.network)  # type: ignore[arg-type]
+    stir(network_of(system))
     return system
+
+
+def network_of(system: System) -> UNet:
+    """The system's UNet."""
+    assert isinstance(system.network, UNet)
+    return system.network
 
 
 def stir(module: nn.Module) -> None:

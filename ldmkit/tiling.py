@@ -61,12 +61,12 @@ def in_cells(factor: int, tile: int, overlap: int) -> tuple[int, int]:
 
 
 def spans_of(side: int, tile: int, overlap: int) -> list[Span]:
-    """As few tiles as cover a side, of equal length where that divides, evenly spread."""
+    """As few tiles as cover a side, evenly spread; all have the full length, since a norm that sees more of
+    the picture is nearer to the one that sees it whole."""
     if side <= tile:
         return [(0, side)]
     count = -(-(side - overlap) // (tile - overlap))
-    length = -(-(side + (count - 1) * overlap) // count)
-    return [(round(i * (side - length) / (count - 1)), length) for i in range(count)]
+    return [(round(i * (side - tile) / (count - 1)), tile) for i in range(count)]
 
 
 def pixels(span: Span, factor: int) -> slice:
