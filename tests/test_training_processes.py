@@ -24,7 +24,7 @@ EXACT = [
 LAUNCH = [
     "-m",
     "accelerate.commands.launch",
-    "--cpu",
+    "--multi_gpu",  # accelerate's name for several processes on one machine, without GPUs too
     "--num_processes",
     "2",
     "--num_cpu_threads_per_process",
@@ -32,11 +32,14 @@ LAUNCH = [
 ]
 
 
-def train(runs: Path, processes: int, *overrides: str) -> None:
+def launched(runs: Path, processes: int, *overrides: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *(LAUNCH if processes == 2 else []), str(TOY), str(runs), *overrides]
-    found = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
+
+
+def train(runs: Path, processes: int, *overrides: str) -> None:
+    found = launched(runs, processes, *overrides)
     assert found.returncode == 0, found.stderr[-3000:]
 
 
@@ -58,3 +61,8 @@ def test_two_processes_are_one(tmp_path):
         weights, others = load_file(mine), load_file(other)
         for name, value in weights.items():
             torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_processes_know_of_each_other(tmp_path):
+    found = launched(tmp_path, 2, "train.compression.batch=7")
+    assert "batch 7 (what one step sees in all) does not divide among 2 process(es)" in found.stderr

@@ -65,7 +65,11 @@ def train_stage(
 
 def _accelerator() -> Accelerator:
     # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
-    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    # Without an accelerator the processes of a launcher find each other only where the CPU is asked for by name.
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
     if accelerator.mixed_precision == "fp16":
         raise UserError(
             "accelerate is set to fp16, whose loss scaling no checkpoint here holds; use bf16 or no"
