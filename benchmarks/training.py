@@ -39,7 +39,12 @@ from ldmkit.weights import find_weights, load_stage
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "text2img.yaml"
 RUNS = Path("runs")
-SETTINGS = ("conditioners.caption.vector=false", "objective={name: epsilon}", "train.diffusion.warmup=0")
+SETTINGS = (
+    "conditioners.caption.vector=false",
+    "objective={name: epsilon}",
+    "train.diffusion.warmup=0",
+    "train.diffusion.batch=32",
+)
 """What a plain loop of diffusers' parts has no word for is left out."""
 
 
