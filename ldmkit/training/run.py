@@ -65,7 +65,7 @@ def train_stage(
 
 def _accelerator() -> Accelerator:
     # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
-    # Without an accelerator the processes of a launcher find each other only where the CPU is asked for by name.
+    # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
