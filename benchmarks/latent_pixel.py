@@ -10,15 +10,12 @@ unguided, with decoding. Memory is what a training step takes at most above what
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 from typing import Any
 
 import click
 import torch
-from paired import Job, measure, peak_during
+from paired import Job, in_fresh_process, measure, peak_during
 from torch import nn
 from twins import condition, system_of
 
@@ -68,9 +65,7 @@ def pictures_per_second(jobs: dict[int, Job], rounds: int, train: bool, each: in
 
 def memory(factor: int) -> int:
     """Megabytes of a training step, from a fresh process."""
-    command = [sys.executable, *sys.argv, "--only", str(factor)]
-    freeing = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, env=freeing).stdout)
+    return int(in_fresh_process(str(factor)))
 
 
 @click.command(help=(__doc__ or "").splitlines()[0])

@@ -82,12 +82,16 @@ def gemm_rate(n: int = 1024, repeats: int = 5) -> float:
 
 
 def peak_memory(case: int, side: str) -> int:
-    """Megabytes that one side's work takes at most, in a fresh process of the same program, where what is
-    freed goes back to the system at once."""
-    command = [sys.executable, *sys.argv, "--only", str(case), side]
+    """Megabytes that one side's work takes at most."""
+    return int(in_fresh_process(str(case), side).splitlines()[-1])
+
+
+def in_fresh_process(*what: str) -> str:
+    """What a fresh process of the same program prints with `--only` and these arguments; what is freed there
+    goes back to the system at once."""
+    command = [sys.executable, *sys.argv, "--only", *what]
     freeing = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=freeing)
-    return int(done.stdout.splitlines()[-1])
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=freeing).stdout
 
 
 def report(number: int, case: Case, rounds: int) -> str:

@@ -34,7 +34,7 @@ def sort_of(name: str) -> str:
 
 
 def times(job: Job, calls: int, train: bool) -> dict[str, float]:
-    """Microseconds of processor time by sort."""
+    """Microseconds by sort."""
     with torch.inference_mode(not train):
         job()
         with profile(activities=[ProfilerActivity.CPU]) as seen:

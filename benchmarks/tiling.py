@@ -9,9 +9,6 @@ diffusers' tiles have this size too, and its default overlap, a quarter; ours ha
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +17,7 @@ from typing import Any
 
 import click
 import torch
-from paired import peak_during, seconds_of
+from paired import in_fresh_process, peak_during, seconds_of
 from torch import Tensor
 from twins import autoencoders
 
@@ -105,8 +102,7 @@ def main(width: int, side: int, tile: int, threads: int, only: tuple[str, str] |
         return
     with tempfile.TemporaryDirectory() as folder:
         for way in WAYS:
-            command = [sys.executable, *sys.argv, "--only", folder, way]
-            subprocess.run(command, check=True, env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"})
+            in_fresh_process(folder, way)
         print("| work | way | peak memory (of whole) | time, of whole | difference | largest difference |")
         print("|-|-|-|-|-|-|")
         for what in ("encode", "decode"):

@@ -45,7 +45,7 @@ SETTINGS = (
     "train.diffusion.warmup=0",
     "train.diffusion.batch=32",
 )
-"""What a plain loop of diffusers' parts has no word for is left out."""
+"""Batches of 32; what a plain loop of diffusers' parts has no word for is left out."""
 
 
 def made() -> tuple[System, DiffusionStage, Loop]:
