@@ -15,10 +15,10 @@ from pathlib import Path
 import click
 import matplotlib as mpl
 
-from ldmkit.plugins import host
+from ldmkit.engine.weights import stage_folder
+from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.training.recipe import train_recipe
-from ldmkit.weights import stage_folder
+from ldmkit.verbs.train import train_recipe
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from chart import write
 
-from ldmkit.components import build
+from ldmkit.engine.components import build
+from ldmkit.host.plugins import host
 from ldmkit.interfaces import EstimateFunction, NoiseSchedule, Objective, Sampler
-from ldmkit.plugins import host
 from ldmkit.recipe import Component
 from ldmkit.testing.mixture import Mixture, moved, unevenness
 from ldmkit.types import Estimate, Latent, Level, Levels

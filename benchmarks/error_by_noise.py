@@ -15,10 +15,10 @@ import click
 import torch
 
 import ldmkit
-from ldmkit.components import build
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures import normalize
-from ldmkit.system import System
 
 TIMESTEPS = (300, 600, 800, 950)
 COUNT = 192

@@ -19,7 +19,7 @@ from paired import Job, in_fresh_process, measure, peak_during
 from torch import nn
 from twins import condition, system_of
 
-from ldmkit.system import System
+from ldmkit.engine.system import System
 
 UNET = {"name": "unet", "width": 64, "multipliers": [1, 2, 2], "blocks": 1, "attention": [2, 4]}
 CHANNELS = {1: 3, 2: 2, 4: 3, 8: 4}

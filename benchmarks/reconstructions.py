@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 import ldmkit
-from ldmkit.components import build
-from ldmkit.gallery import grid, save_picture
+from ldmkit.engine.components import build
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures import normalize, to_pictures
+from ldmkit.pictures.png import grid, save_picture
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SHOWN, BATCH = 12, 64

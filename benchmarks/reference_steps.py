@@ -17,8 +17,8 @@ from chart import write
 from torch import Tensor
 
 import ldmkit
-from ldmkit.components import build
-from ldmkit.system import System
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System
 from ldmkit.types import Conditions
 
 SAMPLERS = ("ddim", "plms", "heun", "dpmpp-2m", "unipc")

@@ -23,7 +23,7 @@ from paired import Case, Job, main, measure, ratios
 from torch import Tensor
 from twins import condition, network_of, system_of, twin
 
-from ldmkit.system import System
+from ldmkit.engine.system import System
 from ldmkit.types import Condition
 
 STEPS, SCALE = 20, 3.0

@@ -21,11 +21,11 @@ from paired import in_fresh_process, peak_during, seconds_of
 from torch import Tensor
 from twins import autoencoders
 
-from ldmkit.components import build
+from ldmkit.engine.components import build
+from ldmkit.engine.tiling import tiled_decode, tiled_encode
+from ldmkit.host.plugins import host
 from ldmkit.pictures import normalize
-from ldmkit.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.tiling import tiled_decode, tiled_encode
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "autoencoder-kl.yaml"
 FACTOR = 8

@@ -27,15 +27,15 @@ from torch.nn import functional as F
 from twins import network_of, stir, twin
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.components import build
-from ldmkit.plugins import host
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import find_weights, load_stage
+from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.system import System, assemble
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.interrupt import Signal
 from ldmkit.training.loop import Loop
 from ldmkit.types import Condition
-from ldmkit.weights import find_weights, load_stage
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "text2img.yaml"
 RUNS = Path("runs")

@@ -13,8 +13,8 @@ from ldmkit_unet.unet import UNet
 from torch import nn
 
 import ldmkit
-from ldmkit.plugins import host
-from ldmkit.system import System
+from ldmkit.engine.system import System
+from ldmkit.host.plugins import host
 from ldmkit.types import Condition, ConditionSpec, LatentSpec
 
 TOKENS, LENGTH = 384, 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ldmkit.system import System, build
+    from ldmkit.engine.system import System, build
 
 __version__ = "0.1.0"
 __all__ = ["System", "build"]
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """`build` and `System` on first use: importing ldmkit imports no torch."""
     if name not in __all__:
         raise AttributeError(f"module 'ldmkit' has no attribute '{name}'")
-    from ldmkit import system
+    from ldmkit.engine import system
 
     return getattr(system, name)

@@ -1,14 +1,11 @@
-"""`ldmkit evaluate`: a recipe's metrics on its system; what they share is made once."""
+"""What a metric is given: the system, its data, and the samples and embeddings that several metrics share."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -17,19 +14,14 @@ from PIL import Image as Pillow
 from rich.progress import Progress
 from torch import Tensor
 
-import ldmkit
-from ldmkit import sampling
-from ldmkit.checkpoint.files import tensors_digest, write_text
-from ldmkit.checkpoint.weights import stage_state
-from ldmkit.components import build
-from ldmkit.contact import Section, contact_sheet
+from ldmkit.engine import sampling
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.gallery import save_picture
-from ldmkit.interfaces import Dataset, FeatureNetwork, Metric
+from ldmkit.interfaces import Dataset, FeatureNetwork
 from ldmkit.pictures import normalize, to_pictures, to_tensor
-from ldmkit.recipe import Component, digest
-from ldmkit.system import System
-from ldmkit.weights import stages_of
+from ldmkit.pictures.sheet import Section
+from ldmkit.recipe import Component
 
 Pixels = UInt8[Tensor, "n 3 H W"]
 """Pictures as bytes: what a person would look at is what is measured."""
@@ -175,63 +167,3 @@ def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:
     changed = Component(name=slot.name, parameters={**slot.parameters, **changes})
     dataset: Dataset = build(system.registry, "data", changed)
     return dataset
-
-
-def evaluate(system: System, out: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Runs the recipe's `evaluate.metrics` and writes `out`/metrics.json and, where one shows pictures,
-    `out`/contact.png; the report that was written.
-
-    Raises UserError for a recipe without metrics or data, and for what a metric cannot measure.
-    """
-    recipe, registry = system.recipe, system.registry
-    if not recipe.evaluate.metrics:
-        raise UserError(
-            f"recipe '{recipe.name}' names no metrics: set evaluate.metrics, to some of "
-            f"{', '.join(registry.names('metric')) or '(no plugin provides any)'}"
-        )
-    measures = [(c, build(registry, "metric", c)) for c in recipe.evaluate.metrics]
-    shared = Evaluation(system, recipe.evaluate.metrics[0], progress or Progress(disable=True))
-    shared.data("train")
-    results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
-    report = {**_about(system, shared.held), "metrics": results}
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    if shared.sections:
-        save_picture(contact_sheet(shared.sections), out / "contact.png", {"recipe": recipe.name})
-    return report
-
-
-def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
-    started = time.monotonic()
-    figures = _finite(metric(evaluation))
-    component = evaluation.component
-    seconds = round(time.monotonic() - started, 1)
-    return {
-        "name": component.name,
-        "parameters": dict(component.parameters),
-        "figures": figures,
-        "seconds": seconds,
-    }
-
-
-def _finite(value: Any) -> Any:
-    """Figures with what JSON cannot say (infinite, undefined) as None."""
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """What the figures are of; `weights` are digests of the tensors themselves."""
-    recipe, stages = system.recipe, stages_of(system.recipe)
-    assert recipe.data is not None
-    outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
-    return {
-        "recipe": recipe.name,
-        "digests": {name: digest(recipe, name) for name in outputs},
-        "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
-        "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
-        "sampler": recipe.sampler.flat(),
-        "guidance": [guide.flat() for guide in recipe.guidance],
-        "versions": {"ldmkit": ldmkit.__version__, "torch": torch.__version__},
-    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from ldmkit.registry import Registrar
+    from ldmkit.host.registry import Registrar
 
 GROUP = "ldmkit"
 """The entry-point group that plugins declare."""

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from ldmkit.checkpoint.files import write_tensors
 from ldmkit.cli import main
-from ldmkit.latents import decode_any, encode_any
+from ldmkit.engine.system import assemble
+from ldmkit.engine.weights import stage_state
+from ldmkit.host.plugins import host
 from ldmkit.pictures import normalize, open_picture, to_pictures, to_tensor
-from ldmkit.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.system import assemble
-from ldmkit.weights import stage_state
+from ldmkit.verbs.encode import decode_any, encode_any
 
 RECIPE = """
 recipe: 1
@@ -107,8 +107,8 @@ def test_edges_are_continued(toy):
 
 def test_large_pictures_go_in_tiles(toy, monkeypatch):
     model = toy[1].compression
-    monkeypatch.setattr("ldmkit.latents.TILE", 64)
-    monkeypatch.setattr("ldmkit.latents.OVERLAP", 16)
+    monkeypatch.setattr("ldmkit.verbs.encode.TILE", 64)
+    monkeypatch.setattr("ldmkit.verbs.encode.OVERLAP", 16)
     sides = []
     encode, decode = model.encode, model.decode
     monkeypatch.setattr(model, "encode", lambda x: sides.append(max(x.shape[-2:])) or encode(x))

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from ldmkit.cli import VERBS, main
 from ldmkit.errors import UserError
-from ldmkit.plugins import Broken, Host, host
-from ldmkit.registry import Registry
+from ldmkit.host.plugins import Broken, Host, host
+from ldmkit.host.registry import Registry
 
 RECIPE = """\
 # A small one.

@@ -12,15 +12,16 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ldmkit.checkpoint.files import write_tensors
-from ldmkit.checkpoint.weights import stage_state
 from ldmkit.cli import main
-from ldmkit.contact import Row, Section, contact_sheet
+from ldmkit.engine.stage_state import stage_state
+from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
-from ldmkit.evaluation import Evaluation, evaluate
+from ldmkit.evaluation import Evaluation
+from ldmkit.host.plugins import host
 from ldmkit.pictures import to_tensor
-from ldmkit.plugins import host
+from ldmkit.pictures.sheet import Row, Section, contact_sheet
 from ldmkit.recipe import Component, load, resolve
-from ldmkit.system import assemble
+from ldmkit.verbs.evaluate import evaluate
 
 COLOURS = ["red", "green", "blue", "black", "orange", "purple", "brown", "gray"]
 

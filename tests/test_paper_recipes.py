@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ldmkit.inspection import counts, inspect
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
+from ldmkit.verbs.check import counts, inspect
 
 PAPER = Path(__file__).parents[1] / "recipes" / "paper"
 MILLIONS = {

@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 import pytest
 
 from ldmkit.errors import UserError
-from ldmkit.plugins import host, load_plugins
+from ldmkit.host.plugins import host, load_plugins
 
 GOOD = """
 from ldmkit.hookspecs import hookimpl

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ldmkit.errors import UserError
+from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Hub, Recipe, dump, load
-from ldmkit.registry import Entry, Registry
 
 RECIPE = """\
 recipe: 1

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ldmkit import components
-from ldmkit.descriptions import documented_parameters, field_type
+from ldmkit.engine import components
 from ldmkit.errors import UserError
-from ldmkit.parameters import parameters_of, schema
+from ldmkit.host.descriptions import documented_parameters, field_type
+from ldmkit.host.parameters import parameters_of, schema
+from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Component, resolve_component
-from ldmkit.registry import Entry, Registry
 from ldmkit.types import LatentSpec
 
 

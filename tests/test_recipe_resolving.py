@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ldmkit.errors import UserError
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import KINDS
 from ldmkit.recipe import digest, dump, load, resolve
 from ldmkit.recipe.schema import recipe_schema
-from ldmkit.registry import KINDS
 
 RECIPE = """\
 recipe: 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.loader import read_text
+from ldmkit.recipe.yaml import read_text
 
 
 @pytest.mark.parametrize(

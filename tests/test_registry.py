@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ldmkit.errors import UserError
-from ldmkit.registry import KINDS, DuplicateComponent, Entry, Registrar, Registry
+from ldmkit.host.registry import KINDS, DuplicateComponent, Entry, Registrar, Registry
 
 
 def entry(name: str, kind: str = "sampler", distribution: str = "one") -> Entry:

@@ -13,7 +13,7 @@ from PIL import Image
 import ldmkit
 from ldmkit.cli import main
 from ldmkit.errors import UserError
-from ldmkit.gallery import read_about
+from ldmkit.pictures.png import read_about
 
 STAGE = {"steps": 2, "batch": 4, "lr": 1e-3}
 RECIPE = {

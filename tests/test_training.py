@@ -21,12 +21,12 @@ import training_toy
 from training_toy import Pictures, toy, train
 
 from ldmkit.cli import train as verb
+from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError
 from ldmkit.recipe import CompressionTraining, Stage
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.ema import Average
 from ldmkit.training.optim import rate
-from ldmkit.weights import stage_folder
 
 SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
 
@@ -232,7 +232,7 @@ def command(tmp_path, monkeypatch):
     file = tmp_path / "toy.yaml"
     file.write_text(yaml.safe_dump(training_toy.RECIPE))
     toys = SimpleNamespace(registry=training_toy.registry())
-    monkeypatch.setattr("ldmkit.training.recipe.host", lambda: toys)
+    monkeypatch.setattr("ldmkit.verbs.train.host", lambda: toys)
     settings = [x for s in SHORT for x in ("-s", s)]
     return lambda *args: CliRunner().invoke(
         verb.command, [str(file), "--runs", str(tmp_path / "runs"), *settings, *args], catch_exceptions=False

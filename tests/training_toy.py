@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ldmkit.engine.system import assemble
+from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import load, resolve
-from ldmkit.registry import Entry, Registry
-from ldmkit.system import assemble
 from ldmkit.types import Condition, ConditionSpec, Estimate, LatentSpec, Level, Posterior
 
 SIZE, CHANNELS, FACTOR = 16, 3, 4

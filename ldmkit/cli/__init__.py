@@ -80,7 +80,7 @@ class Verbs(click.Group):
 def main(without: tuple[str, ...]) -> None:
     """Latent diffusion models from recipes and plugins."""
     if without:
-        from ldmkit.plugins import WITHOUT, host
+        from ldmkit.host.plugins import WITHOUT, host
 
         before = os.environ.get(WITHOUT)
         os.environ[WITHOUT] = ",".join([before, *without] if before else without)

@@ -10,7 +10,7 @@ import click
 from ldmkit.cli import options
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 
 @click.command()
@@ -22,14 +22,14 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     Touches neither data nor weights. Structure and the components' names are checked before anything heavy is
     imported. Exit code 2 where something is wrong, with a line for each mistake.
     """
-    from ldmkit.plugins import host
+    from ldmkit.host.plugins import host
     from ldmkit.recipe import dump, load, resolve
 
     registry = host().registry
     loaded = load(recipe, overrides)
     resolved = resolve(loaded, registry)
 
-    from ldmkit.inspection import inspect  # after `resolve`: with errors, it is never needed
+    from ldmkit.verbs.check import inspect  # after `resolve`: with errors, it is never needed
 
     system = inspect(resolved, registry)
     click.echo(dump(resolved))
@@ -38,7 +38,7 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
 
 def _figures(system: System) -> list[str]:
     """The latent's shape and the parameters of each component, as comments of the YAML above them."""
-    from ldmkit.inspection import counts
+    from ldmkit.verbs.check import counts
 
     latent = system.compression.latent
     lines = [f"# latent: {latent.channels} x H/{latent.factor} x W/{latent.factor}", "# parameters:"]

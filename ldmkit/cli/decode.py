@@ -20,7 +20,7 @@ def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[
 
     Latents of another compression stage than RECIPE's are refused; broken ones are listed and skipped.
     """
-    from ldmkit.latents import compression_alone, decode_folder
+    from ldmkit.verbs.encode import compression_alone, decode_folder
 
     system = compression_alone(recipe, overrides, runs, click.echo)
     for problem in decode_folder(system, folder, out, click.echo):

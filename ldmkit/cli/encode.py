@@ -21,7 +21,7 @@ def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[
     Each picture becomes a safetensors file of the same name. Pictures may have any size; broken ones are
     listed and skipped.
     """
-    from ldmkit.latents import compression_alone, encode_folder
+    from ldmkit.verbs.encode import compression_alone, encode_folder
 
     system = compression_alone(recipe, overrides, runs, click.echo)
     for problem in encode_folder(system, folder, out, click.echo):

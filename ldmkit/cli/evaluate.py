@@ -28,8 +28,8 @@ def command(recipe: Path, out: Path | None, runs: Path, overrides: tuple[str, ..
     """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing."""
     from rich.console import Console
 
-    from ldmkit import make
-    from ldmkit.evaluation import evaluate
+    from ldmkit.verbs import run as make
+    from ldmkit.verbs.evaluate import evaluate
 
     system = make.existing(recipe, overrides, runs, say=click.echo)
     target = out or runs / system.recipe.name / "evaluation"

@@ -17,8 +17,8 @@ from ldmkit.cli import options
 @options.overrides
 def command(recipe: Path, out: Path, style: str, runs: Path, overrides: tuple[str, ...]) -> None:
     """Write the model of RECIPE, with its weights, to the new folder OUT."""
-    from ldmkit import make
     from ldmkit.interchange import export_model
+    from ldmkit.verbs import run as make
 
     export_model(make.existing(recipe, overrides, runs, say=click.echo), out, style)
     click.echo(f"{style}: {out}")

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from ldmkit.errors import UserError, did_you_mean
-from ldmkit.plugins import Host, host
-from ldmkit.registry import KINDS, Entry
+from ldmkit.host.plugins import Host, host
+from ldmkit.host.registry import KINDS, Entry
 
 
 @click.command()
@@ -55,8 +55,8 @@ def _parameters(entry: Entry) -> list[tuple[str, str, str, str]]:
     """(name, type, default, meaning) of each parameter."""
     from pydantic_core import to_jsonable_python
 
-    from ldmkit.descriptions import field_type
-    from ldmkit.parameters import parameters_of
+    from ldmkit.host.descriptions import field_type
+    from ldmkit.host.parameters import parameters_of
 
     declared, rows = parameters_of(entry), []
     for name, field in declared.model.model_fields.items():

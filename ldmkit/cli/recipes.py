@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.loader import read_file
+from ldmkit.recipe.yaml import read_file
 
 
 @click.command()

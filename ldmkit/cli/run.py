@@ -31,7 +31,7 @@ def command(
     Weights that a plugin ships for exactly this recipe serve instead of a training. After an interruption the
     same command goes on where it was.
     """
-    from ldmkit import make
+    from ldmkit.verbs import run as make
 
     texts = options.all_prompts(prompts, prompts_file)
     system = make.ready(recipe, overrides, runs, retrain=retrain, say=click.echo)

@@ -30,7 +30,7 @@ def command(
     again: Path | None,
 ) -> None:
     """Make pictures with RECIPE's weights; trains nothing."""
-    from ldmkit import make
+    from ldmkit.verbs import run as make
 
     texts = options.all_prompts(prompts, prompts_file)
     system = make.existing(recipe, overrides, runs, say=click.echo)

@@ -16,7 +16,7 @@ def command(out: Path | None) -> None:
     A recipe that begins with `# yaml-language-server: $schema=FILE` is then completed and checked as it is
     typed.
     """
-    from ldmkit.plugins import host
+    from ldmkit.host.plugins import host
     from ldmkit.recipe.schema import recipe_schema
 
     text = json.dumps(recipe_schema(host().registry), indent=2, ensure_ascii=False)

@@ -21,6 +21,6 @@ def command(recipe: Path, stage: str | None, restart: bool, runs: Path, override
     SIGTERM and Ctrl-C save at the end of the step and end with exit code 143 or 130. Under `accelerate
     launch` the processes share each batch.
     """
-    from ldmkit.training.recipe import train_recipe
+    from ldmkit.verbs.train import train_recipe
 
     train_recipe(recipe, overrides, runs, stage=stage, restart=restart, say=click.echo)

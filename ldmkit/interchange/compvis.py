@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ldmkit.components import build
+from ldmkit.engine.components import build
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.registry import Registry
 from ldmkit.interchange.compvis_config import (
     FIRST_STAGES,
     STYLE,
@@ -24,7 +25,6 @@ from ldmkit.interchange.compvis_config import (
 from ldmkit.interchange.model import Published, Tensors, parameters
 from ldmkit.interchange.reading import number
 from ldmkit.recipe import Component
-from ldmkit.registry import Registry
 
 BUFFERS = {
     "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import parameters
-from ldmkit.registry import Registry
 
 STYLE = "compvis"
 FIRST_STAGES = {

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import yaml
 
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange import compvis
 from ldmkit.interchange.compvis_config import OBJECTIVES, SCHEDULES, STYLE
 from ldmkit.interchange.model import Tensors, config_of, published_name, refuse_others, save_part
 from ldmkit.interchange.scaling import first_stage_of
-from ldmkit.system import System
 
 CLASSES = {
     "kl-autoencoder": "ldm.models.autoencoder.AutoencoderKL",

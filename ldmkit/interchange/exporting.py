@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange import compvis_export, folder_export
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.system import System
 
 FORMATS: Mapping[str, Callable[[System, Path], None]] = {
     "compvis": compvis_export.write,

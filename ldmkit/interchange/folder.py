@@ -8,9 +8,9 @@ from typing import Any
 
 from ldmkit.checkpoint.files import read_tensors
 from ldmkit.errors import UserError
+from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import Published, Tensors, parameters
 from ldmkit.interchange.reading import number, read_json
-from ldmkit.registry import Registry
 
 STYLE = "diffusers"
 INDEX = "model_index.json"

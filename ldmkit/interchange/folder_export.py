@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ldmkit.checkpoint.files import write_json, write_tensors
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange.folder import BETAS, INDEX, OBJECTIVES, STYLE, TEXT_WEIGHTS, WEIGHTS
 from ldmkit.interchange.model import Tensors, config_of, published_name, refuse_others, save_part
 from ldmkit.interchange.scaling import first_stage_of
-from ldmkit.system import System
 
 PIPELINES = {
     None: "LDMPipeline",

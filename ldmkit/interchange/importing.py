@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ldmkit.checkpoint.files import write_tensors
+from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
 from ldmkit.interchange import compvis, folder
 from ldmkit.interchange.compvis_config import STYLE as SINGLE_FILE
 from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Published, load_parts
 from ldmkit.interchange.reading import read_single_file, read_yaml
-from ldmkit.plugins import host
 from ldmkit.recipe import dump, load, resolve
-from ldmkit.system import assemble
 
 Say = Callable[[str], None]
 PICKLES = shutil.ignore_patterns("*.bin", "*.ckpt", "*.pt", "*.pth", "*.h5", "*.msgpack")

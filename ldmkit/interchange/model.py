@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ldmkit.components import build
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import StageName, stage_state, stages_of
 from ldmkit.errors import UserError
+from ldmkit.host.registry import Registry
 from ldmkit.interfaces import KeyMap
 from ldmkit.recipe import Component
-from ldmkit.registry import Registry
-from ldmkit.system import System
-from ldmkit.weights import StageName, stage_state, stages_of
 
 Tensors = dict[str, Tensor]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import Tensors, save_part
-from ldmkit.system import System
 
 
 def first_stage_of(system: System, style: str) -> tuple[Tensors, float]:

@@ -2,7 +2,6 @@
 
 from ldmkit.recipe.digests import digest
 from ldmkit.recipe.dump import dump
-from ldmkit.recipe.load import load
 from ldmkit.recipe.model import (
     Component,
     CompressionTraining,
@@ -16,6 +15,7 @@ from ldmkit.recipe.model import (
     Stage,
     Train,
 )
+from ldmkit.recipe.read import load
 from ldmkit.recipe.resolve import resolve, resolve_component
 
 __all__ = [

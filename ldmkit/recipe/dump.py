@@ -14,8 +14,8 @@ from yaml.resolver import Resolver
 from yaml.serializer import Serializer
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.loader import add_core
 from ldmkit.recipe.model import Component, Recipe
+from ldmkit.recipe.yaml import add_core
 
 
 def flat(value: Any) -> Any:

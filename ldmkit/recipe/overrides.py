@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.loader import read_text
 from ldmkit.recipe.model import Component, Part, Place, Recipe, Source
+from ldmkit.recipe.yaml import read_text
 
 
 def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> Any:

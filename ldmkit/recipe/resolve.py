@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ldmkit.errors import UserError
-from ldmkit.parameters import Parameters, parameters_of
+from ldmkit.host.parameters import Parameters, parameters_of
+from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import plain
 from ldmkit.recipe.model import Component, Place, Recipe, Source
 from ldmkit.recipe.problems import Problem, problems_of, refuse
 from ldmkit.recipe.slots import replace_components
-from ldmkit.registry import Registry
 
 C = TypeVar("C", bound=Component)
 

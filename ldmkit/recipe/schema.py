@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ldmkit.errors import UserError
-from ldmkit.parameters import parameters_of
+from ldmkit.host.parameters import parameters_of
+from ldmkit.host.registry import KINDS, Entry, Registry
 from ldmkit.recipe.model import Component, Conditioning, Recipe, Sampling
-from ldmkit.registry import KINDS, Entry, Registry
 
 SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling}
 """Kinds whose slot in a recipe has keys of its own."""

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 
 from ldmkit.errors import UserError
-from ldmkit.parameters import parameters_of
-from ldmkit.plugins import host
-from ldmkit.registry import Entry
+from ldmkit.host.parameters import parameters_of
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Entry
 
 LOADS_TORCH = """
 import sys

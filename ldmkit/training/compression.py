@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ldmkit.components import build
-from ldmkit.gallery import grid
+from ldmkit.engine.components import build
+from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Adversary, Dataset
 from ldmkit.pictures import to_pictures
+from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import CompressionTraining
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Order, generator_of
@@ -23,10 +24,9 @@ from ldmkit.training.latents import LatentMoments
 from ldmkit.training.stage import Losses, Player
 from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
-from ldmkit.weights import StageName, stage_state
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 SHOWN = 8
 """Validation pictures in the grid."""

@@ -13,19 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ldmkit.conditions import merge, replaced
-from ldmkit.gallery import grid
+from ldmkit.engine.conditions import merge, replaced
+from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Dataset
+from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import DiffusionTraining
 from ldmkit.training.draws import Order, generator_of, seed_of
 from ldmkit.training.dropout import Dropout
 from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Losses, Player
 from ldmkit.types import Condition, Prepared
-from ldmkit.weights import StageName, stage_state
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.errors import UserError
-from ldmkit.gallery import save_picture
+from ldmkit.pictures.png import save_picture
 from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held

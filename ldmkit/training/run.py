@@ -11,17 +11,9 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.components import build
-from ldmkit.errors import UserError
-from ldmkit.interfaces import Dataset
-from ldmkit.recipe import dump
-from ldmkit.system import System, assemble
-from ldmkit.training.compression import CompressionStage
-from ldmkit.training.diffusion import DiffusionStage
-from ldmkit.training.draws import seed_of
-from ldmkit.training.loop import Loop
-from ldmkit.training.stage import TrainingStage
-from ldmkit.weights import (
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import (
     StageName,
     initial_weights,
     load_stage,
@@ -29,6 +21,14 @@ from ldmkit.weights import (
     stage_folder,
     stage_state,
 )
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.recipe import dump
+from ldmkit.training.compression import CompressionStage
+from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.draws import seed_of
+from ldmkit.training.loop import Loop
+from ldmkit.training.stage import TrainingStage
 
 Say = Callable[[str], None]
 

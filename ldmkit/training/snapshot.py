@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ldmkit.checkpoint import Snapshot
-from ldmkit.checkpoint.weights import restore
+from ldmkit.engine.stage_state import restore
 from ldmkit.training.ema import Average
 from ldmkit.training.optim import optimizer_state, restore_optimizer
 from ldmkit.training.stage import TrainingStage

@@ -21,7 +21,7 @@ from ldmkit.training.states import States, cacheable, cached_states, inputs_of
 from ldmkit.types import Condition, Latent, Prepared
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 READ = 1024
 """Examples read at a time where all are looked through."""

@@ -10,9 +10,9 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
+from ldmkit.engine.weights import StageName
 from ldmkit.recipe.model import Stage
 from ldmkit.training.optim import adam
-from ldmkit.weights import StageName
 
 Losses = dict[str, Tensor]
 """Scalars by name; "loss" is what is minimised, the others are logged."""

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ldmkit.checkpoint import files
-from ldmkit.conditions import PARTS, concatenate
+from ldmkit.engine.conditions import PARTS, concatenate
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.data import alternatives
 from ldmkit.types import Condition

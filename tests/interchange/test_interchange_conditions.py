@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import ldmkit
+from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
 from ldmkit.interchange import export_model, import_model
-from ldmkit.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.system import assemble
 
 FIRST = {"name": "vq-autoencoder", "factor": 4, "channels": 3, "codebook_size": 16, "order": "legacy"}
 RECIPE = {

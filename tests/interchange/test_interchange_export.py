@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 import ldmkit
 from ldmkit.cli import main
+from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
 from ldmkit.interchange import export_model, import_model
-from ldmkit.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.system import assemble
 
 FIRST_STAGES = ["ae-kl-f4", "ae-kl-f8", "ae-vq-f4"]
 HELD = {

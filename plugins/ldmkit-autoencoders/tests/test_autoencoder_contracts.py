@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 from ldmkit.testing.compression import (
     check_adversary,
     check_compression,

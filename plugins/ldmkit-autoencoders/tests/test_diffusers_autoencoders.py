@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, VQModel
 
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 
 PLAIN, ATTENDING = (
     ("DownEncoderBlock2D", "UpDecoderBlock2D"),

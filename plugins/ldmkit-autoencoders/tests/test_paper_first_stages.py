@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ldmkit.components import build
-from ldmkit.plugins import host
+from ldmkit.engine.components import build
+from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
 from ldmkit.types import LatentSpec
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CASES = {"ae-kl-f4": "kl", "ae-kl-f8": "kl", "ae-vq-f4": "vq"}

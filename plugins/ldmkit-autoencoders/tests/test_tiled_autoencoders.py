@@ -9,7 +9,7 @@ import torch
 from ldmkit_autoencoders.identity import Identity
 from ldmkit_autoencoders.kl import KLAutoencoder
 
-from ldmkit.tiling import pixels, ramps, spans_of, tiled_decode, tiled_encode
+from ldmkit.engine.tiling import pixels, ramps, spans_of, tiled_decode, tiled_encode
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from ldmkit_data.emoji.dataset import FOLDER, EmojiDataset
 from ldmkit_data.emoji.splits import SPLITS, split_of
 
 from ldmkit.errors import UserError
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_emoji.py"
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
-from ldmkit.components import build
-from ldmkit.plugins import host
+from ldmkit.engine.components import build
+from ldmkit.host.plugins import host
 from ldmkit.recipe import Component
 from ldmkit.testing.diffusion import (
     check_guidance,

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ldmkit.errors import UserError
-from ldmkit.parameters import schema
-from ldmkit.plugins import host
+from ldmkit.host.parameters import schema
+from ldmkit.host.plugins import host
 from ldmkit.types import Image
 
 

@@ -16,11 +16,11 @@ import torch
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import read_tensors, sha256, write_json, write_tensors
+from ldmkit.engine.system import assemble
+from ldmkit.engine.weights import StageName, load_stage, stage_folder, stage_name, stages_of
 from ldmkit.errors import UserError
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 from ldmkit.recipe import Recipe, load, resolve
-from ldmkit.system import assemble
-from ldmkit.weights import StageName, load_stage, stage_folder, stage_name, stages_of
 
 FOLDER = Path(__file__).parents[1] / "src" / "ldmkit_zoo" / "weights"
 

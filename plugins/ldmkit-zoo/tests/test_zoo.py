@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ldmkit.engine.system import assemble
+from ldmkit.engine.weights import find_weights, load_stage, shipped, stage_name, stages_of
 from ldmkit.errors import UserError
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import load, resolve
-from ldmkit.registry import Entry, Registry
-from ldmkit.system import assemble
-from ldmkit.weights import find_weights, load_stage, shipped, stage_name, stages_of
 
 ROOT = Path(__file__).parents[3]
 WEIGHTS = ROOT / "plugins/ldmkit-zoo/src/ldmkit_zoo/weights"

@@ -11,9 +11,9 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.contact import Row, Section
 from ldmkit.evaluation import Evaluation, Network, Pixels
 from ldmkit.interfaces import FeatureNetwork
+from ldmkit.pictures.sheet import Row, Section
 from ldmkit_metrics.choosing import Chosen, choose, preprocessing
 from ldmkit_metrics.judging import Embedded, Ranks, Reference, Targets
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
-from ldmkit.descriptions import documented_parameters
 from ldmkit.errors import UserError
-from ldmkit.registry import SUPPLIED, Entry
+from ldmkit.host.descriptions import documented_parameters
+from ldmkit.host.registry import SUPPLIED, Entry
 
 OWN_KEYS = {
     "conditioner": ("name", "parameters", "dropout"),

@@ -13,14 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from ldmkit.errors import UserError, did_you_mean
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
-from ldmkit.recipe.loader import read_file
 from ldmkit.recipe.model import Recipe, Source
 from ldmkit.recipe.overrides import apply_overrides
 from ldmkit.recipe.problems import MAX_SHOWN, Problem, problems_of, refuse
 from ldmkit.recipe.slots import named_components, valid_keys
-from ldmkit.registry import Registry
+from ldmkit.recipe.yaml import read_file
 
 
 def load(

@@ -13,7 +13,7 @@ import pluggy
 
 from ldmkit import hookspecs
 from ldmkit.errors import UserError
-from ldmkit.registry import Registrar, Registry
+from ldmkit.host.registry import Registrar, Registry
 
 WITHOUT = "LDMKIT_WITHOUT"
 """Environment variable: distributions whose plugins are not loaded, separated by commas."""

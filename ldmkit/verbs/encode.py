@@ -16,18 +16,18 @@ from safetensors import SafetensorError, safe_open
 from torch.nn.functional import pad
 
 from ldmkit.checkpoint import files
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.tiling import tiled_decode, tiled_encode
+from ldmkit.engine.weights import find_weights, load_stage
 from ldmkit.errors import UserError
-from ldmkit.gallery import save_picture
+from ldmkit.host.plugins import host
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel
 from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
-from ldmkit.plugins import host
+from ldmkit.pictures.png import save_picture
 from ldmkit.recipe import load, resolve
-from ldmkit.system import System, assemble
-from ldmkit.tiling import tiled_decode, tiled_encode
 from ldmkit.training.progress import Reporter
 from ldmkit.types import Image, Latent
-from ldmkit.weights import find_weights, load_stage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LATENT = ".safetensors"

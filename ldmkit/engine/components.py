@@ -9,10 +9,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from ldmkit.errors import UserError
-from ldmkit.parameters import Nested, parameters_of
+from ldmkit.host.parameters import Nested, parameters_of
+from ldmkit.host.registry import Registry
 from ldmkit.recipe.model import Component
 from ldmkit.recipe.resolve import resolve_component
-from ldmkit.registry import Registry
 
 
 def build(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:

@@ -11,15 +11,15 @@ from typing import Any
 import PIL.Image
 import torch
 
-from ldmkit import sampling
-from ldmkit.components import build
+from ldmkit.engine import sampling
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import StageName, find_weights, load_stage, stages_of
 from ldmkit.errors import UserError
-from ldmkit.gallery import file_name, grid, read_about, save_picture
+from ldmkit.host.plugins import host
 from ldmkit.pictures import normalize, open_picture, to_pictures
-from ldmkit.plugins import host
+from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.recipe import digest, load, resolve
-from ldmkit.system import System, assemble
-from ldmkit.weights import StageName, find_weights, load_stage, stages_of
 
 Say = Callable[[str], None]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ldmkit import sampling
-from ldmkit.components import build
+from ldmkit.engine import sampling
+from ldmkit.engine.components import build
+from ldmkit.engine.system import System, assemble
+from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe
-from ldmkit.registry import Registry
-from ldmkit.system import System, assemble
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import StageName, find_weights, load_stage, stages_of
 from ldmkit.errors import UserError
-from ldmkit.plugins import host
+from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.system import System, assemble
 from ldmkit.training.run import train_stage
-from ldmkit.weights import StageName, find_weights, load_stage, stages_of
 
 Say = Callable[[str], None]
 

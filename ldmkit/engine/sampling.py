@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 import torch
 
-from ldmkit import conditions as joining
-from ldmkit.components import build
+from ldmkit.engine import conditions as joining
+from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler
 from ldmkit.pictures import to_pictures
@@ -19,7 +19,7 @@ from ldmkit.recipe import Component, Sampling, resolve_component
 from ldmkit.types import Conditions, Estimate, Latent, Level, Levels, NoiseSource, Request
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 CAPTION = "caption"
 """The batch field that prompts fill."""

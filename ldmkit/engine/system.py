@@ -10,16 +10,16 @@ import PIL.Image
 import torch
 from torch import nn
 
-from ldmkit import conditions as joining
-from ldmkit import sampling
-from ldmkit.components import build as build_component
+from ldmkit.engine import conditions as joining
+from ldmkit.engine import sampling
+from ldmkit.engine.components import build as build_component
+from ldmkit.engine.weights import load_weights
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Registry
 from ldmkit.interfaces import CompressionModel, Conditioner, Denoiser, NoiseSchedule, Objective
-from ldmkit.plugins import host
 from ldmkit.recipe import Recipe, load, resolve
-from ldmkit.registry import Registry
 from ldmkit.types import Conditions, Image, Latent, PerPicture
-from ldmkit.weights import load_weights
 
 
 class System(nn.Module):

@@ -13,13 +13,13 @@ from warnings import warn
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import sha256
-from ldmkit.checkpoint.weights import StageName, load_stage, restore, stage_state
+from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
+from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe, digest
-from ldmkit.registry import Registry
 
 if TYPE_CHECKING:
-    from ldmkit.system import System
+    from ldmkit.engine.system import System
 
 __all__ = [
     "StageName",

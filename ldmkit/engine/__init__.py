@@ -1,0 +1,1 @@
+"""The engine: a recipe's components joined, weights found, pictures sampled."""

@@ -1,0 +1,1 @@
+"""The plugin host: which components exist."""

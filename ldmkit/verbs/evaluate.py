@@ -1,0 +1,87 @@
+"""`ldmkit evaluate`: runs a recipe's metrics on its system and writes the report."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+import ldmkit
+from ldmkit.checkpoint.files import tensors_digest, write_text
+from ldmkit.engine.components import build
+from ldmkit.engine.stage_state import stage_state
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import stages_of
+from ldmkit.errors import UserError
+from ldmkit.evaluation import Evaluation
+from ldmkit.interfaces import Metric
+from ldmkit.pictures.png import save_picture
+from ldmkit.pictures.sheet import contact_sheet
+from ldmkit.recipe import digest
+
+
+def evaluate(system: System, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Runs the recipe's `evaluate.metrics` and writes `out`/metrics.json and, where one shows pictures,
+    `out`/contact.png; the report that was written.
+
+    Raises UserError for a recipe without metrics or data, and for what a metric cannot measure.
+    """
+    recipe, registry = system.recipe, system.registry
+    if not recipe.evaluate.metrics:
+        raise UserError(
+            f"recipe '{recipe.name}' names no metrics: set evaluate.metrics, to some of "
+            f"{', '.join(registry.names('metric')) or '(no plugin provides any)'}"
+        )
+    measures = [(c, build(registry, "metric", c)) for c in recipe.evaluate.metrics]
+    shared = Evaluation(system, recipe.evaluate.metrics[0], progress or Progress(disable=True))
+    shared.data("train")
+    results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
+    report = {**_about(system, shared.held), "metrics": results}
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    if shared.sections:
+        save_picture(contact_sheet(shared.sections), out / "contact.png", {"recipe": recipe.name})
+    return report
+
+
+def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
+    started = time.monotonic()
+    figures = _finite(metric(evaluation))
+    component = evaluation.component
+    seconds = round(time.monotonic() - started, 1)
+    return {
+        "name": component.name,
+        "parameters": dict(component.parameters),
+        "figures": figures,
+        "seconds": seconds,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Figures with what JSON cannot say (infinite, undefined) as None."""
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """What the figures are of; `weights` are digests of the tensors themselves."""
+    recipe, stages = system.recipe, stages_of(system.recipe)
+    assert recipe.data is not None
+    outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
+    return {
+        "recipe": recipe.name,
+        "digests": {name: digest(recipe, name) for name in outputs},
+        "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
+        "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
+        "sampler": recipe.sampler.flat(),
+        "guidance": [guide.flat() for guide in recipe.guidance],
+        "versions": {"ldmkit": ldmkit.__version__, "torch": torch.__version__},
+    }
