@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pluggy
-
-if TYPE_CHECKING:
-    from ldmkit.host.registry import Registrar
 
 GROUP = "ldmkit"
 """The entry-point group that plugins declare."""
@@ -16,6 +13,14 @@ API_VERSION = 1
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Registrar(Protocol):
+    """What the hook is handed to register the components of its distribution."""
+
+    def add(self, kind: str, name: str, target: str, summary: str) -> None:
+        """Registers a component of a kind by reference ("package.module:Attribute"); `summary` is one line
+        of documentation."""
 
 
 @hookspec

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,28 +14,34 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "ldmkit"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "src").is_dir())
-LAYERS = (
-    {"errors", "types", "__init__"},
-    {"interfaces", "pictures"},
-    {"hookspecs"},
-    {"host"},
-    {"recipe"},
-    {"checkpoint"},
-    {"engine", "guidance"},
-    {"training", "evaluation", "interchange"},
-    {"verbs"},
-    {"testing", "cli", "__main__"},
+ROOMS = (
+    "errors",
+    "types",
+    "interfaces",
+    "pictures",
+    "hookspecs",
+    "host",
+    "recipe",
+    "checkpoint",
+    "guidance",
+    "engine",
+    "training",
+    "evaluation",
+    "interchange",
+    "verbs",
+    "testing",
+    "__init__",
+    "cli",
+    "__main__",
 )
-"""From the ground up; within a layer imports are free."""
+"""The modules and packages of the core from the ground up: each imports those before it alone."""
 WITHOUT_TORCH = ("errors", "hookspecs", "host", "recipe", "cli")
 
 
-def imported(path: Path, *, top: bool = False) -> list[str]:
-    """Modules that a file imports: everywhere in it, or (`top`) when it is imported itself."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = list(_at_import(tree.body)) if top else list(ast.walk(tree))
+def imported(path: Path) -> list[str]:
+    """Everything that a file imports, in functions and for type checkers too."""
     found = []
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -42,20 +50,24 @@ def imported(path: Path, *, top: bool = False) -> list[str]:
     return found
 
 
-def _at_import(body: list[ast.stmt]):
-    for node in body:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        yield node
-        for inner in ("body", "orelse", "finalbody"):
-            if not isinstance(node, ast.FunctionDef):
-                yield from _at_import(getattr(node, inner, []))
+def room_of(module: str) -> str:
+    """The room of an imported name of the core."""
+    part = module.split(".")[1]
+    return part if (CORE / part).is_dir() or (CORE / f"{part}.py").exists() else "__init__"
 
 
-def layer(part: str) -> int:
-    found = [i for i, parts in enumerate(LAYERS) if part in parts]
-    assert found, f"ldmkit.{part} stands in no layer: give it its place in LAYERS"
-    return found[0]
+def arrows() -> Iterator[tuple[Path, str, str]]:
+    """(file, its room, imported name) of each import from one room of the core into another."""
+    for path in CORE.rglob("*.py"):
+        own = path.relative_to(CORE).parts[0].removesuffix(".py")
+        for name in imported(path):
+            if name.startswith("ldmkit.") and room_of(name) != own:
+                yield path, own, name
+
+
+def test_every_room_has_its_place():
+    there = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there == set(ROOMS)
 
 
 def test_the_core_imports_no_plugin():
@@ -63,18 +75,31 @@ def test_the_core_imports_no_plugin():
         assert not [name for name in imported(path) if name.startswith("ldmkit_")], path
 
 
-def test_the_core_imports_downwards_only():
-    wrong = []
-    for path in CORE.rglob("*.py"):
-        own = path.relative_to(CORE).parts[0].removesuffix(".py")
-        for name in imported(path, top=True):
-            package, *rest = name.split(".")
-            if package != "ldmkit" or not rest:
-                continue
-            other = rest[0] if (CORE / rest[0]).is_dir() or (CORE / f"{rest[0]}.py").exists() else "__init__"
-            if other != own and layer(other) > layer(own):
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+def test_a_room_imports_the_rooms_below_it_alone():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, own, name in arrows()
+        if ROOMS.index(room_of(name)) > ROOMS.index(own)
+    ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    files = {_module(path): path for path in CORE.rglob("*.py")}
+    graph = {
+        name: {_nearest(target, files) for target in imported(path) if target.startswith("ldmkit.")} - {name}
+        for name, path in files.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError with the modules of a circle
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _nearest(name: str, modules: dict[str, Path]) -> str:
+    """The module of an imported name: itself, or what stands before its last dot."""
+    return name if name in modules else name.rpartition(".")[0]
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)

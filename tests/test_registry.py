@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ldmkit.errors import UserError
-from ldmkit.host.registry import KINDS, DuplicateComponent, Entry, Registrar, Registry
+from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 
 
 def entry(name: str, kind: str = "sampler", distribution: str = "one") -> Entry:
@@ -47,7 +47,7 @@ def test_an_unknown_kind_is_refused():
 
 
 def test_a_registrar_stamps_its_distribution():
-    registrar = Registrar("mine", "2.0")
+    registrar = Collector("mine", "2.0")
     registrar.add("sampler", "new", "m:f", "New.")
     assert registrar.entries == [Entry("sampler", "new", "m:f", "New.", "mine", "2.0")]
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL.Image
 import torch
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
+from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler
 from ldmkit.pictures import to_pictures
 from ldmkit.recipe import Component, Sampling, resolve_component
 from ldmkit.types import Conditions, Estimate, Latent, Level, Levels, NoiseSource, Request
-
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
 
 CAPTION = "caption"
 """The batch field that prompts fill."""
@@ -36,7 +34,7 @@ class Plan:
 
 
 def plan(
-    system: System,
+    system: Parts,
     *,
     sampler: str | Mapping[str, Any] | None = None,
     steps: int | None = None,
@@ -69,7 +67,7 @@ def plan(
     )
 
 
-def _sampling(system: System, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
+def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
     """The sampler asked for; a bare name keeps the recipe's spacing."""
     slot = system.recipe.sampler
     if isinstance(sampler, str) and sampler != slot.name:
@@ -79,7 +77,7 @@ def _sampling(system: System, sampler: str | Mapping[str, Any] | None, steps: in
     return slot if steps is None else slot.model_copy(update={"steps": steps})
 
 
-def latent_size(system: System, size: tuple[int, int] | None) -> tuple[int, int]:
+def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     """The latent's (h, w) for a picture size, by default the recipe's or its data's."""
     size = size or system.recipe.sample.size or data_size(system)
     if size is None:
@@ -90,7 +88,7 @@ def latent_size(system: System, size: tuple[int, int] | None) -> tuple[int, int]
     return size[0] // factor, size[1] // factor
 
 
-def given_size(system: System, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:
+def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:
     """The picture's (height, width) that noise or a condition's map asks for; None where neither is there."""
     maps = [c.concat for c in conditions.values() if c.concat is not None]
     shaped = maps[0] if noise is None and maps else noise
@@ -98,14 +96,14 @@ def given_size(system: System, conditions: Conditions, noise: Latent | None) -> 
     return None if shaped is None else (shaped.shape[-2] * factor, shaped.shape[-1] * factor)
 
 
-def data_size(system: System) -> tuple[int, int] | None:
+def data_size(system: Parts) -> tuple[int, int] | None:
     """The size of the recipe's pictures, where its data say one."""
     data = system.recipe.data
     size = data.parameters.get("size") if data else None
     return (size, size) if isinstance(size, int) else None
 
 
-def initial_noise(system: System, size: tuple[int, int], seeds: Sequence[int]) -> Latent:
+def initial_noise(system: Parts, size: tuple[int, int], seeds: Sequence[int]) -> Latent:
     """x_T of unit variance, each picture from its own seed: independent of batch and order."""
     shape = (system.compression.latent.channels, *size)
     return torch.stack([_draw(seed, shape) for seed in seeds]).to(system.device)
@@ -126,7 +124,7 @@ def _draw(seed: int, shape: Sequence[int]) -> torch.Tensor:
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
 
 
-def network_estimate(system: System) -> ConditionedEstimate:
+def network_estimate(system: Parts) -> ConditionedEstimate:
     """The bare network as an estimate: all condition sets in one batch, bound once for all steps."""
     bound: dict[tuple[int, ...], tuple[Any, Callable[..., Latent]]] = {}
 
@@ -159,7 +157,7 @@ def _split(estimate: Estimate, n: int) -> list[Estimate]:
     return [Estimate(*part) for part in zip(*parts, strict=True)]
 
 
-def guided(system: System, guidance: Sequence[Guidance], request: Request) -> EstimateFunction:
+def guided(system: Parts, guidance: Sequence[Guidance], request: Request) -> EstimateFunction:
     """What the sampler calls: the network inside, the recipe's guidance around it, the first innermost."""
     inner = network_estimate(system)
     for guide in guidance:
@@ -169,7 +167,7 @@ def guided(system: System, guidance: Sequence[Guidance], request: Request) -> Es
 
 @torch.no_grad()
 def sample_latent(
-    system: System,
+    system: Parts,
     plan: Plan,
     conditions: Conditions,
     *,
@@ -194,7 +192,7 @@ def sample_latent(
 
 
 def raw_inputs(
-    system: System, prompts: Sequence[str] | None, fields: Mapping[str, Sequence[Any]] | None
+    system: Parts, prompts: Sequence[str] | None, fields: Mapping[str, Sequence[Any]] | None
 ) -> dict[str, Sequence[Any]]:
     """Raw inputs by field, all of one length; UserError where prompts or fields do not fit."""
     raw = dict(fields or {})
@@ -211,7 +209,7 @@ def raw_inputs(
 
 
 def seeds_for(
-    system: System, raw: Mapping[str, Sequence[Any]], seed: int | None, seeds: Sequence[int] | None
+    system: Parts, raw: Mapping[str, Sequence[Any]], seed: int | None, seeds: Sequence[int] | None
 ) -> list[int]:
     """One seed a picture: those given, else seed, seed + 1, ..."""
     count = len(next(iter(raw.values()))) if raw else len(seeds or range(system.recipe.sample.count))
@@ -226,7 +224,7 @@ def seeds_for(
 
 @torch.no_grad()
 def pictures(
-    system: System,
+    system: Parts,
     raw: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     *,
@@ -248,7 +246,7 @@ def pictures(
         yield to_pictures(system.compression.decode(latent))
 
 
-def _negative(system: System, inputs: Mapping[str, Sequence[Any]], negative: str | None) -> Conditions | None:
+def _negative(system: Parts, inputs: Mapping[str, Sequence[Any]], negative: str | None) -> Conditions | None:
     if negative is None:
         return None
     if CAPTION not in inputs:

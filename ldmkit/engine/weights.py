@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 from warnings import warn
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import sha256
+from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe, digest
-
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
 
 __all__ = [
     "StageName",
@@ -105,7 +102,7 @@ def shipped(registry: Registry, name: str) -> Path | None:
     return path
 
 
-def load_weights(system: System, runs: Path) -> list[StageName]:
+def load_weights(system: Parts, runs: Path) -> list[StageName]:
     """Loads every stage's weights that can be found; the stages that were loaded. Warns of the others."""
     loaded = []
     for stage in stages_of(system.recipe):

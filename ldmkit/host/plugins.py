@@ -13,7 +13,7 @@ import pluggy
 
 from ldmkit import hookspecs
 from ldmkit.errors import UserError
-from ldmkit.host.registry import Registrar, Registry
+from ldmkit.host.registry import Collector, Registry
 
 WITHOUT = "LDMKIT_WITHOUT"
 """Environment variable: distributions whose plugins are not loaded, separated by commas."""
@@ -46,7 +46,7 @@ def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) ->
         if distribution in without:
             continue
         try:
-            _load_one(manager, point, Registrar(distribution, version), registry)
+            _load_one(manager, point, Collector(distribution, version), registry)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; none may stop the others
             broken.append(Broken(distribution, version, f"{type(error).__name__}: {error}"))
     registry.broken = [f"{b.distribution} {b.version} ({b.error})" for b in broken]
@@ -73,7 +73,7 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 
 
 def _load_one(
-    manager: pluggy.PluginManager, point: EntryPoint, registrar: Registrar, registry: Registry
+    manager: pluggy.PluginManager, point: EntryPoint, registrar: Collector, registry: Registry
 ) -> None:
     plugin = point.load()
     _check_api(plugin)
@@ -97,7 +97,7 @@ def _check_api(plugin: Any) -> None:
         raise ValueError(f"states LDMKIT_API = {stated}; this ldmkit provides {hookspecs.API_VERSION}")
 
 
-def _join(registry: Registry, registrar: Registrar) -> None:
+def _join(registry: Registry, registrar: Collector) -> None:
     """All of a plugin's entries or none."""
     trial = Registry()
     for entry in [*registry, *registrar.entries]:

@@ -99,8 +99,8 @@ class Registry:
 
 
 @dataclass
-class Registrar:
-    """What one distribution's hook is given: entries join the registry only when the hook has succeeded."""
+class Collector:
+    """The `hookspecs.Registrar` of one distribution; its entries join the registry if its hook succeeds."""
 
     distribution: str
     version: str

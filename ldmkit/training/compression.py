@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL.Image
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ldmkit.engine.components import build
+from ldmkit.engine.parts import Parts
 from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Adversary, Dataset
 from ldmkit.pictures import to_pictures
@@ -24,9 +25,6 @@ from ldmkit.training.latents import LatentMoments
 from ldmkit.training.stage import Losses, Player
 from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
-
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
 
 SHOWN = 8
 """Validation pictures in the grid."""
@@ -145,7 +143,7 @@ class CompressionStage:
 
     name: StageName = "compression"
 
-    def __init__(self, system: System, options: CompressionTraining, data: Dataset) -> None:
+    def __init__(self, system: Parts, options: CompressionTraining, data: Dataset) -> None:
         self.options, self._system, self._device = options, system, system.device
         self._train, self._validation = Examples(data.split("train")), Examples(data.split("validation"))
         self._model: Any = system.compression

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL.Image
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ldmkit.engine.conditions import merge, replaced
+from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import grid
@@ -23,9 +24,6 @@ from ldmkit.training.dropout import Dropout
 from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Losses, Player
 from ldmkit.types import Condition, Prepared
-
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""

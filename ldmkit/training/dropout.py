@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
+from ldmkit.engine.parts import Parts
 
 
 class Dropout:
     """Compares a step's uniform draws with each rate; conditioners that read the same field drop together."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: Parts) -> None:
         self._groups = drop_groups({name: c.spec.fields for name, c in system.named_conditioners()})
         self._rates = {name: slot.dropout for name, slot in system.recipe.conditioners.items()}
 

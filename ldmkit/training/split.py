@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.training.data import Examples, raw_of
@@ -19,9 +20,6 @@ from ldmkit.training.dropout import Dropout
 from ldmkit.training.latents import Latents, cached_latents
 from ldmkit.training.states import States, cacheable, cached_states, inputs_of
 from ldmkit.types import Condition, Latent, Prepared
-
-if TYPE_CHECKING:
-    from ldmkit.engine.system import System
 
 READ = 1024
 """Examples read at a time where all are looked through."""
@@ -61,7 +59,7 @@ class Draws:
 class Split:
     """One split as the stage sees it: cached latents, and condition inputs by example."""
 
-    def __init__(self, system: System, data: Dataset, folder: Path, flip: bool) -> None:
+    def __init__(self, system: Parts, data: Dataset, folder: Path, flip: bool) -> None:
         self._named = system.named_conditioners()
         self._dropped = Dropout(system)
         self.fields = tuple(dict.fromkeys(f for _, c in self._named for f in c.spec.fields))

@@ -7,13 +7,12 @@ import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
-import ldmkit
 from ldmkit.checkpoint.files import tensors_digest, write_text
 from ldmkit.engine.components import build
 from ldmkit.engine.stage_state import stage_state
@@ -83,5 +82,5 @@ def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
         "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
         "sampler": recipe.sampler.flat(),
         "guidance": [guide.flat() for guide in recipe.guidance],
-        "versions": {"ldmkit": ldmkit.__version__, "torch": torch.__version__},
+        "versions": {name: version(name) for name in ("ldmkit", "torch")},
     }

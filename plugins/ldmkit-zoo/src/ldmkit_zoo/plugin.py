@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ldmkit.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from ldmkit.host.registry import Registrar
+from ldmkit.hookspecs import Registrar, hookimpl
 
 LDMKIT_API = 1
 INDEX = Path(__file__).parent / "weights" / "index.json"
