@@ -7,13 +7,20 @@ from ldmkit.hookspecs import Registrar, hookimpl
 LDMKIT_API = 1
 
 COMPONENTS = (
-    ("low-res", "low_res:LowRes", "The low-resolution picture itself, joined to the latent."),
-    ("masked-image", "masked:MaskedImage", "The masked picture's latent and the mask, joined to the latent."),
+    ("conditioner", "low-res", "low_res:LowRes", "The low-resolution picture itself, joined to the latent."),
+    (
+        "conditioner",
+        "masked-image",
+        "masked:MaskedImage",
+        "The masked picture's latent and the mask, joined to the latent.",
+    ),
+    ("data", "with-masks", "mask_data:WithMasks", "Another data set with holes drawn over its pictures."),
+    ("data", "with-low-res", "low_res_data:WithLowRes", "Another data set with degraded small copies."),
 )
 
 
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
-    """Low-resolution and masked-image concatenation."""
-    for name, target, summary in COMPONENTS:
-        registry.add("conditioner", name, f"ldmkit_image.{target}", summary)
+    """Low-resolution and masked-image concatenation, and data sets that make such conditions."""
+    for kind, name, target, summary in COMPONENTS:
+        registry.add(kind, name, f"ldmkit_image.{target}", summary)
