@@ -17,6 +17,8 @@ VERBS = {
     "train": "Train a recipe's stages.",
     "sample": "Make pictures from weights that are there already.",
     "evaluate": "Measure a trained recipe.",
+    "report": "Write a page that shows a training.",
+    "runs": "List the trainings at hand, or clean them.",
     "encode": "Turn a folder of pictures into latents.",
     "decode": "Turn latents back into pictures.",
     "check": "Check a recipe; touches neither data nor weights.",

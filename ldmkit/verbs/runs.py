@@ -1,0 +1,128 @@
+"""`ldmkit runs`: what trainings there are, how far they are, and what of them can go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ldmkit.errors import UserError, did_you_mean
+from ldmkit.recipe.yaml import read_file
+from ldmkit.verbs.report.folders import StageRun, stage_runs
+
+CACHE = "cache"
+"""The folder of a run that holds latents and text states."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage of a run as the list shows it; `size` in bytes."""
+
+    run: str
+    stage: str
+    state: str
+    loss: float | None
+    validation_loss: float | None
+    seconds: float
+    size: int
+    folder: str
+
+    def plain(self) -> dict[str, Any]:
+        """The row as JSON takes it."""
+        return asdict(self)
+
+
+def run_folder(source: str, runs: Path) -> Path:
+    """The folder that a run's name, a path or a recipe stands for.
+
+    Raises UserError for a recipe without a name and for a name that is no run's.
+    """
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".jsonl":
+        return path
+    if path.suffix in (".yaml", ".yml"):
+        values, _ = read_file(path)
+        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+            raise UserError(f"{path}: no recipe's name in it")
+        return runs / values["name"]
+    folder = runs / source
+    if not folder.is_dir():
+        raise UserError(f"no run '{source}' in {runs}{did_you_mean(source, _names(runs))}")
+    return folder
+
+
+def listed(runs: Path, names: Sequence[str] = ()) -> list[Row]:
+    """The stages of the runs (by default of all below `runs`), by name."""
+    return [
+        _row(name, stage) for name in names or _names(runs) for stage in stage_runs(run_folder(name, runs))
+    ]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text in columns."""
+    heads = ("run", "stage", "state", "loss", "validation", "size", "folder")
+    lines = [heads, *(_words(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    return "\n".join(
+        "  ".join(f"{w:<{n}}" for w, n in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def removable(runs: Path, names: Sequence[str] = ()) -> list[tuple[Path, int]]:
+    """(path, bytes) of the checkpoints of finished stages and of the caches of runs whose stages all are."""
+    return [
+        (path, size_of(path)) for name in names or _names(runs) for path in _removable(run_folder(name, runs))
+    ]
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Removes folders and files; a symbolic link is removed itself, never what it points to."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file() and not f.is_symlink()]
+    return sum(f.stat().st_size for f in files)
+
+
+def bytes_in_words(size: float) -> str:
+    """Bytes with a decimal unit: `1.2 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def _names(runs: Path) -> list[str]:
+    if not runs.is_dir():
+        return []
+    return [f.name for f in sorted(runs.iterdir()) if f.is_dir() and stage_runs(f)]
+
+
+def _row(name: str, stage: StageRun) -> Row:
+    figures = stage.last("loss"), stage.last("validation_loss")
+    return Row(
+        name, stage.stage, stage.state, *figures, stage.seconds, size_of(stage.folder), str(stage.folder)
+    )
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    losses = ("" if v is None else f"{v:.4g}" for v in (row.loss, row.validation_loss))
+    return row.run, row.stage, row.state, *losses, bytes_in_words(row.size), row.folder
+
+
+def _removable(folder: Path) -> Iterator[Path]:
+    stages = stage_runs(folder)
+    for stage in stages:
+        if stage.finished:
+            yield from sorted(stage.folder.glob("step-*"))
+    if (folder / CACHE).is_dir() and all(stage.finished for stage in stages):
+        yield folder / CACHE
