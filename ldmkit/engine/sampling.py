@@ -99,8 +99,17 @@ def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> t
 def data_size(system: Parts) -> tuple[int, int] | None:
     """The size of the recipe's pictures, where its data say one."""
     data = system.recipe.data
-    size = data.parameters.get("size") if data else None
-    return (size, size) if isinstance(size, int) else None
+    size = _size_in(data.parameters) if data else None
+    return None if size is None else (size, size)
+
+
+def _size_in(parameters: Mapping[str, Any]) -> int | None:
+    """The parameter `size` of a data set, or of the one that it wraps."""
+    size = parameters.get("size")
+    if isinstance(size, int):
+        return size
+    nested = (_size_in(value) for value in parameters.values() if isinstance(value, Mapping))
+    return next((size for size in nested if size is not None), None)
 
 
 def initial_noise(system: Parts, size: tuple[int, int], seeds: Sequence[int]) -> Latent:

@@ -1,6 +1,7 @@
-"""Pictures: files and tensors (`files`), PNG files that say how to make them again (`png`), contact sheets
-(`sheet`)."""
+"""Pictures: files and tensors (`files`), raw inputs as batches (`batches`), PNG files that say how they were
+sampled (`png`), contact sheets (`sheet`)."""
 
+from ldmkit.pictures.batches import batch, masks
 from ldmkit.pictures.files import (
     FORMATS,
     MAX_PIXELS,
@@ -15,6 +16,8 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "PictureError",
+    "batch",
+    "masks",
     "normalize",
     "open_picture",
     "to_pictures",

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_unshuffle
 
+from ldmkit.pictures import batch
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
-from ldmkit_image.inputs import pictures
 
 
 class LowRes(nn.Module):
@@ -49,7 +49,7 @@ class LowRes(nn.Module):
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Pictures or tensors to "b 3 h w" in [-1, 1]; ValueError says what is expected."""
-        small = pictures(raw, self.field)
+        small = batch(raw, self.field)
         height, width = small.shape[2:]
         if self.fold > 1 and (height % self.fold or width % self.fold):
             raise ValueError(

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ldmkit.interfaces import CompressionModel
+from ldmkit.pictures import batch, masks
 from ldmkit.types import Condition, ConditionSpec, Latent, Prepared
-from ldmkit_image.inputs import masks, pictures
 
 
 class MaskedImage(nn.Module):
@@ -34,7 +34,7 @@ class MaskedImage(nn.Module):
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Pictures "b 3 H W" in [-1, 1], masks "b 1 H W" of 0 and 1; ValueError says what is expected."""
-        image, mask = pictures(raw, self.image), masks(raw, self.mask)
+        image, mask = batch(raw, self.image), masks(raw, self.mask)
         if image.shape[0] != mask.shape[0] or image.shape[2:] != mask.shape[2:]:
             raise ValueError(f"{self.mask}: {_size(mask)} masks for {_size(image)} pictures of {self.image}")
         return {self.image: image, self.mask: mask}

@@ -1,4 +1,4 @@
-"""Pictures and masks as people and data sets give them, to float tensors."""
+"""Pictures and masks, in any form in which people and data sets give them, as float tensors."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import Tensor
 
-from ldmkit.pictures import normalize, open_picture, to_tensor
+from ldmkit.pictures.files import normalize, open_picture, to_tensor
 from ldmkit.types import Image
 
 
-def pictures(raw: Mapping[str, Any], field: str) -> Image:
-    """A batch in [-1, 1]: from pictures, their files, byte tensors (0..255), or float tensors (in [-1, 1]).
+def batch(raw: Mapping[str, Any], field: str) -> Image:
+    """The pictures of a raw input, in [-1, 1].
+
+    Accepts PIL pictures, their files, byte tensors (0..255), or float tensors (in [-1, 1]).
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    batch = _stack(raw, field, to_tensor)
-    if batch.ndim != 4 or batch.shape[1] != 3:
-        raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(batch.shape)}")
-    return normalize(batch) if batch.dtype == torch.uint8 else batch.float()
+    tensor = _stack(raw, field, to_tensor)
+    if tensor.ndim != 4 or tensor.shape[1] != 3:
+        raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(tensor.shape)}")
+    return normalize(tensor) if tensor.dtype == torch.uint8 else tensor.float()
 
 
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
-    """A batch of zeros and ones, 1 where the picture has a hole.
+    """The masks of a raw input as zeros and ones, 1 where the picture has a hole.
 
-    From grey pictures (white = hole), their files, bool or byte tensors (0..255), or float tensors in
+    Accepts grey pictures (white = hole), their files, bool or byte tensors (0..255), or float tensors in
     [0, 1]; a half and more count as 1.
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    batch = _stack(raw, field, lambda p: torch.from_numpy(np.array(p.convert("L"))))
-    if batch.ndim == 3:
-        batch = batch.unsqueeze(1)
-    if batch.ndim != 4 or batch.shape[1] != 1:
-        raise ValueError(f"{field}: expects masks 'b 1 H W', not {tuple(batch.shape)}")
-    half = 128 if batch.dtype == torch.uint8 else 0.5
-    return batch.float() if batch.dtype == torch.bool else (batch >= half).float()
+    tensor = _stack(raw, field, lambda p: torch.from_numpy(np.array(p.convert("L"))))
+    if tensor.ndim == 3:
+        tensor = tensor.unsqueeze(1)
+    if tensor.ndim != 4 or tensor.shape[1] != 1:
+        raise ValueError(f"{field}: expects masks 'b 1 H W', not {tuple(tensor.shape)}")
+    half = 128 if tensor.dtype == torch.uint8 else 0.5
+    return tensor.float() if tensor.dtype == torch.bool else (tensor >= half).float()
 
 
 def _stack(raw: Mapping[str, Any], field: str, convert: Callable[[Pillow.Image], Tensor]) -> Tensor:
