@@ -65,7 +65,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         chosen=_recipe(runs),
         differing=differences(_recipes(runs)) if len(runs) > 1 else [],
         evaluations=[found for run in runs if (found := _evaluation(run))],
-        samples=[(run.name, found) for run in runs if (found := _samples(run.folder / "samples"))],
+        samples=[(run.name, shown) for run in runs if (shown := _samples(run.folder / "samples"))],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)

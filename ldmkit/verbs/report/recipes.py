@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
