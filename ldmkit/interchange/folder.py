@@ -11,15 +11,13 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import Published, Tensors, parameters
 from ldmkit.interchange.reading import number, read_json
+from ldmkit.interchange.schedulers import read_scheduler
 
 STYLE = "diffusers"
 INDEX = "model_index.json"
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 FIRST_STAGES = {"AutoencoderKL": "kl-autoencoder", "VQModel": "vq-autoencoder"}
 NETWORKS = ("UNet2DConditionModel", "UNet2DModel")
-BETAS = {"scaled_linear": "linear-beta", "linear": "sqrt-linear", "squaredcos_cap_v2": "cosine"}
-"""Their names for the schedules; "linear" is linear in beta itself there."""
-OBJECTIVES = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v"}
 SCALING = 0.18215
 """The scaling_factor of both first stages where their configuration is silent."""
 UNUSED = {"safety_checker", "feature_extractor", "image_encoder"}
@@ -43,7 +41,9 @@ def _pipeline(registry: Registry, folder: Path, index: Mapping[str, Any]) -> Pub
     published = _first_stage(registry, first, read_json(first / "config.json"))
     _network(registry, published, folder / "unet")
     _text(registry, published, folder, parts)
-    _scheduler(published, read_json(folder / "scheduler" / "scheduler_config.json"))
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    scheduler.setdefault("_class_name", parts["scheduler"])
+    _scheduler(published, scheduler, read_json(folder / "unet" / "config.json"))
     aside = sorted(UNUSED & set(parts))
     published.notes += (
         [f"left aside {', '.join(aside)}: no part of the model that makes pictures"] if aside else []
@@ -56,8 +56,8 @@ def _first_stage(registry: Registry, folder: Path, config: Mapping[str, Any]) ->
     if name not in FIRST_STAGES:
         raise UserError(f"{folder}: first stage '{name}' is not known: {', '.join(FIRST_STAGES)}")
     slot = parameters(registry, STYLE, FIRST_STAGES[name], config)
-    scale = number(config, "scaling_factor", SCALING)
-    return Published({"compression": slot}, {"compression": _weights(folder)}, scale)
+    scale, shift = number(config, "scaling_factor", SCALING), number(config, "shift_factor", 0.0)
+    return Published({"compression": slot}, {"compression": _weights(folder)}, scale, shift)
 
 
 def _network(registry: Registry, published: Published, folder: Path) -> None:
@@ -95,17 +95,11 @@ def _text(registry: Registry, published: Published, folder: Path, parts: Mapping
         published.recipe["conditioners"] = {"caption": {"name": "pretrained-text", "length": length}}
 
 
-def _scheduler(published: Published, config: Mapping[str, Any]) -> None:
-    kind = str(config.get("beta_schedule", "linear"))
-    target = str(config.get("prediction_type", "epsilon"))
-    if kind not in BETAS or target not in OBJECTIVES or config.get("trained_betas") is not None:
-        raise UserError(f"scheduler: beta_schedule '{kind}' with prediction_type '{target}' is not known")
-    slot: dict[str, Any] = {"name": BETAS[kind], "steps": config.get("num_train_timesteps", 1000)}
-    if kind != "squaredcos_cap_v2":
-        slot |= {"start": config.get("beta_start", 1e-4), "end": config.get("beta_end", 2e-2)}
-    if config.get("rescale_betas_zero_snr"):
-        slot["zero_snr"] = True
-    published.recipe |= {"schedule": slot, "objective": {"name": OBJECTIVES[target]}}
+def _scheduler(published: Published, config: Mapping[str, Any], network: Mapping[str, Any]) -> None:
+    out = int(number(network, "out_channels", 0))
+    reading = read_scheduler(config, out, published.recipe["compression"].get("channels", 3))
+    published.recipe |= reading.recipe
+    published.notes += reading.notes
 
 
 def _weights(folder: Path) -> Tensors:

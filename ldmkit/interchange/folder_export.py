@@ -9,9 +9,10 @@ from typing import Any
 from ldmkit.checkpoint.files import write_json, write_tensors
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.interchange.folder import BETAS, INDEX, OBJECTIVES, STYLE, TEXT_WEIGHTS, WEIGHTS
+from ldmkit.interchange.folder import INDEX, STYLE, TEXT_WEIGHTS, WEIGHTS
 from ldmkit.interchange.model import Tensors, config_of, published_name, refuse_others, save_part
 from ldmkit.interchange.scaling import first_stage_of
+from ldmkit.interchange.schedulers import BETAS, OBJECTIVES
 
 PIPELINES = {
     None: "LDMPipeline",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine.components import build
+from ldmkit.engine.stage_state import check_numbers
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state, stages_of
 from ldmkit.errors import UserError
@@ -27,13 +28,15 @@ class Published:
 
     recipe: what a recipe holds (compression, conditioners, denoiser, schedule, objective...).
     tensors: by part ("compression", "denoiser", "conditioners.caption"), names as published, prefix removed;
-    a part without tensors is absent. scale: of the latent. notes: what was left aside, and why.
+    a part without tensors is absent. scale, shift: of the latent, (raw - shift) * scale. notes: what was
+    left aside, and why.
     folders: what the recipe needs beside its weights, by name in the output folder.
     """
 
     recipe: dict[str, Any]
     tensors: dict[str, Tensors]
     scale: float = 1.0
+    shift: float = 0.0
     notes: list[str] = field(default_factory=list)
     folders: dict[str, Path] = field(default_factory=dict)
 
@@ -71,6 +74,7 @@ def load_parts(system: System, published: Published, style: str) -> dict[StageNa
     """
     found: Tensors = {}
     for part, tensors in published.tensors.items():
+        check_numbers(tensors, part)
         name = slot_of(system, part).name
         try:
             state = key_map(system.registry, style, name).load(tensors, system.get_submodule(part))
@@ -78,7 +82,7 @@ def load_parts(system: System, published: Published, style: str) -> dict[StageNa
             raise UserError(f"{part} ({name}): the weights do not fit the configuration: {error}") from error
         found |= {f"{part}.{key}": tensor for key, tensor in state.items()}
     found["compression.scale"] = torch.full_like(system.compression.scale, published.scale)
-    found["compression.shift"] = torch.zeros_like(system.compression.shift)
+    found["compression.shift"] = torch.full_like(system.compression.shift, published.shift)
     return {stage: _complete(stage_state(system, stage), found) for stage in stages_of(system.recipe)}
 
 

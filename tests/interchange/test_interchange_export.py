@@ -239,6 +239,29 @@ def test_a_folder_like_stable_diffusion(stable_diffusion, tmp_path, error, monke
     assert model.recipe.sample.size == (16, 16)
 
 
+@torch.no_grad()
+def test_a_first_stage_with_a_shift(tmp_path, error):
+    from diffusers import AutoencoderKL
+
+    blocks = {f"{way}_block_types": (f"{way.capitalize()}{kind}Block2D",) * 2 for way, kind in WAYS.items()}
+    options = {
+        "block_out_channels": (32, 64),
+        "latent_channels": 4,
+        "scaling_factor": 0.5,
+        "shift_factor": 0.3,
+    }
+    vae = AutoencoderKL(**blocks, **options).eval()
+    vae.save_pretrained(tmp_path / "vae")
+    model = ldmkit.build(import_model(tmp_path / "vae", tmp_path / "out", None, None, silent)).compression
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    latent = (vae.encode(image).latent_dist.mode() - 0.3) * 0.5
+    assert error(model.encode(image), latent) < 2e-5
+    assert error(model.decode(latent), vae.decode(latent / 0.5 + 0.3).sample) < 2e-5
+
+
+WAYS = {"down": "Encoder", "up": "Decoder"}
+
+
 def test_a_folder_with_parts_that_are_missing_or_unknown(stable_diffusion, tmp_path):
     import shutil
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import ldmkit
 from ldmkit.cli import main
+from ldmkit.errors import UserError
 from ldmkit.interchange import import_model
 
 NAME = "ae-kl-f4"
@@ -111,6 +112,32 @@ def test_keys_left_over_and_missing(place, tmp_path, reference, config):
     del state["encoder.conv_in.weight"]
     torch.save({"state_dict": state}, source)
     assert "encoder.conv_in.weight" in refused(place, source, *config)
+
+
+ODD = {
+    "NaN": lambda x: x.fill_(float("nan")),
+    "infinite": lambda x: x.index_fill_(0, torch.tensor([0]), float("inf")),
+    "int64": lambda x: x.long(),
+    "bool": lambda x: x > 0,
+    "complex64": lambda x: x.to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_weights_that_are_no_numbers(what, place, tmp_path, reference, imported, config):
+    """A model of them would make black pictures without a word."""
+    state, source = reference(NAME).state(), tmp_path / "odd.ckpt"
+    state["encoder.conv_in.bias"] = ODD[what](state["encoder.conv_in.bias"].clone())
+    torch.save({"state_dict": state}, source)
+    said = refused(place, source, *config)
+    assert "encoder.conv_in.bias" in said
+    assert what in said
+    weights = load_file(imported(NAME).with_name("compression.safetensors"))
+    weights["compression.encoder.conv_in.bias"] = ODD[what](weights["compression.encoder.conv_in.bias"])
+    save_file(weights, tmp_path / "compression.safetensors")
+    (tmp_path / "recipe.yaml").write_text(imported(NAME).read_text())
+    with pytest.raises(UserError, match=f"encoder.conv_in.bias .*{what}"):
+        ldmkit.build(tmp_path / "recipe.yaml")
 
 
 def test_a_stray_key_of_a_whole_model(place, tmp_path, reference):

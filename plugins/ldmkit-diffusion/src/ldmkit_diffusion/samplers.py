@@ -6,9 +6,10 @@ the estimate's clean x and noise e. It divides by neither, so it holds at both e
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from ldmkit.interfaces import EstimateFunction
 from ldmkit.types import Estimate, Latent, Level, Levels, NoiseSource
@@ -37,11 +38,22 @@ def slope(level: Level, following: Level) -> float:
     return float(following.sigma - following.alpha * level.sigma / level.alpha)
 
 
-def ddpm(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
+def ddpm(
+    estimate: EstimateFunction,
+    z: Latent,
+    levels: Levels,
+    noise: NoiseSource,
+    *,
+    variance: Literal["small", "large"] = "small",
+) -> Latent:
     """Ancestral sampling: each step draws from q(z' | z, clean), the last one takes its mean.
 
-    The variance is beta-tilde between the two levels, or in the network's learned range.
+    A network that learns its variance decides it within its range.
     Source: Ho et al. 2020, equations 6, 7 and algorithm 2.
+
+    Args:
+        variance: of a step where the network does not learn it: "small" is beta-tilde between the two
+            levels, "large" is beta (the two choices of Ho et al. 2020, section 3.2).
     """
     n = len(levels) - 1
     for i in range(n):
@@ -49,13 +61,13 @@ def ddpm(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSour
         spread = float(back.beta_tilde) ** 0.5
         z = step(said, levels[i + 1], spread)
         if i < n - 1 and spread > 0:
-            z = z + _std(back, said) * noise(i).to(z)
+            z = z + _std(back, said, back.beta if variance == "large" else back.beta_tilde) * noise(i).to(z)
     return z
 
 
-def _std(back: Back, said: Estimate) -> float | Latent:
+def _std(back: Back, said: Estimate, fixed: Tensor) -> float | Latent:
     if said.variance_range is None:
-        return float(back.beta_tilde) ** 0.5
+        return float(fixed) ** 0.5
     return (back.log_variance(said.variance_range) / 2).exp()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from ldmkit.types import Levels
 
 Size = tuple[int, int] | None
 Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Offset = Annotated[int, Field(ge=0)]
+End = Literal["first", "clean"]
 
 EDM_RANGE = (0.002, 80.0)
 """The sigma / alpha between which Karras et al. 2022 sample: where a schedule's own ends are 0 or endless."""
@@ -26,45 +29,80 @@ ENDLESS = 1e3
 """A sigma / alpha above which there is nothing to be seen: levels there would be wasted."""
 
 
-def leading(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+def leading(
+    schedule: NoiseSchedule,
+    steps: int,
+    size: Size = None,
+    *,
+    offset: Offset = 1,
+    spare: bool = False,
+    end: End = "first",
+) -> Levels:
     """Timesteps 1 + k T/n as published with latent diffusion; ends on the schedule's first level.
 
     n = T visits every timestep and ends on clean. Continuous: t = 1 - k/n, which ends on t = 0. The published
     positions leave out the noisiest timesteps; for few steps take trailing. Source: the published DDIM
     sampler, "uniform" (which for an n that does not divide T makes another number of steps).
+
+    Args:
+        offset: added to every timestep: 1 as published, 0 for timesteps that begin at 0.
+        spare: divide T into n + 1 whole parts and leave the cleanest out, as DPM-Solver's and UniPC's code.
+        end: the last level: the schedule's "first" one, or "clean" (alpha 1, sigma 0).
     """
     T = _timesteps(schedule, steps)
     if T is None:
         return _levels(schedule, [k / steps for k in range(steps, -1, -1)], size)
     if steps == T:
         return _ending_clean(schedule, _to_t(range(T - 1, -1, -1), T), size)
-    return _levels(schedule, _to_t([*(1 + k * T // steps for k in range(steps - 1, -1, -1)), 0], T), size)
+    if spare:
+        timesteps = [offset + k * (T // (steps + 1)) for k in range(steps, 0, -1)]
+    else:
+        timesteps = [offset + k * T // steps for k in range(steps - 1, -1, -1)]
+    return _ending(end, schedule, _to_t([min(t, T - 1) for t in timesteps], T), size)
 
 
-def trailing(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+def trailing(schedule: NoiseSchedule, steps: int, size: Size = None, *, end: End = "clean") -> Levels:
     """Timesteps T - 1, then T/n less each; ends on clean.
 
     Continuous: t = 1 - k/n. Source: Lin et al. 2023, section 3.3.
+
+    Args:
+        end: the last level: "clean" (alpha 1, sigma 0), or the schedule's "first" one.
     """
     T = _timesteps(schedule, steps)
     if T is None:
-        return _ending_clean(schedule, [k / steps for k in range(steps, 0, -1)], size)
+        return _ending(end, schedule, [k / steps for k in range(steps, 0, -1)], size)
     timesteps = (torch.arange(steps, 0, -1).double() * T / steps).round() - 1
-    return _ending_clean(schedule, _to_t(timesteps.tolist(), T), size)
+    return _ending(end, schedule, _to_t(timesteps.tolist(), T), size)
 
 
-def linspace(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
+def linspace(
+    schedule: NoiseSchedule,
+    steps: int,
+    size: Size = None,
+    *,
+    lowest: Fraction = 0.0,
+    spare: bool = False,
+    whole: bool = True,
+    end: End = "clean",
+) -> Levels:
     """Evenly spaced timesteps from T - 1 to 0, both visited, rounded; ends on clean.
 
     Continuous: t from 1 to 0; as trailing where t = 0 is clean already.
     Source: Nichol and Dhariwal 2021, section 4.
+
+    Args:
+        lowest: the last t that is visited, in [0, 1].
+        spare: space n + 1 timesteps and leave the cleanest out, as DPM-Solver's and UniPC's code.
+        whole: round timesteps to whole ones; else levels between two are interpolated in log-SNR.
+        end: the last level: "clean" (alpha 1, sigma 0), or the schedule's "first" one.
     """
     T = _timesteps(schedule, steps)
-    if T is None and float(_levels(schedule, [0.0], size).sigma) == 0:
-        return trailing(schedule, steps, size)
-    even = torch.linspace(1, 0, steps, dtype=torch.float64)
-    t = even.tolist() if T is None else _to_t((even * (T - 1)).round().tolist(), T)
-    return _ending_clean(schedule, t, size)
+    if T is None and lowest == 0 and float(_levels(schedule, [0.0], size).sigma) == 0:
+        return trailing(schedule, steps, size, end=end)
+    even = torch.linspace(1, lowest, steps + spare, dtype=torch.float64)[:steps]
+    t = even.tolist() if T is None or not whole else _to_t((even * (T - 1)).round().tolist(), T)
+    return _ending(end, schedule, t, size)
 
 
 def quadratic(schedule: NoiseSchedule, steps: int, size: Size = None) -> Levels:
@@ -89,6 +127,8 @@ def karras(
     rho: Positive = 7.0,
     sigma_min: Positive | None = None,
     sigma_max: Positive | None = None,
+    whole: bool = False,
+    end: End = "clean",
 ) -> Levels:
     """Even in (sigma / alpha)^(1/rho) between the schedule's own ends; then clean.
 
@@ -99,6 +139,8 @@ def karras(
         rho: how much denser the levels get towards clean.
         sigma_min: the last sigma / alpha before clean; by default the schedule's (0.002 where that is 0).
         sigma_max: the first sigma / alpha; by default the schedule's (80 where that is beyond 1000).
+        whole: tell the network the nearest whole timestep, as DPM-Solver's code; sigma stays what it is.
+        end: the last level: "clean" (alpha 1, sigma 0), or the schedule's "first" one.
     """
     _timesteps(schedule, steps)
     ends = _levels(schedule, [0.0, 1.0], size)
@@ -111,7 +153,8 @@ def karras(
     t = schedule.invert(-2 * rho * roots.log(), size)
     if endless:
         t[0] = 1.0
-    return _ending_clean(schedule, t.tolist(), size)
+    levels = _ending(end, schedule, t.tolist(), size)
+    return Levels(levels.alpha, levels.sigma, levels.time.round()) if whole else levels
 
 
 def _timesteps(schedule: NoiseSchedule, steps: int) -> int | None:
@@ -128,6 +171,10 @@ def _to_t(timesteps: Sequence[float], T: int) -> list[float]:
 
 def _levels(schedule: NoiseSchedule, t: Sequence[float], size: Size) -> Levels:
     return schedule.level(torch.tensor(t, dtype=torch.float64), size)
+
+
+def _ending(end: End, schedule: NoiseSchedule, t: Sequence[float], size: Size) -> Levels:
+    return _levels(schedule, [*t, 0.0], size) if end == "first" else _ending_clean(schedule, t, size)
 
 
 def _ending_clean(schedule: NoiseSchedule, t: Sequence[float], size: Size) -> Levels:
