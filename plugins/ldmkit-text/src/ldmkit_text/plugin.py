@@ -24,6 +24,12 @@ def ldmkit_register(registry: Registrar) -> None:
     )
     registry.add(
         "conditioner",
+        "multilingual-text",
+        "ldmkit_text.multilingual:MultilingualText",
+        "A frozen sentence encoder that puts captions in 16 languages in one space.",
+    )
+    registry.add(
+        "conditioner",
         "class-embedding",
         "ldmkit_text.classes:ClassEmbedding",
         "A learned vector a class, as one token or for the time embedding.",

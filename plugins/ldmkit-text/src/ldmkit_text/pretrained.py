@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.folders import check_digest, locate, weights_file
+from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
 from ldmkit_text.wordpieces import check_ids, fill, is_text
 
@@ -74,7 +75,7 @@ class PretrainedText(nn.Module):
         self.spec = ConditionSpec(fields=(field,), tokens=width, vector=width if vector else 0)
         if not tune:
             self.encoder.requires_grad_(False)
-            _keep_out_of_checkpoints(self)
+            keep_out_of_checkpoints(self)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PretrainedText:
@@ -146,20 +147,3 @@ def _check_weights(folder: Path, sha256: str) -> None:
     if file is None:
         raise UserError(f"pretrained-text: {folder} holds no weights to check")
     check_digest(file, sha256)
-
-
-def _keep_out_of_checkpoints(module: Any) -> None:
-    module.register_state_dict_post_hook(_leave_out)
-    module.register_load_state_dict_pre_hook(_fill_in)
-
-
-def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """A frozen encoder's tensors are not part of a checkpoint."""
-    for name in [n for n in state if n.startswith(f"{prefix}encoder.")]:
-        del state[name]
-
-
-def _fill_in(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """A checkpoint without them is complete: what is there stays."""
-    for name, tensor in module.encoder.state_dict().items():
-        state.setdefault(f"{prefix}encoder.{name}", tensor)
