@@ -2,9 +2,9 @@
 
     python benchmarks/languages.py [--threads 1]
 
-Each Korean label of the emoji is looked for among all English ones: how often its translation is the nearest,
-or among the nearest five, by cosine. For the sentence's vector and for the mean of its token states. Costs are
-beside those of `pretrained-text` with MiniLM, in the same process.
+Each Korean label of the emoji is looked for among all English ones: how often its translation is the
+nearest, or among the nearest five, by cosine. For the sentence vector and for the mean of its token states.
+Costs are beside those of `pretrained-text` with MiniLM, in the same process.
 """
 
 from __future__ import annotations
