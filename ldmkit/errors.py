@@ -5,9 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1200
+"""Characters of a message at most, so that it fits on a screen with what is printed around it."""
+
 
 class UserError(Exception):
-    """A mistake in what the user gave; the message says what, where, and the way out."""
+    """A mistake in what the user gave; the message says what, where, and the way out.
+
+    Messages longer than LONGEST are shortened.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The text, or its first lines and how many more there are; long lines lose their middle."""
+    if len(text) <= longest:
+        return text
+    lines = [_without_middle(line, longest // 2) for line in text.splitlines()]
+    kept: list[str] = []
+    while lines and sum(map(len, kept)) + len(kept) + len(lines[0]) <= longest - 40:
+        kept.append(lines.pop(0))
+    return "\n".join(kept + ([f"... and {len(lines)} more lines"] if lines else []))
+
+
+def _without_middle(line: str, longest: int) -> str:
+    half = (longest - 30) // 2
+    left_out = len(line) - 2 * half
+    return line if len(line) <= longest else f"{line[:half]} [{left_out} characters] {line[-half:]}"
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:

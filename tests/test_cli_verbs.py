@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - whole messages
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import subprocess
@@ -61,7 +62,7 @@ def test_an_unknown_verb_or_option_ends_with_2(ldmkit):
     assert ldmkit("check", "--nope").exit_code == 2
 
 
-def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
+def test_an_error_is_one_line_and_debug_shows_where(monkeypatch):
     def failing(error: BaseException) -> click.Command:
         def callback() -> None:
             raise error
@@ -72,7 +73,25 @@ def test_a_users_error_is_one_line_and_a_bug_a_traceback(monkeypatch):
     done = CliRunner().invoke(main, ["check"])
     assert (done.exit_code, done.stderr) == (2, "error: first\nerror: second\n")
     monkeypatch.setattr(type(main), "get_command", lambda *_: failing(KeyError("bug")))
-    assert isinstance(CliRunner().invoke(main, ["check"]).exception, KeyError)
+    done = CliRunner().invoke(main, ["check"])
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: internal error: KeyError: 'bug'; run `ldmkit --debug ...`")
+    done = CliRunner().invoke(main, ["--debug", "check"])
+    assert done.exit_code == 1
+    assert "Traceback" in done.stderr
+    full = OSError(errno.ENOSPC, "No space left on device", "x.png")
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(full))
+    done = CliRunner().invoke(main, ["check"])
+    assert (done.exit_code, done.stderr) == (2, "error: x.png: the disk is full\n")
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(MemoryError()))
+    done = CliRunner().invoke(main, ["check"])
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "error: not enough memory: use a smaller batch, size or model (MemoryError)\n",
+    )
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing(UserError("x" * 59_000)))
+    done = CliRunner().invoke(main, ["check"])
+    assert len(done.stderr) < 1500
     monkeypatch.setattr(type(main), "get_command", lambda *_: failing(KeyboardInterrupt()))
     done = CliRunner().invoke(main, ["check"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")

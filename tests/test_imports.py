@@ -16,6 +16,7 @@ CORE = ROOT / "ldmkit"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "src").is_dir())
 ROOMS = (
     "errors",
+    "disk",
     "types",
     "interfaces",
     "pictures",
@@ -35,7 +36,7 @@ ROOMS = (
     "__main__",
 )
 """The modules and packages of the core from the ground up: each imports those before it alone."""
-WITHOUT_TORCH = ("errors", "hookspecs", "host", "recipe", "cli")
+WITHOUT_TORCH = ("errors", "disk", "hookspecs", "host", "recipe", "cli")
 
 
 def imported(path: Path) -> list[str]:

@@ -145,7 +145,8 @@ def test_all_mistakes_come_at_once(refused):
 def test_thousands_of_mistakes_are_cut_short(refused):
     lines = refused(RECIPE + "".join(f"key{i}: {i}\n" for i in range(4000)))
     assert len(lines) < 50
-    assert lines[-1] == "my.yaml: and more mistakes, which are not shown"
+    assert sum(map(len, lines)) < 1500
+    assert "more" in lines[-1]
 
 
 @pytest.mark.parametrize("text", ["", "just words", "[1, 2]", "null", "--- {}\n--- {}\n"])

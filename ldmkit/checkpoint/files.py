@@ -1,63 +1,35 @@
-"""Files that are whole or not there: written aside, synced, renamed; checked by sha256."""
+"""Tensors on disk, and sha256 manifests that show damage."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ldmkit.disk import DiskError, atomic, write_json
 from ldmkit.errors import UserError
 
 MANIFEST = "manifest.json"
 """sha256 of every other file of a step folder, by name."""
 
 
-def sync(path: Path) -> None:
-    """Forces a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace(aside: Path, path: Path) -> None:
-    """Moves a finished file or folder to its name and syncs the folder that holds it."""
-    os.replace(aside, path)
-    sync(path.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that a reader sees the old text or the new, never a part."""
-    aside = path.with_name(f".tmp-{path.name}")
-    aside.write_text(text, encoding="utf-8")
-    sync(aside)
-    replace(aside, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """The same for JSON."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
-    """The same for tensors, as safetensors; `about` joins the file's metadata."""
-    aside = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    """Writes a safetensors file, whole or not at all; `about` joins its metadata. Raises DiskError."""
     # safetensors refuses tensors that share memory, as views and tied weights do: each name has its own copy.
     own = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     count = Counter(v.untyped_storage().data_ptr() for v in own.values())
     shared = {k: v.clone() for k, v in own.items() if count[v.untyped_storage().data_ptr()] > 1}
-    save_file({**own, **shared}, aside, {"format": "pt", **(about or {})})
-    sync(aside)
-    replace(aside, path)
+    with atomic(path) as aside:
+        try:
+            save_file({**own, **shared}, aside, {"format": "pt", **(about or {})})
+        except SafetensorError as error:  # its writer reports the system's errors as text
+            raise DiskError(f"{path}: cannot be written: {error}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -90,10 +62,15 @@ def seal(folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder: a missing or altered file; None where it is whole."""
+    """What is wrong with a sealed folder: a missing, altered or foreign file; None where it is whole."""
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        present = {f.name for f in folder.iterdir()} - {MANIFEST}
+        if not isinstance(digests, dict) or not digests:
+            return f"{MANIFEST} lists no files"
+        if digests.keys() != present:
+            return f"{', '.join(sorted(digests.keys() ^ present)[:4])}: not what {MANIFEST} lists"
         altered = [name for name, digest in digests.items() if sha256(folder / name) != digest]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return str(error)
-    return f"{', '.join(altered)}: checksum differs" if altered else None
+    return f"{', '.join(altered[:4])}: checksum differs" if altered else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 from torch import Tensor
 
+from ldmkit import disk
 from ldmkit.checkpoint import files
+from ldmkit.errors import UserError
 
 KEPT = 2
 """Step folders kept: the newest, and one to fall back on."""
+STEP = re.compile(r"step-(\d{8,12})")
 TensorGroups = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -48,50 +52,86 @@ class RunStore:
 
     def open(self, recipe: str, versions: Mapping[str, str]) -> None:
         """Makes the folder, clears what a kill left half-written, notes the resolved recipe and versions."""
-        self.pictures.mkdir(parents=True, exist_ok=True)
-        for aside in self.folder.glob(".tmp-*"):
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
-        files.write_text(self.folder / "recipe.yaml", recipe)
-        files.write_json(self.folder / "versions.json", dict(versions))
+        with disk.explained(self.folder, "written"):
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            for aside in self.folder.glob(f"{disk.ASIDE}*"):
+                disk.remove(aside)
+        disk.write_text(self.folder / "recipe.yaml", recipe)
+        disk.write_json(self.folder / "versions.json", dict(versions))
 
     def steps(self) -> list[int]:
-        """The steps that have a folder, oldest first."""
-        return sorted(int(f.name.removeprefix("step-")) for f in self.folder.glob("step-*"))
+        """The steps that have a folder, oldest first; what has another name is no step."""
+        names = (STEP.fullmatch(f.name) for f in self.folder.glob("step-*"))
+        return sorted(int(name[1]) for name in names if name)
 
     def save(self, step: int, tensors: TensorGroups, state: Mapping[str, Any]) -> None:
-        """Writes a step; afterwards it is the latest, and all but the newest two are gone."""
-        aside = self.folder / f".tmp-step-{step:08d}"
-        aside.mkdir(parents=True)
-        for group, named in tensors.items():
-            files.write_tensors(aside / f"{group}.safetensors", named)
-        files.write_json(aside / "state.json", {**state, "step": step})
-        files.seal(aside)
-        files.replace(aside, self._step(step))
-        files.write_text(self.folder / "latest", f"{self._step(step).name}\n")
-        for old in self.steps()[:-KEPT]:
-            shutil.rmtree(self._step(old))
+        """Writes a step; afterwards it is the latest, and all but the newest two are gone.
+
+        Raises DiskError, with the steps before as they were.
+        """
+        aside = self.folder / f"{disk.ASIDE}step-{step:08d}"
+        with disk.explained(self._step(step), "written"):
+            try:
+                aside.mkdir(parents=True)
+                for group, named in tensors.items():
+                    files.write_tensors(aside / f"{group}.safetensors", named)
+                disk.write_json(aside / "state.json", {**state, "step": step})
+                files.seal(aside)
+                os.replace(aside, self._step(step))
+            except BaseException:
+                disk.remove(aside)
+                raise
+            disk.sync(self.folder)
+            disk.write_text(self.folder / "latest", f"{self._step(step).name}\n")
+            for old in self.steps()[:-KEPT]:
+                disk.remove(self._step(old))
 
     def load(self, say: Callable[[str], None]) -> Snapshot | None:
-        """The latest whole step, or None; says which damaged ones it passed over. Changes nothing on disk."""
-        latest = self._latest()
-        for step in reversed([s for s in self.steps() if latest is None or s <= latest]):
+        """The latest whole step, or None where there is none yet; says which damaged ones it passed over.
+
+        Changes nothing on disk. UserError where there are steps and every one of them is damaged.
+        """
+        steps, latest = self.steps(), self._latest()
+        if latest is not None and latest not in steps and steps:
+            say(f"{self.folder / 'latest'} names step {latest}, which is not there; looking at the others")
+            latest = None
+        announced = [s for s in steps if latest is None or s <= latest]
+        for step in reversed(announced):
             wrong = files.damage(self._step(step))
             if wrong is None:
                 return self._read(step)
-            say(f"{self._step(step)} is damaged ({wrong}); falling back to the step before it")
+            say(f"{self._step(step)} is damaged ({wrong})")
+        if announced:
+            raise UserError(
+                f"{self.folder}: every step is damaged ({', '.join(map(str, announced))}): put them back "
+                "from a copy, or begin anew with `ldmkit train --restart` or `ldmkit run --retrain`"
+            )
         return None
 
     def rewind(self, step: int) -> None:
         """Forgets what lies after `step`: step folders that were damaged or never announced, and metrics."""
-        for later in [s for s in self.steps() if s > step]:
-            shutil.rmtree(self._step(later))
-        if self.metrics.exists():
-            lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-            files.write_text(self.metrics, "".join(line for line in lines if _logged_by(line, step)))
+        with disk.explained(self.folder, "written"):
+            for later in [s for s in self.steps() if s > step]:
+                disk.remove(self._step(later))
+        lines = self._log_lines()
+        kept = [line for line in lines if (_logged_step(line) or step + 1) <= step]
+        if kept != lines:
+            disk.write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    def logged_step(self) -> int | None:
+        """The last step that metrics.jsonl tells of."""
+        return next((s for s in map(_logged_step, reversed(self._log_lines())) if s is not None), None)
+
+    def _log_lines(self) -> list[str]:
+        """The lines of metrics.jsonl; bytes that are no UTF-8 are replaced."""
+        with disk.explained(self.metrics, "read"):
+            if not self.metrics.exists():
+                return []
+            return [x for x in self.metrics.read_text("utf-8", "replace").split("\n") if x]
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
+        with disk.explained(self.metrics, "written"), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def finish(self, weights: Mapping[str, Tensor], raw: Mapping[str, Tensor] | None) -> None:
@@ -102,8 +142,8 @@ class RunStore:
 
     def clear(self) -> None:
         """Forgets the whole training."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        with disk.explained(self.folder, "removed"):
+            disk.remove(self.folder)
 
     def _step(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -122,9 +162,9 @@ class RunStore:
         return Snapshot(step, tensors, state)
 
 
-def _logged_by(line: str, step: int) -> bool:
-    """Was this line of metrics.jsonl logged at or before `step`? A line that a kill cut short was not."""
+def _logged_step(line: str) -> int | None:
+    """The step of a line of metrics.jsonl; None where a kill cut it short, or it is damaged."""
     try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
-        return False
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None

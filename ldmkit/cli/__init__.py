@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import Any
 
 import click
 
 from ldmkit import __version__
-from ldmkit.errors import UserError
+from ldmkit.cli import failures
 
 VERBS = {
     "run": "Make what a recipe needs and has not, then its pictures.",
@@ -33,7 +32,7 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """Verbs by name; a UserError is shown as `error: ...` with exit code 2, without a traceback."""
+    """Verbs by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of work."""
@@ -54,21 +53,9 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the verb; Ctrl-C outside of a training, which saves first, ends with exit code 130."""
-        try:
+        """Runs the verb; what it raises ends in one line and an exit code, see `ldmkit.cli.failures`."""
+        with failures.reported(debug=ctx.params["debug"]):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(130)
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Runs a command line; exit code 2 for what the user can mend, 1 for a bug of ours."""
-        try:
-            return super().main(*args, **options)
-        except UserError as error:
-            for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
-            sys.exit(2)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +66,8 @@ class Verbs(click.Group):
     metavar="DISTRIBUTION",
     help="Do not load this distribution's plugins; may be given again and again.",
 )
-def main(without: tuple[str, ...]) -> None:
+@click.option("--debug", is_flag=True, envvar="LDMKIT_DEBUG", help="Show where in the code an error arises.")
+def main(without: tuple[str, ...], debug: bool) -> None:
     """Latent diffusion models from recipes and plugins."""
     if without:
         from ldmkit.host.plugins import WITHOUT, host

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ldmkit.checkpoint.files import write_json, write_tensors
+from ldmkit.checkpoint.files import write_tensors
+from ldmkit.disk import write_json
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange.folder import INDEX, STYLE, TEXT_WEIGHTS, WEIGHTS

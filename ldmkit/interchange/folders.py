@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ldmkit.checkpoint import files
+from ldmkit import disk
 from ldmkit.errors import UserError
 
 
 def check_vacant(out: Path) -> None:
     """UserError where `out` is anything but absent or an empty folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    with disk.explained(out, "written"):
+        vacant = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not vacant:
         raise UserError(f"{out} exists and is not empty: choose another folder")
 
 
@@ -23,13 +26,13 @@ def new_folder(out: Path) -> Iterator[Path]:
     check_vacant(out)
     out = out.absolute()
     nearest = next(folder for folder in out.parents if folder.is_dir())
-    try:
-        aside = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=nearest)
-    except OSError as error:
-        raise UserError(f"{nearest}: cannot be written to ({error.strerror})") from error
-    with aside as temporary:
+    with (
+        disk.explained(out, "written"),
+        tempfile.TemporaryDirectory(prefix=disk.ASIDE, dir=nearest) as temporary,
+    ):
         made = Path(temporary) / "model"
         made.mkdir()
         yield made
         out.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(made, out)
+        os.replace(made, out)
+        disk.sync(out.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
+from ldmkit.disk import atomic
 from ldmkit.errors import UserError
 
 KEY = "ldmkit"
@@ -18,14 +18,12 @@ KEY = "ldmkit"
 
 
 def save_picture(picture: PIL.Image.Image, path: Path, about: Mapping[str, str]) -> None:
-    """Writes a PNG whose metadata holds `about`; aside first, so that no reader sees half a file."""
+    """Writes a PNG whose metadata holds `about`, whole or not at all. Raises DiskError."""
     info = PngInfo()
     for key, value in about.items():
         info.add_itxt(f"{KEY}:{key}", value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(aside, format="PNG", pnginfo=info)
-    aside.replace(path)
+    with atomic(path) as aside:
+        picture.save(aside, format="PNG", pnginfo=info)
 
 
 def read_about(path: Path) -> dict[str, str]:

@@ -63,7 +63,8 @@ class Loop:
                 self._steps += 1
                 reporter.step(step + 1)
                 self._after(step + 1, stop, reporter)
-        self._finish()
+            self._finish()
+            self._heed(signal)
 
     def _shares(self) -> list[slice]:
         """This process's rows of a global batch, one slice a pass."""
@@ -91,6 +92,7 @@ class Loop:
         for (player, _), norm in zip(players, norms, strict=True):
             self._means.add({self._label(player, "gradient"): norm})
             self._update(player, step, norm)
+        self._check_weights(step, [p for p, _ in players])
         if self._average is not None:
             self._average.update(step + 1)
         return stop
@@ -126,11 +128,23 @@ class Loop:
         finite = bool(torch.stack([f.float() for f in figures]).isfinite().all())
         broken, stop = sum_over_processes([0.0 if finite else 1.0, float(signal.number)])
         if broken:
-            raise UserError(
-                f"train.{self._stage.name}: the loss or its gradient is not finite at step {step + 1}: "
-                f"nothing of it was kept, {self._store.folder} is as it was; lower lr or set clip"
-            )
+            raise self._not_finite("the loss or its gradient is", step)
         return signal.number or int(stop)
+
+    def _check_weights(self, step: int, players: Sequence[Player]) -> None:
+        """An update can overflow where loss and gradient did not: a huge rate, a second moment of 0.
+
+        Every process has the same weights, so each finds the same without asking the others.
+        """
+        weights = [p.detach() for player in players for p in player.parameters.values()]
+        if weights and not torch.stack(torch._foreach_norm(weights)).isfinite().all():
+            raise self._not_finite("weights are", step)
+
+    def _not_finite(self, what: str, step: int) -> UserError:
+        return UserError(
+            f"train.{self._stage.name}: {what} not finite at step {step + 1}: nothing of it was kept, "
+            f"{self._store.folder} is as it was; lower lr or set clip"
+        )
 
     def _update(self, player: Player, step: int, norm: Tensor) -> None:
         if self._options.clip is not None:
@@ -202,9 +216,16 @@ class Loop:
         if snapshot is None:
             return 0
         recover(snapshot, self._stage, self._average)
-        self._began -= snapshot.state["seconds"]
+        self._began -= float(snapshot.state.get("seconds", 0))
         self._say(f"{self._stage.name}: going on after step {snapshot.step}")
         return snapshot.step
+
+    def _heed(self, signal: Signal) -> None:
+        """A signal that came in the last validation or while the weights were written ends the command."""
+        stop = signal.number or int(sum_over_processes([float(signal.number)])[0])
+        if stop:
+            self._say(f"{self._stage.name}: finished; stopped before what follows it")
+            raise Interrupted(stop)
 
     def _finish(self) -> None:
         """Leaves the weights to use in the system and writes them, the raw ones beside."""

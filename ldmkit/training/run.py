@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint.lock import locked
 from ldmkit.engine.components import build
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
@@ -34,18 +36,36 @@ Say = Callable[[str], None]
 
 
 def train_stage(
-    system: System, stage: StageName, runs: Path, *, restart: bool = False, say: Say = print
+    system: System,
+    stage: StageName,
+    runs: Path,
+    *,
+    restart: bool = False,
+    wait: bool = False,
+    say: Say = print,
 ) -> None:
     """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`.
 
     It goes on from the latest checkpoint under `runs`; `restart` forgets what is there. A recipe with
-    `weights:` starts from them. The diffusion stage takes the compression model as it is in `system`. On
+    `weights:` starts from them. One process (of a launcher: one group) trains a stage at a time: UserError
+    says who does, unless `wait` is set. The diffusion stage takes the compression model of `system`. On
     SIGTERM or Ctrl-C it saves at the step's end and raises Interrupted (exit code 143 or 130). Raises
     UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
     a loss is not finite.
     """
     accelerator = _accelerator()
+    say = say if accelerator.is_main_process else lambda _: None
     store = RunStore(stage_folder(system.recipe, stage, runs), stage)
+    with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
+        accelerator.wait_for_everyone()
+        _train(system, stage, store, accelerator, restart, say)
+        accelerator.wait_for_everyone()
+
+
+def _train(
+    system: System, stage: StageName, store: RunStore, accelerator: Accelerator, restart: bool, say: Say
+) -> None:
+    """The same, by all processes, where this training alone has the folder."""
     if restart and accelerator.is_main_process:
         store.clear()
     accelerator.wait_for_everyone()
@@ -57,7 +77,6 @@ def train_stage(
     accelerator.wait_for_everyone()
     _initialise(system, stage)
     system.to(accelerator.device)
-    say = say if accelerator.is_main_process else lambda _: None
     with accelerator.local_main_process_first():  # which makes the caches that the others then read
         made = _stage(system, stage, store, say)
     Loop(made, store, accelerator, say).run()

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ldmkit.checkpoint import Snapshot
 from ldmkit.engine.stage_state import restore
+from ldmkit.errors import UserError
 from ldmkit.training.ema import Average
 from ldmkit.training.optim import optimizer_state, restore_optimizer
-from ldmkit.training.stage import TrainingStage
+from ldmkit.training.stage import Player, TrainingStage
 
 
 def capture(stage: TrainingStage, average: Average | None) -> dict[str, Mapping[str, Tensor]]:
@@ -26,14 +27,22 @@ def capture(stage: TrainingStage, average: Average | None) -> dict[str, Mapping[
 
 def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -> None:
     """The reverse of `capture`; UserError where the checkpoint is of another model."""
-    restore(stage.state(), snapshot.tensors["model"], "checkpoint")
+    restore(stage.state(), snapshot.tensors.get("model", {}), "checkpoint")
     if average is not None:
-        restore(average.state(), snapshot.tensors["ema"], "checkpoint (ema)")
+        restore(average.state(), snapshot.tensors.get("ema", {}), "checkpoint (ema)")
     for player in stage.players:
         prefix = f"{player.name}/"
         own = {
             k.removeprefix(prefix): v
-            for k, v in snapshot.tensors["optimizer"].items()
+            for k, v in snapshot.tensors.get("optimizer", {}).items()
             if k.startswith(prefix)
         }
+        _check_optimizer(player, own)
         restore_optimizer(player.optimizer, player.parameters, own)
+
+
+def _check_optimizer(player: Player, state: Mapping[str, Tensor]) -> None:
+    """UserError where the optimiser's state is of other parameters than the player's."""
+    known = {key.rpartition(":")[0] for key in state}
+    if known - player.parameters.keys() or (not known and player.parameters):
+        raise UserError(f"checkpoint: the optimiser's state is not that of the {player.name}'s parameters")

@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ldmkit.checkpoint.files import tensors_digest, write_text
+from ldmkit.checkpoint.files import tensors_digest
+from ldmkit.disk import write_text
 from ldmkit.engine.components import build
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System

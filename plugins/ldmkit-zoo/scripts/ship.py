@@ -15,7 +15,8 @@ import click
 import torch
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.checkpoint.files import read_tensors, sha256, write_json, write_tensors
+from ldmkit.checkpoint.files import read_tensors, sha256, write_tensors
+from ldmkit.disk import write_json
 from ldmkit.engine.system import assemble
 from ldmkit.engine.weights import StageName, load_stage, stage_folder, stage_name, stages_of
 from ldmkit.errors import UserError

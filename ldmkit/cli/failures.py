@@ -1,0 +1,81 @@
+"""How a command ends that fails: one clear line and an exit code. Imports no torch."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from ldmkit.disk import reason
+from ldmkit.errors import UserError, shortened
+
+THEIRS, OURS, INTERRUPTED = 2, 1, 130
+"""Exit codes: what the user can mend, what is a fault of ldmkit or of a plugin, Ctrl-C."""
+PASSED = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
+"""What click handles: wrong usage, --help, a reader that has gone (`ldmkit check x.yaml | head -1`)."""
+
+
+@contextmanager
+def reported(*, debug: bool) -> Iterator[None]:
+    """Within, an error is shown as lines `error: ...` and ends the process: exit code 2 for what the user can
+    mend, 1 for a bug. debug: after its traceback. SIGTERM ends the process so that half files are removed."""
+    try:
+        with _gentle():
+            yield
+    except PASSED:
+        raise
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        lines, code = described(error)
+        for line in lines.splitlines():
+            click.echo(f"error: {line}", err=True)
+        sys.exit(code)
+
+
+def described(error: Exception) -> tuple[str, int]:
+    """What an error says to a person, and the exit code."""
+    if isinstance(error, UserError):
+        return str(error), THEIRS
+    if isinstance(error, OSError) and reason(error):
+        return f"{error.filename or 'a file'}: {reason(error)}", THEIRS
+    text = shortened(" ".join(str(error).split()), 600)
+    if _out_of_memory(error, text):
+        return f"not enough memory: use a smaller batch, size or model ({text or 'MemoryError'})", THEIRS
+    said = f"{type(error).__name__}: {text}"
+    return f"internal error: {said}; run `ldmkit --debug ...` to see where, and please report it", OURS
+
+
+def _out_of_memory(error: Exception, text: str) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(x in text for x in ("out of memory", "can't allocate memory"))
+    )
+
+
+@contextmanager
+def _gentle() -> Iterator[None]:
+    """Within, SIGTERM raises SystemExit(143) where nothing else is done about it."""
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if ours:
+        signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

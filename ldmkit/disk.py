@@ -1,0 +1,142 @@
+"""Files that are whole or not there, and the system's errors in plain words. Imports no torch."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ldmkit.errors import UserError
+
+ASIDE = ".tmp-"
+"""How the names of files begin that are being written."""
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota on the disk is used up",
+    errno.EFBIG: "the file is larger than the system allows",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the system does not permit it",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOTDIR: "a file stands where a folder should be",
+    errno.EISDIR: "a folder stands where a file should be",
+    errno.ENOENT: "no such file or folder",
+    errno.EEXIST: "it exists already",
+    errno.ENOTEMPTY: "the folder is not empty",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EIO: "the disk reports an error",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EBUSY: "it is in use",
+    errno.ETXTBSY: "it is in use",
+    errno.ESTALE: "the network disk has lost it",
+    errno.ENOLCK: "this disk has no locks",
+    errno.ENXIO: "no such device",
+}
+"""Errors of places and disks, which the user can mend."""
+
+
+class DiskError(UserError):
+    """A file or folder that cannot be read or written, for a reason that is the user's to mend."""
+
+
+def reason(error: OSError) -> str | None:
+    """What the system says in plain words; None where it is no matter of places and disks."""
+    return REASONS.get(error.errno or 0)
+
+
+@contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Within, an OSError of places and disks becomes a DiskError, "PATH: cannot be written: disk full"."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except OSError as error:
+        said = reason(error)
+        if said is None and error.errno is not None:
+            raise
+        raise DiskError(f"{path}: cannot be {doing}: {said or error}") from error
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A name to write to: afterwards it is synced and takes the place of `path`, or, after an error, is gone.
+
+    The folder of `path` is made. Raises DiskError, with whatever was at `path` as it was.
+    """
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-{path.name[-100:]}")
+    with explained(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield aside
+            sync(aside)
+            os.replace(aside, path)
+        except BaseException:
+            remove(aside)
+            raise
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Forces a file or a folder's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file so that a reader sees the old text or the new, never a part."""
+    with atomic(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The same for JSON."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """UserError naming the option where files cannot be written below `folder`; makes nothing that stays."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
+    try:
+        for part in folder.parts:
+            if len(os.fsencode(part)) > os.pathconf("/", "PC_NAME_MAX"):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        probe = existing / f"{ASIDE}{os.getpid()}-probe"
+        with probe.open("wb"):
+            probe.unlink()
+    except OSError as error:
+        raise DiskError(f"{option} {folder}: cannot be written: {reason(error) or error}") from error
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """DiskError where the disk of `folder` has fewer free bytes than `needed`."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise DiskError(f"{folder}: {what} takes about {size(needed)} of disk; {size(free)} are free")
+
+
+def size(count: float) -> str:
+    """A number of bytes as a person says it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
