@@ -20,6 +20,8 @@ Tokens: TypeAlias = Float[Tensor, "b l d"]
 PerPicture: TypeAlias = Float[Tensor, " b"]
 Prepared: TypeAlias = dict[str, Tensor]
 """What a conditioner makes of raw inputs without its weights: ids, one-hot maps, masks; batch first."""
+Say: TypeAlias = Callable[[str], None]
+"""Told a line for the user: `print`, `click.echo`, or one that keeps silent."""
 NoiseSource: TypeAlias = Callable[[int], Latent]
 """`noise(i)` is the i-th draw of every picture, each from that picture's own generator."""
 

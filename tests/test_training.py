@@ -232,7 +232,7 @@ def command(tmp_path, monkeypatch):
     file = tmp_path / "toy.yaml"
     file.write_text(yaml.safe_dump(training_toy.RECIPE))
     toys = SimpleNamespace(registry=training_toy.registry())
-    monkeypatch.setattr("ldmkit.verbs.train.host", lambda: toys)
+    monkeypatch.setattr("ldmkit.engine.opening.host", lambda: toys)
     settings = [x for s in SHORT for x in ("-s", s)]
     return lambda *args: CliRunner().invoke(
         verb.command, [str(file), "--runs", str(tmp_path / "runs"), *settings, *args], catch_exceptions=False

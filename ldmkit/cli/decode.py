@@ -14,15 +14,18 @@ from ldmkit.cli import options
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @options.runs
+@options.device
 @options.overrides
-def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[str, ...]) -> None:
+def command(
+    recipe: Path, folder: Path, out: Path, runs: Path, device: str | None, overrides: tuple[str, ...]
+) -> None:
     """Turn the latents of FOLDER, made by `ldmkit encode`, back into pictures in the new folder OUT.
 
     Latents of another compression stage than RECIPE's are refused; broken ones are listed and skipped.
     """
     from ldmkit.verbs.encode import compression_alone, decode_folder
 
-    system = compression_alone(recipe, overrides, runs, click.echo)
+    system = compression_alone(recipe, overrides, runs, click.echo, device)
     for problem in decode_folder(system, folder, out, click.echo):
         click.echo(f"skipped: {problem}", err=True)
     click.echo(f"pictures: {out}")

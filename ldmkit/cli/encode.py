@@ -14,8 +14,11 @@ from ldmkit.cli import options
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @options.runs
+@options.device
 @options.overrides
-def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[str, ...]) -> None:
+def command(
+    recipe: Path, folder: Path, out: Path, runs: Path, device: str | None, overrides: tuple[str, ...]
+) -> None:
     """Turn the pictures of FOLDER into latents of RECIPE's compression stage, in the new folder OUT.
 
     Each picture becomes a safetensors file of the same name. Pictures may have any size; broken ones are
@@ -23,7 +26,7 @@ def command(recipe: Path, folder: Path, out: Path, runs: Path, overrides: tuple[
     """
     from ldmkit.verbs.encode import compression_alone, encode_folder
 
-    system = compression_alone(recipe, overrides, runs, click.echo)
+    system = compression_alone(recipe, overrides, runs, click.echo, device)
     for problem in encode_folder(system, folder, out, click.echo):
         click.echo(f"skipped: {problem}", err=True)
     click.echo(f"latents: {out}")

@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     help="Folder for metrics.json and contact.png.  [default: RUNS/NAME/evaluation]",
 )
 @options.runs
+@options.device
 @options.overrides
-def command(recipe: Path, out: Path | None, runs: Path, overrides: tuple[str, ...]) -> None:
+def command(
+    recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...]
+) -> None:
     """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing."""
     from rich.console import Console
 
-    from ldmkit.verbs import run as make
+    from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs.evaluate import evaluate
 
-    system = make.existing(recipe, overrides, runs, say=click.echo)
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
     target = out or runs / system.recipe.name / "evaluation"
     with _progress() as progress:
         report = evaluate(system, target, progress)

@@ -14,11 +14,14 @@ from ldmkit.cli import options
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--format", "style", type=click.Choice(["compvis", "diffusers"]), required=True)
 @options.runs
+@options.device
 @options.overrides
-def command(recipe: Path, out: Path, style: str, runs: Path, overrides: tuple[str, ...]) -> None:
+def command(
+    recipe: Path, out: Path, style: str, runs: Path, device: str | None, overrides: tuple[str, ...]
+) -> None:
     """Write the model of RECIPE, with its weights, to the new folder OUT."""
+    from ldmkit.engine.opening import open_recipe
     from ldmkit.interchange import export_model
-    from ldmkit.verbs import run as make
 
-    export_model(make.existing(recipe, overrides, runs, say=click.echo), out, style)
+    export_model(open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo), out, style)
     click.echo(f"{style}: {out}")

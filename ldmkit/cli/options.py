@@ -29,6 +29,13 @@ def runs(function: F) -> F:
     )(function)
 
 
+def device(function: F) -> F:
+    """Where the work is done."""
+    return click.option(
+        "--device", metavar="NAME", help="As cpu or cuda:1.  [default: the accelerator where there is one]"
+    )(function)
+
+
 def request(function: F) -> F:
     """What to make pictures of, and where to write them."""
     options = [

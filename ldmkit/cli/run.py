@@ -13,8 +13,11 @@ from ldmkit.cli import options
 @click.argument("recipe", type=click.Path(path_type=Path))
 @options.request
 @options.runs
+@options.device
 @options.overrides
-@click.option("--retrain", is_flag=True, help="Train every stage again, whatever weights are there.")
+@click.option(
+    "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
+)
 def command(
     recipe: Path,
     prompts: tuple[str, ...],
@@ -23,6 +26,7 @@ def command(
     seed: int | None,
     out: Path | None,
     runs: Path,
+    device: str | None,
     overrides: tuple[str, ...],
     retrain: bool,
 ) -> None:
@@ -32,9 +36,10 @@ def command(
     same command goes on where it was.
     """
     from ldmkit.verbs import run as make
+    from ldmkit.verbs.train import ready
 
     texts = options.all_prompts(prompts, prompts_file)
-    system = make.ready(recipe, overrides, runs, retrain=retrain, say=click.echo)
+    system = ready(recipe, overrides, runs, retrain=retrain, device=device, say=click.echo)
     if system.denoiser is None:
         make.make_reconstructions(system, out or runs / system.recipe.name / "samples", click.echo)
         return

@@ -13,6 +13,7 @@ from ldmkit.cli import options
 @click.argument("recipe", type=click.Path(path_type=Path))
 @options.request
 @options.runs
+@options.device
 @options.overrides
 @click.option(
     "--again", type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -26,14 +27,16 @@ def command(
     seed: int | None,
     out: Path | None,
     runs: Path,
+    device: str | None,
     overrides: tuple[str, ...],
     again: Path | None,
 ) -> None:
     """Make pictures with RECIPE's weights; trains nothing."""
+    from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs import run as make
 
     texts = options.all_prompts(prompts, prompts_file)
-    system = make.existing(recipe, overrides, runs, say=click.echo)
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
     wanted = make.wanted_again(system, again) if again else make.wanted(system, texts, seed, negative)
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, wanted, target, click.echo)

@@ -14,8 +14,11 @@ from ldmkit.cli import options
 @click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
 @options.runs
+@options.device
 @options.overrides
-def command(recipe: Path, stage: str | None, restart: bool, runs: Path, overrides: tuple[str, ...]) -> None:
+def command(
+    recipe: Path, stage: str | None, restart: bool, runs: Path, device: str | None, overrides: tuple[str, ...]
+) -> None:
     """Train RECIPE; where a training was interrupted it goes on.
 
     SIGTERM and Ctrl-C save at the end of the step and end with exit code 143 or 130. Under `accelerate
@@ -23,4 +26,4 @@ def command(recipe: Path, stage: str | None, restart: bool, runs: Path, override
     """
     from ldmkit.verbs.train import train_recipe
 
-    train_recipe(recipe, overrides, runs, stage=stage, restart=restart, say=click.echo)
+    train_recipe(recipe, overrides, runs, stage=stage, restart=restart, device=device, say=click.echo)

@@ -1,9 +1,8 @@
-"""`build(recipe)`: the joined components of one recipe, with weights, that sample pictures."""
+"""The joined components of one recipe, and pictures from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import PIL.Image
@@ -13,12 +12,10 @@ from ldmkit.engine import conditions as joining
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build as build_component
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.weights import load_weights
 from ldmkit.errors import UserError
-from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
-from ldmkit.recipe import Recipe, load, resolve
+from ldmkit.recipe import Recipe
 from ldmkit.types import Conditions, Latent
 
 
@@ -98,26 +95,3 @@ def _check_objective(objective: Objective, schedule: NoiseSchedule, recipe: Reci
         objective.check(schedule)
     except ValueError as error:
         raise UserError(f"objective ({recipe.objective.name}): {error}") from error
-
-
-def build(
-    source: str | Path | Mapping[str, Any] | Recipe,
-    overrides: Sequence[str] = (),
-    *,
-    runs: str | Path = "runs",
-    device: str | torch.device = "cpu",
-) -> System:
-    """The system of a recipe (path, mapping or Recipe), in eval mode, with the weights that are its own.
-
-    Those are what `weights:` names; else what a finished training under `runs` left; else what an installed
-    plugin ships for exactly this recipe. A stage that has none keeps its initial weights, with a warning.
-    Raises UserError for a recipe or weights that do not fit.
-    """
-    registry = host().registry
-    recipe = resolve(load(source, overrides), registry)
-    system = assemble(recipe, registry)
-    load_weights(system, Path(runs))
-    return system.to(device).eval()
-
-
-__all__ = ["System", "assemble", "build"]

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from warnings import warn
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import sha256
-from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -23,7 +21,6 @@ __all__ = [
     "find_weights",
     "initial_weights",
     "load_stage",
-    "load_weights",
     "restore",
     "stage_folder",
     "stage_name",
@@ -53,7 +50,7 @@ def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
     run = RunStore(stage_folder(recipe, stage, runs), stage)
     if run.finished:
         return run.weights
-    if getattr(recipe.train, stage) is None:
+    if getattr(recipe.train, stage) is None and recipe.weights is not None:
         return initial_weights(recipe, stage)
     return shipped(registry, stage_name(recipe, stage))
 
@@ -61,19 +58,29 @@ def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
 def initial_weights(recipe: Recipe, stage: StageName) -> Path | None:
     """The file of a stage in the recipe's `weights`: what it is, or what its fine-tuning starts from.
 
-    Raises UserError where the folder lacks it, unless the recipe trains the stage anew.
+    None where the recipe names no weights, or only those of the other stage. Raises UserError for a folder
+    that is not there or holds no weights.
     """
     if recipe.weights is None:
         return None
-    folder = _downloaded(recipe.weights) if isinstance(recipe.weights, Hub) else Path(recipe.weights)
-    if not folder.is_absolute() and recipe.origin is not None:
-        folder = recipe.origin.parent / folder
+    folder = weights_folder(recipe)
     path = folder / f"{stage}.safetensors"
-    if path.exists():
+    if path.is_file():
         return path
-    if getattr(recipe.train, stage) is None:
-        raise UserError(f"weights: no {path.name} in {folder}")
+    if not folder.is_dir():
+        raise UserError(f"weights: no folder {folder}")
+    names = [f"{name}.safetensors" for name in stages_of(recipe)]
+    if not any((folder / name).is_file() for name in names):
+        raise UserError(f"weights: no {' or '.join(names)} in {folder}")
     return None
+
+
+def weights_folder(recipe: Recipe) -> Path:
+    """The folder that the recipe's `weights` name, downloaded where they are on the hub."""
+    if isinstance(recipe.weights, Hub):
+        return _downloaded(recipe.weights)
+    folder = Path(recipe.weights or ".")
+    return folder if recipe.origin is None else recipe.origin.parent / folder
 
 
 def _downloaded(hub: Hub) -> Path:
@@ -100,18 +107,3 @@ def shipped(registry: Registry, name: str) -> Path | None:
     if sha256(path) != recorded:
         raise UserError(f"weights '{name}' of {entry.distribution}: {path} is damaged; reinstall it")
     return path
-
-
-def load_weights(system: Parts, runs: Path) -> list[StageName]:
-    """Loads every stage's weights that can be found; the stages that were loaded. Warns of the others."""
-    loaded = []
-    for stage in stages_of(system.recipe):
-        path = find_weights(system.recipe, system.registry, stage, runs) or initial_weights(
-            system.recipe, stage
-        )
-        if path is None:
-            warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=3)
-        else:
-            load_stage(system, stage, path)
-            loaded.append(stage)
-    return loaded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Published, load_parts
 from ldmkit.interchange.reading import read_single_file, read_yaml
 from ldmkit.recipe import dump, load, resolve
+from ldmkit.types import Say
 
-Say = Callable[[str], None]
 PICKLES = shutil.ignore_patterns("*.bin", "*.ckpt", "*.pt", "*.pth", "*.h5", "*.msgpack")
 """What is not copied along with a text encoder: weights in formats that are never read."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -21,10 +21,10 @@ from ldmkit.training.progress import Means, Reporter
 from ldmkit.training.snapshot import capture, recover
 from ldmkit.training.stage import Player, TrainingStage
 from ldmkit.training.workers import sum_over_processes
+from ldmkit.types import Say
 
 LOGGED_EVERY = 10
 """Steps between lines of metrics.jsonl."""
-Say = Callable[[str], None]
 
 
 class Loop:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-Say = Callable[[str], None]
+from ldmkit.types import Say
+
 ANNOUNCED_AFTER = 20
 """Steps after which the whole training's time is told."""
 SAID_EVERY = 60.0

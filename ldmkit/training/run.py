@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -31,8 +30,7 @@ from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import seed_of
 from ldmkit.training.loop import Loop
 from ldmkit.training.stage import TrainingStage
-
-Say = Callable[[str], None]
+from ldmkit.types import Say
 
 
 def train_stage(
@@ -44,7 +42,8 @@ def train_stage(
     wait: bool = False,
     say: Say = print,
 ) -> None:
-    """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`.
+    """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`, on
+    whose device it trains.
 
     It goes on from the latest checkpoint under `runs`; `restart` forgets what is there. A recipe with
     `weights:` starts from them. One process (of a launcher: one group) trains a stage at a time: UserError
@@ -53,7 +52,7 @@ def train_stage(
     UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
     a loss is not finite.
     """
-    accelerator = _accelerator()
+    accelerator = _accelerator(system.device)
     say = say if accelerator.is_main_process else lambda _: None
     store = RunStore(stage_folder(system.recipe, stage, runs), stage)
     with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
@@ -75,18 +74,20 @@ def _train(
     if accelerator.is_main_process:
         store.open(dump(system.recipe), versions(system))
     accelerator.wait_for_everyone()
-    _initialise(system, stage)
+    start = _initialise(system, stage)
+    if start is not None and not store.steps():
+        say(f"{stage}: starts from {start}")
     system.to(accelerator.device)
     with accelerator.local_main_process_first():  # which makes the caches that the others then read
         made = _stage(system, stage, store, say)
     Loop(made, store, accelerator, say).run()
 
 
-def _accelerator() -> Accelerator:
+def _accelerator(device: torch.device) -> Accelerator:
     # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
     # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
     accelerator = Accelerator(
-        cpu=not torch.accelerator.is_available(),
+        cpu=device.type == "cpu",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     if accelerator.mixed_precision == "fp16":
@@ -96,16 +97,18 @@ def _accelerator() -> Accelerator:
     return accelerator
 
 
-def _initialise(system: System, stage: StageName) -> None:
-    """What training starts from: the recipe's weights, else new ones that follow from the stage's seed."""
+def _initialise(system: System, stage: StageName) -> Path | None:
+    """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
     given = initial_weights(system.recipe, stage)
     if given is not None:
-        return load_stage(system, stage, given)
+        load_stage(system, stage, given)
+        return given
     options = getattr(system.recipe.train, stage)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
+    return None
 
 
 def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> TrainingStage:

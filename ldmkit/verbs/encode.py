@@ -7,7 +7,7 @@ model made it and how large the picture was, so that no other model decodes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +16,22 @@ from safetensors import SafetensorError, safe_open
 from torch.nn.functional import pad
 
 from ldmkit.checkpoint import files
-from ldmkit.engine.system import System, assemble
+from ldmkit.engine.opening import open_recipe
+from ldmkit.engine.system import System
 from ldmkit.engine.tiling import tiled_decode, tiled_encode
-from ldmkit.engine.weights import find_weights, load_stage
 from ldmkit.errors import UserError
-from ldmkit.host.plugins import host
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel
 from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
 from ldmkit.pictures.png import save_picture
-from ldmkit.recipe import load, resolve
+from ldmkit.recipe import load
 from ldmkit.training.progress import Reporter
-from ldmkit.types import Image, Latent
+from ldmkit.types import Image, Latent, Say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LATENT = ".safetensors"
 TILE, OVERLAP = 512, 128
 """Pixels; rounded down to multiples of the model's factor."""
-
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,19 +48,14 @@ class Maker:
         return Maker(system.recipe.name, files.tensors_digest(state))
 
 
-def compression_alone(recipe: Path, overrides: Sequence[str], runs: Path, say: Say) -> System:
+def compression_alone(
+    recipe: Path, overrides: Sequence[str], runs: Path, say: Say, device: str | None = None
+) -> System:
     """The recipe's compression stage with its weights; UserError where it has none. The rest of the recipe
     need not be trained."""
-    registry = host().registry
-    whole = resolve(load(recipe, overrides), registry)
+    whole = load(recipe, overrides)
     alone = whole.model_copy(update={"denoiser": None, "conditioners": {}})
-    path = find_weights(alone, registry, "compression", runs)
-    if path is None:
-        raise UserError(f"recipe '{whole.name}' has no weights for its compression stage: train it first")
-    system = assemble(alone, registry)
-    load_stage(system, "compression", path)
-    say(f"compression: reused {path}")
-    return system.eval()
+    return open_recipe(alone, runs=runs, device=device, say=say)
 
 
 @torch.no_grad()

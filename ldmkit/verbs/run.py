@@ -1,10 +1,9 @@
-"""`ldmkit run`, like make: each stage is made where it is missing, and what serves is said."""
+"""Pictures on disk: each PNG carries what makes it again, and those that are there are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ import torch
 
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
-from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import StageName, find_weights, load_stage, stages_of
+from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.host.plugins import host
 from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
-from ldmkit.recipe import digest, load, resolve
-
-Say = Callable[[str], None]
+from ldmkit.recipe import digest
+from ldmkit.types import Say
 
 
 @dataclass(frozen=True)
@@ -31,54 +27,6 @@ class Wanted:
     raw: Mapping[str, Sequence[Any]]
     seeds: Sequence[int]
     negative: str | None = None
-
-
-def ready(recipe: str | Path, overrides: Sequence[str], runs: Path, *, retrain: bool, say: Say) -> System:
-    """The recipe's system with trained weights: those found, or trained now; `say` tells which."""
-    return _with_weights(recipe, overrides, runs, say, partial(_train, restart=retrain), fresh=retrain)
-
-
-def existing(recipe: str | Path, overrides: Sequence[str], runs: Path, *, say: Say) -> System:
-    """Like `ready`, but trains nothing: UserError names the stage that has no weights."""
-    return _with_weights(recipe, overrides, runs, say, _refuse, fresh=False)
-
-
-def _with_weights(
-    source: str | Path,
-    overrides: Sequence[str],
-    runs: Path,
-    say: Say,
-    without: Callable[[System, StageName, Path, Say], None],
-    *,
-    fresh: bool,
-) -> System:
-    registry = host().registry
-    recipe = resolve(load(source, overrides), registry)
-    system = assemble(recipe, registry)
-    for stage in stages_of(recipe):
-        path = None if fresh else find_weights(recipe, registry, stage, runs)
-        if path is None:
-            without(system, stage, runs, say)
-        else:
-            load_stage(system, stage, path)
-            say(f"{stage}: reused {path}")
-    return system.eval()
-
-
-def _refuse(system: System, stage: StageName, runs: Path, say: Say) -> None:
-    raise UserError(
-        f"recipe '{system.recipe.name}' has no weights for its {stage} stage: train it with `ldmkit run`"
-    )
-
-
-def _train(system: System, stage: StageName, runs: Path, say: Say, *, restart: bool) -> None:
-    from ldmkit.training import train_stage
-
-    if getattr(system.recipe.train, stage) is None:
-        raise UserError(
-            f"recipe '{system.recipe.name}' has no weights for its {stage} stage and no train.{stage}"
-        )
-    train_stage(system, stage, runs, restart=restart, say=say)
 
 
 def wanted(

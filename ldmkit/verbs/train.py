@@ -1,45 +1,75 @@
-"""`train_recipe`: what `ldmkit train` does."""
+"""Stages trained where they have no weights, or anew: what `ldmkit train` and `ldmkit run` do first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import StageName, find_weights, load_stage, stages_of
+from ldmkit.engine.opening import assembled, give_weights, refuse
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError
-from ldmkit.host.plugins import host
-from ldmkit.recipe import load, resolve
+from ldmkit.recipe import Recipe
 from ldmkit.training.run import train_stage
+from ldmkit.types import Say
 
-Say = Callable[[str], None]
 
-
-def train_recipe(
-    source: str | Path, overrides: Sequence[str], runs: Path, *, stage: str | None, restart: bool, say: Say
+def ready(
+    source: str | Path,
+    overrides: Sequence[str],
+    runs: Path,
+    *,
+    retrain: bool,
+    say: Say,
+    device: str | None = None,
 ) -> System:
-    """Trains the recipe's stages, or the one named on the finished weights of those before it.
+    """The recipe's system with weights: those found, or trained now; `say` tells which.
 
-    A stage that the recipe does not train, or that is not asked for, takes the weights there are: UserError
-    where there are none.
+    retrain: every stage that the recipe trains is trained again.
     """
-    registry = host().registry
-    recipe = resolve(load(source, overrides, registry), registry)
-    system = assemble(recipe, registry)
-    known = stages_of(recipe)
-    if stage is not None and stage not in known:
-        raise UserError(f"recipe '{recipe.name}' has no {stage} stage")
-    for name in known:
-        if stage in (None, name) and getattr(recipe.train, name) is not None:
-            train_stage(system, name, runs, restart=restart, say=say)
-        elif stage is None or known.index(name) < known.index(stage):
-            _load(system, name, runs, say)
+    system = assembled(source, overrides, device)
+
+    def train(system: System, stage: StageName) -> None:
+        if getattr(system.recipe.train, stage) is None:
+            refuse(system, stage)
+        train_stage(system, stage, runs, restart=retrain, say=say)
+
+    give_weights(system, runs, without=train, anew=trained_by(system.recipe) if retrain else (), say=say)
     return system
 
 
-def _load(system: System, stage: StageName, runs: Path, say: Say) -> None:
-    path = find_weights(system.recipe, system.registry, stage, runs)
-    if path is None:
-        raise UserError(f"recipe '{system.recipe.name}' has no weights for its {stage} stage: train it first")
-    load_stage(system, stage, path)
-    say(f"{stage}: {path}")
+def train_recipe(
+    source: str | Path,
+    overrides: Sequence[str],
+    runs: Path,
+    *,
+    stage: str | None,
+    restart: bool,
+    say: Say,
+    device: str | None = None,
+) -> System:
+    """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
+    alone, on the weights of those before it.
+
+    A stage that is not trained takes the weights there are: UserError where there are none.
+    """
+    system = assembled(source, overrides, device)
+    stages = stages_of(system.recipe)
+    if stage is not None and stage not in stages:
+        raise UserError(f"recipe '{system.recipe.name}' has no {stage} stage")
+    trained = [name for name in trained_by(system.recipe) if stage in (None, name)]
+    wanted = stages if stage is None else stages[: [*stages].index(stage) + 1]
+
+    def train(system: System, name: StageName) -> None:
+        if name in trained:
+            train_stage(system, name, runs, restart=restart, say=say)
+        else:
+            refuse(system, name)
+
+    give_weights(system, runs, without=train, stages=wanted, anew=trained, say=say)
+    return system
+
+
+def trained_by(recipe: Recipe) -> list[StageName]:
+    """The stages that a recipe says how to train."""
+    return [stage for stage in stages_of(recipe) if getattr(recipe.train, stage) is not None]

@@ -1,0 +1,148 @@
+"""A recipe opened: loaded, resolved, assembled on a device, each stage with the weights that are its own.
+
+This is the one way from a recipe to a system; what the verbs differ in is what happens to a stage that has no
+weights: it is trained, refused, or left as it is with a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import torch
+
+from ldmkit.engine.stage_state import StageName, load_stage
+from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import find_weights, initial_weights, stages_of
+from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
+from ldmkit.recipe import Recipe, load, resolve
+from ldmkit.types import Say
+
+Source = str | Path | Mapping[str, Any] | Recipe
+"""What names a recipe: the path of its file, its values, or the recipe itself."""
+Without = Callable[[System, StageName], None]
+"""What is done for a stage that has no weights."""
+
+
+def open_recipe(
+    source: Source,
+    overrides: Sequence[str] = (),
+    *,
+    runs: Path = Path("runs"),
+    device: str | torch.device | None = None,
+    say: Say = print,
+) -> System:
+    """The system of a recipe in eval mode with all of its weights; UserError where a stage has none."""
+    system = assembled(source, overrides, device)
+    give_weights(system, runs, without=refuse, say=say)
+    return system
+
+
+def build(
+    source: Source,
+    overrides: Sequence[str] = (),
+    *,
+    runs: str | Path = "runs",
+    device: str | torch.device | None = "cpu",
+) -> System:
+    """The system of a recipe, in eval mode, with the weights that are its own.
+
+    Those are what a finished training under `runs` left; else what an installed plugin ships for exactly this
+    recipe; else what `weights:` names. A stage that has none keeps its initial weights, with a warning.
+    Raises UserError for a recipe or weights that do not fit.
+
+    Args:
+        source: the path of a recipe's file, its values as a mapping, or a Recipe.
+        overrides: changes of single values, as "sampler.steps=20".
+        runs: folder of trainings.
+        device: where the system is to be; None chooses the accelerator where there is one.
+    """
+    system = assembled(source, overrides, device)
+    give_weights(system, Path(runs), without=_start, say=_nothing)
+    return system
+
+
+def assembled(
+    source: Source, overrides: Sequence[str] = (), device: str | torch.device | None = None
+) -> System:
+    """The system of a recipe on its device, without weights."""
+    registry = host().registry
+    chosen = choose_device(device)
+    return assemble(resolve(load(source, overrides, registry), registry), registry).to(chosen).eval()
+
+
+def give_weights(
+    system: System,
+    runs: Path,
+    *,
+    without: Without,
+    say: Say,
+    stages: Sequence[StageName] | None = None,
+    anew: Collection[StageName] = (),
+) -> None:
+    """Loads the weights of each stage, in order; calls `without` for a stage that has none.
+
+    stages: those to look at, by default all. anew: those whose weights are not looked for.
+    """
+    for stage in stages_of(system.recipe) if stages is None else stages:
+        path = None if stage in anew else find_weights(system.recipe, system.registry, stage, runs)
+        if path is not None:
+            load_stage(system, stage, path)
+            say(f"{stage}: reused {path}")
+        elif learns(system, stage):
+            without(system, stage)
+    system.eval()
+
+
+def learns(system: System, stage: StageName) -> bool:
+    """Has the stage weights to be trained? A compression model without any, such as the identity, needs
+    neither a training nor a file."""
+    if stage == "diffusion":
+        return True
+    return any(p.requires_grad for p in system.get_submodule("compression").parameters())
+
+
+def refuse(system: System, stage: StageName) -> None:
+    """Raises UserError: the stage has no weights."""
+    recipe = system.recipe
+    lacking = "" if recipe.weights is None else f" (there is no {stage}.safetensors in `weights`)"
+    trains = getattr(recipe.train, stage) is not None
+    way_out = "train it with `ldmkit run`" if trains else f"add train.{stage} or `weights`"
+    raise UserError(f"recipe '{recipe.name}' has no weights for its {stage} stage{lacking}: {way_out}")
+
+
+def _start(system: System, stage: StageName) -> None:
+    """The weights that a training would start from, else those that are there, with a warning."""
+    path = initial_weights(system.recipe, stage)
+    if path is None:
+        warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
+    else:
+        load_stage(system, stage, path)
+
+
+def _nothing(line: str) -> None:
+    """Tells nobody."""
+
+
+def choose_device(name: str | torch.device | None) -> torch.device:
+    """The device of that name; without one the accelerator that is there (this process's own, under a
+    launcher), else the CPU. UserError where there is no such device."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        if accelerator is None:
+            return torch.device("cpu")
+        return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+    there = ["cpu"] if accelerator is None else [accelerator.type, "cpu"]
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in [*there, "meta"]:
+        raise UserError(f"no device '{name}'; there are: {', '.join(there)}")
+    if chosen.type != "cpu" and (chosen.index or 0) >= max(torch.accelerator.device_count(), 1):
+        raise UserError(f"no device '{name}': there are {torch.accelerator.device_count()} of {chosen.type}")
+    return chosen
