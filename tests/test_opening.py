@@ -90,7 +90,7 @@ def test_weights_that_are_not_there_are_refused_where_the_recipe_trains_too(verb
 
 def test_a_training_tells_which_weights_it_starts_from() -> None:
     call("run", "pixels.yaml")
-    (finished,) = Path("runs/pixels").glob("diffusion-*")
+    (finished,) = Path("runs/pixels").glob("diffusion-*/")
     write(name="tuned", weights=str(finished))
     result = call("run", "pixels.yaml")
     assert result.exit_code == 0, result.output
@@ -99,7 +99,7 @@ def test_a_training_tells_which_weights_it_starts_from() -> None:
 
 def test_build_takes_the_weights_of_the_recipe_until_they_are_trained_further() -> None:
     call("run", "pixels.yaml")
-    (finished,) = Path("runs/pixels").glob("diffusion-*")
+    (finished,) = Path("runs/pixels").glob("diffusion-*/")
     expected = load_file(finished / "diffusion.safetensors")
     system = ldmkit.build({**RECIPE, "name": "tuned", "weights": str(finished.resolve())})
     for name, tensor in system.get_submodule("denoiser").state_dict().items():

@@ -36,6 +36,13 @@ def device(function: F) -> F:
     )(function)
 
 
+def wait(function: F) -> F:
+    """What to do where another process trains the same stage."""
+    return click.option(
+        "--wait", is_flag=True, help="Wait for a process that trains this recipe into the same folder."
+    )(function)
+
+
 def request(function: F) -> F:
     """What to make pictures of, and where to write them."""
     options = [

@@ -14,6 +14,7 @@ from ldmkit.cli import options
 @options.request
 @options.runs
 @options.device
+@options.wait
 @options.overrides
 @click.option(
     "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
@@ -29,6 +30,7 @@ def command(
     device: str | None,
     overrides: tuple[str, ...],
     retrain: bool,
+    wait: bool,
 ) -> None:
     """Train what RECIPE needs and has not, then make its pictures.
 

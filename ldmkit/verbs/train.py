@@ -21,18 +21,19 @@ def ready(
     *,
     retrain: bool,
     say: Say,
+    wait: bool = False,
     device: str | None = None,
 ) -> System:
     """The recipe's system with weights: those found, or trained now; `say` tells which.
 
-    retrain: every stage that the recipe trains is trained again.
+    retrain: every stage that the recipe trains is trained again. wait: for another process that trains here.
     """
     system = assembled(source, overrides, device)
 
     def train(system: System, stage: StageName) -> None:
         if getattr(system.recipe.train, stage) is None:
             refuse(system, stage)
-        train_stage(system, stage, runs, restart=retrain, say=say)
+        train_stage(system, stage, runs, restart=retrain, wait=wait, say=say)
 
     give_weights(system, runs, without=train, anew=trained_by(system.recipe) if retrain else (), say=say)
     return system
@@ -46,6 +47,7 @@ def train_recipe(
     stage: str | None,
     restart: bool,
     say: Say,
+    wait: bool = False,
     device: str | None = None,
 ) -> System:
     """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
@@ -62,7 +64,7 @@ def train_recipe(
 
     def train(system: System, name: StageName) -> None:
         if name in trained:
-            train_stage(system, name, runs, restart=restart, say=say)
+            train_stage(system, name, runs, restart=restart, wait=wait, say=say)
         else:
             refuse(system, name)
 

@@ -14,7 +14,7 @@ import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import ldmkit
-from ldmkit.checkpoint.files import write_text
+from ldmkit.disk import write_text
 from ldmkit.errors import UserError
 from ldmkit.verbs.report.charts import Chart, chart
 from ldmkit.verbs.report.folders import STAGES, StageRun, stage_runs
