@@ -87,7 +87,7 @@ def test_every_key_left_over_or_missing_is_named(case):
     wrong["quant_conv.bias"] = torch.zeros(7)
     with pytest.raises(ValueError, match="missing") as caught:
         keymap.load(wrong, model)
-    for name in ("encoder.conv_in.bias", "extra", "decoder.mid.attn_1.q.weight", "quant_conv.bias is (7,)"):
+    for name in ("encoder.conv_in.bias", "extra", "decoder.mid.attn_1.q.weight", "quant_conv.bias is [7]"):
         assert name in str(caught.value)
 
 

@@ -134,7 +134,7 @@ def test_published_configuration_and_tensors_both_ways():
     module.load_state_dict(keymap.load(tensors, module))
     assert torch.equal(keymap.save(module)["channel_mapper.weight"], tensors["channel_mapper.weight"])
     assert keymap.parameters(keymap.config(parameters)) == parameters
-    with pytest.raises(ValueError, match=r"left over channel_mapper\.bias"):
+    with pytest.raises(ValueError, match=r"left over: channel_mapper\.bias"):
         keymap.load({**tensors, "channel_mapper.bias": torch.zeros(3)}, module)
 
 

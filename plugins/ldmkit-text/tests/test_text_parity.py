@@ -82,7 +82,7 @@ def test_every_published_tensor_is_accounted_for(change):
     else:
         name = "transformer.norm.gain"
         tensors[name] = torch.zeros(1)
-    with pytest.raises(ValueError, match=f"{change} {name}"):
+    with pytest.raises(ValueError, match=f"{change}: {name}"):
         CompvisTextTransformer().load(tensors, module)
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
 from ldmkit_autoencoders.kl import KLAutoencoder
-from ldmkit_autoencoders.parts import Part, Sort, load, names
+from ldmkit_autoencoders.parts import Part, Sort, load, rules
 from ldmkit_autoencoders.published import Published, complete, read, topology_of
 from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 
@@ -150,13 +151,16 @@ class CompVisKeys:
         """
         assert isinstance(module, Autoencoder)
         kept = {name: x for name, x in tensors.items() if not name.startswith("loss.")}
-        return load(kept, module, names(module, block_name, LEAVES, SINGLES))
+        return load(kept, module, self.rules(module))
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The module's tensors under published names."""
         assert isinstance(module, Autoencoder)
-        state = module.state_dict()
-        return {theirs: state[ours] for ours, theirs in names(module, block_name, LEAVES, SINGLES).items()}
+        return keymaps.save(self.rules(module), module)
+
+    def rules(self, module: Autoencoder) -> list[keymaps.Rule]:
+        """Every parameter under its published name."""
+        return rules(module, block_name, LEAVES, SINGLES, linear=False)
 
 
 class KLKeys(CompVisKeys):

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
 from ldmkit_autoencoders.kl import KLAutoencoder
-from ldmkit_autoencoders.parts import Part, Sort, load, names, parts
+from ldmkit_autoencoders.parts import Part, Sort, load, parts, rules
 from ldmkit_autoencoders.published import Published, complete, read, topology_of
 from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 
@@ -166,16 +167,16 @@ class DiffusersKeys:
         left over or missing.
         """
         assert isinstance(module, Autoencoder)
-        return load(modern(tensors, module), module, names(module, block_name, LEAVES, SINGLES))
+        return load(modern(tensors, module), module, self.rules(module))
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The module's tensors under diffusers' names; attention's weights as linear layers."""
         assert isinstance(module, Autoencoder)
-        state, saved = module.state_dict(), {}
-        for ours, published in names(module, block_name, LEAVES, SINGLES).items():
-            linear = ".attentions." in published and published.endswith("weight")
-            saved[published] = state[ours].flatten(1) if linear and state[ours].ndim > 1 else state[ours]
-        return saved
+        return keymaps.save(self.rules(module), module)
+
+    def rules(self, module: Autoencoder) -> list[keymaps.Rule]:
+        """Every parameter under diffusers' name."""
+        return rules(module, block_name, LEAVES, SINGLES, linear=True)
 
 
 class KLKeys(DiffusersKeys):

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ldmkit import keymaps
+from ldmkit.keymaps import Rule
 from ldmkit_autoencoders.autoencoder import Autoencoder
 from ldmkit_autoencoders.blocks import Attention, ResidualBlock
 
@@ -52,54 +54,38 @@ def _blocks(
         seen[sort] += 1
 
 
-def names(
+def rules(
     model: Autoencoder,
     block_name: Callable[[Part], str],
     leaves: Mapping[Sort, Mapping[str, str]],
     singles: Mapping[str, str],
-) -> dict[str, str]:
-    """Published name of each tensor of the model, by ours.
+    linear: bool,
+) -> list[Rule]:
+    """Every parameter of the model under its published name.
 
     Buffers (scale, shift, a codebook's statistics) have none. `leaves` and `singles` rename a block's own
-    parts and the parts outside of blocks.
+    parts and the parts outside of blocks. linear: attention's weights are published as linear layers'.
     """
-    renamed = dict(singles)
+    renamed, attention = dict(singles), set()
     for part in parts(model):
         for leaf, published in leaves[part.sort].items():
             renamed[f"{part.path}.{leaf}"] = f"{block_name(part)}.{published}"
-    found = {}
-    for ours, _ in model.named_parameters():
+            if part.sort == "attention":
+                attention.add(f"{part.path}.{leaf}")
+    found = []
+    for ours, tensor in model.named_parameters():
         stem, _, kind = ours.rpartition(".")
-        found[ours] = singles[ours] if ours in singles else f"{renamed[stem]}.{kind}"
+        name = singles[ours] if ours in singles else f"{renamed[stem]}.{kind}"
+        axes = 2 if linear and stem in attention and tensor.ndim > 1 else None
+        found.append(Rule(ours, (name,), axes=axes))
     return found
 
 
-def load(tensors: Mapping[str, Tensor], model: Autoencoder, named: Mapping[str, str]) -> dict[str, Tensor]:
+def load(tensors: Mapping[str, Tensor], model: Autoencoder, named: list[Rule]) -> dict[str, Tensor]:
     """The model's state dict from published tensors. Buffers stay as they are, but a codebook's running
-    statistics begin anew. ValueError names every key left over, missing or of another shape."""
-    state = model.state_dict()
-    problems = _differences("missing", set(named.values()) - set(tensors))
-    problems += _differences("left over", set(tensors) - set(named.values()))
-    for ours, published in named.items():
-        if published in tensors:
-            problems += _unfit(published, tensors[published], state[ours])
-    if problems:
-        raise ValueError("; ".join(problems))
-    state |= {ours: tensors[published].reshape(state[ours].shape) for ours, published in named.items()}
+    statistics begin anew. ValueError names the keys left over, missing or of another shape."""
+    state = model.state_dict() | keymaps.load(named, tensors, model)
     if "regulariser.sums" in state:
         state["regulariser.sums"] = state["regulariser.codebook"].clone()
         state["regulariser.counts"] = torch.ones_like(state["regulariser.counts"])
     return state
-
-
-def _differences(what: str, keys: set[str]) -> list[str]:
-    return [f"{what}: {', '.join(sorted(keys))}"] if keys else []
-
-
-def _unfit(name: str, given: Tensor, wanted: Tensor) -> list[str]:
-    """1x1 convolutions and linear layers have the same weights in two shapes; all else must agree."""
-    pointwise = sorted((tuple(given.shape), tuple(wanted.shape)))
-    same = given.shape == wanted.shape or pointwise[1] == (*pointwise[0], 1, 1)
-    if not same:
-        return [f"{name} is {tuple(given.shape)}, not {tuple(wanted.shape)}"]
-    return [] if given.is_floating_point() else [f"{name} is of type {given.dtype}, not floating point"]

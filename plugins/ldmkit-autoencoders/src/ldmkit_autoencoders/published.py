@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ldmkit.keymaps import refuse
 from ldmkit_autoencoders.autoencoder import Autoencoder, choose_multipliers
 from ldmkit_autoencoders.network import Topology
 
@@ -26,8 +27,8 @@ def read(model: type[Config], config: Mapping[str, Any]) -> Config:
     try:
         return model.model_validate(dict(config))
     except ValidationError as error:
-        found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ValueError("; ".join(found)) from None
+        refuse(*(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        raise
 
 
 def complete(component: type[Autoencoder], parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ldmkit.errors import did_you_mean
+from ldmkit import keymaps
+from ldmkit.keymaps import Rule, check_entries
 
 RENAMED = {"n_stages": "stages", "in_channels": "classes", "out_channels": "channels"}
 DEFAULTS = {"stages": 1, "classes": 3, "channels": None, "method": "bilinear", "bias": False}
@@ -19,12 +20,7 @@ class CompvisSpatialRescaler:
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """spatial-rescaler's parameters; ValueError for what it cannot be."""
-        known = {*RENAMED, "method", "bias", "multiplier"}
-        for key in config:
-            if key not in known:
-                raise ValueError(f"unknown key '{key}'{did_you_mean(key, known)}")
-        if config.get("multiplier", 0.5) != 0.5:
-            raise ValueError(f"multiplier: {config['multiplier']} is not supported; only 0.5")
+        check_entries(config, (*RENAMED, "method", "bias"), fixed={"multiplier": (0.5,)})
         given = {RENAMED.get(key, key): value for key, value in config.items() if key != "multiplier"}
         made = {**DEFAULTS, **given}
         if made["channels"] is None:
@@ -43,13 +39,11 @@ class CompvisSpatialRescaler:
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """The module's state dict; ValueError names every key left over or missing."""
-        wanted = set(module.state_dict())
-        problems = [f"missing {n}" for n in sorted(wanted - set(tensors))]
-        problems += [f"left over {n}" for n in sorted(set(tensors) - wanted)]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return dict(tensors)
+        return keymaps.load(self._rules(module), tensors, module)
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The module's state dict, whose names are the published ones."""
-        return dict(module.state_dict())
+        return keymaps.save(self._rules(module), module)
+
+    def _rules(self, module: nn.Module) -> list[Rule]:
+        return [Rule(name, (name,)) for name in module.state_dict()]

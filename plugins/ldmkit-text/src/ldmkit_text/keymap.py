@@ -1,7 +1,7 @@
 """Published names of the conditioners' tensors, and their published configurations.
 
-Every name is accounted for: one left over or missing is an error. The single exception is `to_logits`, which
-no published sampler reads: a module built without it (`logits: false`) drops it on loading and exports zeros.
+Every name is accounted for. The single exception is `to_logits`, which no published sampler
+reads: a module built without it (`logits: false`) drops it on loading and exports zeros.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ldmkit.errors import did_you_mean
+from ldmkit import keymaps
+from ldmkit.keymaps import Rule, check_entries
 from ldmkit_text.boxes import CROP, PER_OBJECT
 from ldmkit_text.transformer import TextTransformer
 from ldmkit_text.wordpieces import VOCABULARY
@@ -68,23 +69,23 @@ class TransformerKeys:
         """The module's state dict; ValueError names every key left over or missing."""
         if module.transformer.to_logits is None:
             tensors = {n: t for n, t in tensors.items() if not n.startswith(f"{self.logits}.")}
-        return gather(tensors, self._table(module))
+        return keymaps.load(self._table(module), tensors, module)
 
     def save(self, module: TextTransformer) -> dict[str, Tensor]:
         """The module's state dict under published names."""
-        saved = scatter(module.state_dict(), self._table(module))
+        saved = keymaps.save(self._table(module), module)
         if module.transformer.to_logits is None:
             weight = module.transformer.token_embedding.weight
             saved[f"{self.logits}.weight"] = torch.zeros_like(weight).detach()
             saved[f"{self.logits}.bias"] = weight.new_zeros(weight.shape[0])
         return saved
 
-    def _table(self, module: TextTransformer) -> Names:
+    def _table(self, module: TextTransformer) -> Iterator[Rule]:
         for ours, published in self.names(len(module.transformer.blocks)):
-            yield f"transformer.{ours}", published
+            yield Rule(f"transformer.{ours}", published)
         if module.transformer.to_logits is not None:
             for kind in AFFINE:
-                yield f"transformer.to_logits.{kind}", (f"{self.logits}.{kind}",)
+                yield Rule(f"transformer.to_logits.{kind}", (f"{self.logits}.{kind}",))
 
 
 class CompvisTextTransformer(TransformerKeys):
@@ -105,8 +106,8 @@ class CompvisTextTransformer(TransformerKeys):
             "vocab_size": "vocabulary",
             "max_seq_len": "length",
         }
-        ignored = {"device": (), "use_tokenizer": (True, False), "embedding_dropout": ()}
-        check_keys(config, {*renamed, *ignored}, required=("n_embed", "n_layer"))
+        ignored = ("device", "use_tokenizer", "embedding_dropout")
+        check_entries(config, renamed, harmless=ignored, required=("n_embed", "n_layer"))
         made = {ours: config[key] for key, ours in renamed.items() if key in config}
         if not config.get("use_tokenizer", True):
             objects, rest = divmod(config.get("max_seq_len", 77) - CROP, PER_OBJECT)
@@ -177,11 +178,11 @@ class CompvisClassEmbedding:
     """
 
     IMAGENET = 1000
-    TABLE = (("embedding.weight", ("embedding.weight",)),)
+    TABLE = (Rule("embedding.weight", ("embedding.weight",)),)
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """class-embedding's parameters; ValueError for what it cannot be."""
-        check_keys(config, {"embed_dim", "n_classes", "key"}, required=("embed_dim",))
+        check_entries(config, ("embed_dim", "n_classes"), harmless=("key",), required=("embed_dim",))
         classes = config.get("n_classes", self.IMAGENET)
         extra = {"unconditional": self.IMAGENET} if classes == self.IMAGENET + 1 else {}
         return {"width": config["embed_dim"], "classes": classes, **extra}
@@ -198,39 +199,8 @@ class CompvisClassEmbedding:
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """The module's state dict; ValueError names every key left over or missing."""
-        return gather(tensors, iter(self.TABLE))
+        return keymaps.load(self.TABLE, tensors, module)
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The module's state dict under published names."""
-        return scatter(module.state_dict(), iter(self.TABLE))
-
-
-def check_keys(config: Mapping[str, Any], known: set[str], required: tuple[str, ...]) -> None:
-    """ValueError for a key of a published configuration that is unknown or missing."""
-    for key in config:
-        if key not in known:
-            raise ValueError(f"unknown key '{key}'{did_you_mean(key, known)}")
-    for key in required:
-        if key not in config:
-            raise ValueError(f"missing key '{key}'")
-
-
-def gather(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """The state dict that published tensors make; ValueError names every one left over or missing."""
-    table = list(names)
-    wanted = {name for _, published in table for name in published}
-    problems = [f"missing {n}" for n in sorted(wanted - set(tensors))]
-    problems += [f"left over {n}" for n in sorted(set(tensors) - wanted)]
-    if problems:
-        raise ValueError("; ".join(problems))
-    return {ours: torch.cat([tensors[n] for n in published]) for ours, published in table}
-
-
-def scatter(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """The reverse of `gather`, bit for bit."""
-    parts = ((published, state[ours].chunk(len(published))) for ours, published in names)
-    return {
-        name: rows.clone()
-        for published, chunks in parts
-        for name, rows in zip(published, chunks, strict=True)
-    }
+        return keymaps.save(self.TABLE, module)

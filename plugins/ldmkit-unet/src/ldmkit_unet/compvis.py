@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ldmkit_unet import rules
-from ldmkit_unet.entries import arguments, in_channels, refuse, refuse_unknown, same
+from ldmkit import keymaps
+from ldmkit.keymaps import check_entries, refuse
+from ldmkit_unet.entries import arguments, in_channels, same
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import Stage, UNet, stages
 
@@ -71,7 +72,7 @@ NAMES = Format(
     plain_norm="norm",
     plain_qkv=("qkv",),
     plain_out="proj_out",
-    plain_trailing=1,
+    plain_axes=3,
     class_embedding="label_emb.weight",
     halving="op",
 )
@@ -88,9 +89,8 @@ class CompVisUNet:
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters of the published configuration; ValueError names every entry it cannot hold."""
-        refuse_unknown(config, UNDERSTOOD, FIXED, HARMLESS)
-        refuse([f"{name}: missing" for name in ("model_channels", "num_res_blocks", "attention_resolutions")
-                if name not in config])  # fmt: skip
+        required = ("model_channels", "num_res_blocks", "attention_resolutions")
+        check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS, required=required)
         given = {**DEFAULTS, **config}
         found: dict[str, Any] = {
             "width": given["model_channels"],
@@ -136,11 +136,11 @@ class CompVisUNet:
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors without prefix as the UNet's state dict; ValueError names every key that does not fit."""
-        return rules.load(NAMES.rules(as_unet(module)), tensors, module)
+        return keymaps.load(NAMES.rules(as_unet(module)), tensors, module)
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The UNet's tensors under published names, without prefix."""
-        return rules.save(NAMES.rules(as_unet(module)), module)
+        return keymaps.save(NAMES.rules(as_unet(module)), module)
 
 
 def _heads(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,9 +148,9 @@ def _heads(given: Mapping[str, Any]) -> dict[str, Any]:
     count, channels = given["num_heads"], given["num_head_channels"]
     if channels == -1:
         if count == -1:
-            refuse(["num_heads and num_head_channels: neither is given"])
+            refuse("num_heads and num_head_channels: neither is given")
         if given["num_heads_upsample"] not in (-1, None, count) and not given["use_spatial_transformer"]:
-            refuse([f"num_heads_upsample: {given['num_heads_upsample']} (the UNet has num_heads everywhere)"])
+            refuse(f"num_heads_upsample: {given['num_heads_upsample']} (the UNet has num_heads everywhere)")
         return {"heads": count}
     widths = _attended(given)
     if given["use_spatial_transformer"] and given["legacy"] and any(w % channels for w in widths):

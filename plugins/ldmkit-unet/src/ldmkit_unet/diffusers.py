@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ldmkit_unet import rules
+from ldmkit import keymaps
 from ldmkit_unet.diffusers_config import read, write
 from ldmkit_unet.entries import arguments
 from ldmkit_unet.naming import Format, as_unet
@@ -54,7 +54,7 @@ NAMES = Format(
     plain_norm="group_norm",
     plain_qkv=("to_q", "to_k", "to_v"),
     plain_out="to_out.0",
-    plain_trailing=0,
+    plain_axes=2,
     class_embedding="class_embedding.weight",
     halving="conv",
 )
@@ -80,11 +80,11 @@ class DiffusersUNet:
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors as the UNet's state dict; ValueError names every key that does not fit."""
         renamed = {OLD_NAME.sub(_new_name, name): tensor for name, tensor in tensors.items()}
-        return rules.load(NAMES.rules(as_unet(module)), renamed, module)
+        return keymaps.load(NAMES.rules(as_unet(module)), renamed, module)
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The UNet's tensors under published names."""
-        return rules.save(NAMES.rules(as_unet(module)), module)
+        return keymaps.save(NAMES.rules(as_unet(module)), module)
 
 
 def _new_name(match: re.Match[str]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ldmkit_unet.entries import in_channels, refuse, refuse_unknown, same
+from ldmkit.keymaps import check_entries, refuse
+from ldmkit_unet.entries import in_channels, same
 from ldmkit_unet.unet import UNet
 
 UNDERSTOOD = {
@@ -76,7 +77,7 @@ DEFAULTS: Mapping[str, Any] = {
 def read(config: Mapping[str, Any]) -> dict[str, Any]:
     """Recipe parameters of a `config.json`."""
     family = _family(config)
-    refuse_unknown(config, UNDERSTOOD, FIXED, HARMLESS)
+    check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS)
     given = {**DEFAULTS, **family.defaults, **config}
     width, multipliers = _multipliers(given["block_out_channels"])
     attended = _attended(given, family)
@@ -101,7 +102,7 @@ def write(given: Mapping[str, Any]) -> dict[str, Any]:
     family = CONDITIONAL if conditions.tokens else UNCONDITIONAL
     widths = [given["width"] * m for m in multipliers]
     attended = [level for level in range(len(widths)) if 2**level in given["attention"]]
-    refuse([f"multipliers: {list(multipliers)} (the first must be 1)"] if multipliers[0] != 1 else [])
+    refuse(f"multipliers: {list(multipliers)} (the first must be 1)" if multipliers[0] != 1 else "")
     return {
         "_class_name": family.name,
         "in_channels": in_channels(given["latent"], conditions),
@@ -130,7 +131,7 @@ def _family(config: Mapping[str, Any]) -> Family:
 
 def _multipliers(widths: Sequence[int]) -> tuple[int, list[int]]:
     if any(w % widths[0] for w in widths):
-        refuse([f"block_out_channels: {list(widths)} (the UNet has multiples of the first)"])
+        refuse(f"block_out_channels: {list(widths)} (the UNet has multiples of the first)")
     return widths[0], [w // widths[0] for w in widths]
 
 
@@ -143,7 +144,7 @@ def _attended(given: Mapping[str, Any], family: Family) -> list[int]:
     levels = [[i for i, name in enumerate(names) if name not in plain] for names in (down, up)]
     if levels[0] != levels[1]:
         problems.append("down_block_types and up_block_types have attention at different levels")
-    refuse(problems)
+    refuse(*problems)
     return levels[0]
 
 
@@ -171,10 +172,10 @@ def _heads(given: Mapping[str, Any], family: Family, attended: list[int]) -> dic
 def _scale_shift(given: Mapping[str, Any], family: Family) -> bool:
     kind, groups = given["resnet_time_scale_shift"], given["attn_norm_num_groups"]
     if kind not in ("default", "scale_shift"):
-        refuse([f"resnet_time_scale_shift: {kind!r} (the UNet has 'default' and 'scale_shift')"])
+        refuse(f"resnet_time_scale_shift: {kind!r} (the UNet has 'default' and 'scale_shift')")
     implied = 32 if kind == "default" else None  # the middle attention has no norm under scale_shift
     if family is UNCONDITIONAL and (groups or implied) != 32:
-        refuse([f"attn_norm_num_groups: {groups!r} (the UNet has 32 in the middle block)"])
+        refuse(f"attn_norm_num_groups: {groups!r} (the UNet has 32 in the middle block)")
     return bool(kind == "scale_shift")
 
 
@@ -188,7 +189,7 @@ def _resample(given: Mapping[str, Any], family: Family) -> str:
         else:
             kinds.add("resnet" if name.startswith("Resnet") else "conv")
     if not kinds <= {"conv", "resnet"} or len(kinds) > 1:
-        refuse([f"resampling: {', '.join(sorted(map(str, kinds)))} (the UNet has one kind, conv or resnet)"])
+        refuse(f"resampling: {', '.join(sorted(map(str, kinds)))} (the UNet has one kind, conv or resnet)")
     return "residual" if kinds == {"resnet"} else "conv"
 
 
@@ -204,7 +205,7 @@ def _head_dim(given: Mapping[str, Any], family: Family, widths: list[int], atten
 def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
     residual = given["resample"] == "residual"
     if residual and family is CONDITIONAL and attended:
-        refuse(["resample: 'residual' (the format has no such blocks with cross-attention)"])
+        refuse("resample: 'residual' (the format has no such blocks with cross-attention)")
     levels = range(len(given["multipliers"]))
     down = "ResnetDownsampleBlock2D" if residual else "DownBlock2D"
     up = "ResnetUpsampleBlock2D" if residual else "UpBlock2D"

@@ -1,45 +1,23 @@
-"""Published configurations, read strictly: every entry is understood, known to be harmless, or refused."""
+"""What both published configurations of a UNet share."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ldmkit.keymaps import refuse
 from ldmkit.types import ConditionSpec, LatentSpec
 from ldmkit_unet.unet import UNet
 
 Value = TypeVar("Value")
 
 
-def refuse_unknown(
-    config: Mapping[str, Any],
-    understood: Collection[str],
-    fixed: Mapping[str, Sequence[Any]],
-    harmless: Collection[str],
-) -> None:
-    """ValueError that names every entry which is neither understood nor harmless nor at a value allowed."""
-    problems = []
-    for name, value in config.items():
-        if name in fixed:
-            if not any(value == allowed and type(value) is type(allowed) for allowed in fixed[name]):
-                problems.append(f"{name}: {value!r} (the UNet has {fixed[name][0]!r})")
-        elif name not in understood and name not in harmless:
-            problems.append(f"{name}: {value!r} (unknown)")
-    refuse(problems)
-
-
-def refuse(problems: Sequence[str]) -> None:
-    """ValueError of all problems, if there are any."""
-    if problems:
-        raise ValueError("the UNet cannot be what the configuration says; " + "; ".join(problems))
-
-
 def same(name: str, value: Value | Sequence[Value]) -> Value:
     """The one value of an entry that may be a list over the levels; ValueError where the levels differ."""
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not values or any(v != values[0] for v in values):
-        refuse([f"{name}: {value!r} (the UNet has one value for all levels)"])
+        refuse(f"{name}: {value!r} (the UNet has one value for all levels)")
     first: Value = values[0]
     return first
 

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from torch import nn
 
+from ldmkit.keymaps import Rule
 from ldmkit_unet.attention import AttentionBlock, SelfAttention, SpatialTransformer
 from ldmkit_unet.blocks import Resample, ResidualBlock
-from ldmkit_unet.rules import Part, Rule
+from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.unet import Stage, UNet
 
 TRANSFORMER_BLOCK = {
@@ -28,6 +29,30 @@ TRANSFORMER_BLOCK = {
 """Both published formats name a transformer block's layers alike."""
 
 
+CHANNELS_SECOND = (0, 2, 3, 1)
+"""Published convolutions hold their input channels second, ours hold them last."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer under published names; its weight and, where it has one, its bias become rules. axes: of the
+    published weight, where it is a 1x1 convolution."""
+
+    layer: nn.Module
+    own: str
+    published: tuple[str, ...]
+    interleave: int = 0
+    axes: int | None = None
+
+    def rules(self) -> Iterator[Rule]:
+        """One rule a tensor."""
+        for kind, _ in self.layer.named_parameters(recurse=False):
+            names = tuple(f"{name}.{kind}" for name in self.published)
+            weight = kind == "weight"
+            order = CHANNELS_SECOND if weight and isinstance(self.layer, Conv3x3) else None
+            yield Rule(f"{self.own}.{kind}", names, self.interleave, order, self.axes if weight else None)
+
+
 class Places(Protocol):
     """Where a format keeps the stages: published prefixes of (block, attention, resampling)."""
 
@@ -40,7 +65,7 @@ class Format:
     """A published format's names.
 
     outer, residual: of the layers outside the stages and of a residual block's. plain_*: of an
-    AttentionBlock, whose joint matrix is one tensor or three; axes of length 1 behind its weights. halving:
+    AttentionBlock, whose joint matrix is one tensor or three, and how many axes its weights have. halving:
     of the strided convolution.
     """
 
@@ -50,7 +75,7 @@ class Format:
     plain_norm: str
     plain_qkv: tuple[str, ...]
     plain_out: str
-    plain_trailing: int
+    plain_axes: int
     class_embedding: str
     halving: str
 
@@ -58,7 +83,7 @@ class Format:
         """Every tensor of `unet` under its published name."""
         rules = [rule for part in self._parts(unet) for rule in part.rules()]
         if unet.vector_embed is not None:
-            rules.append(Rule("vector_embed.weight", (self.class_embedding,), transposed=True))
+            rules.append(Rule("vector_embed.weight", (self.class_embedding,), order=(1, 0)))
         return rules
 
     def _parts(self, unet: UNet) -> Iterator[Part]:
@@ -74,7 +99,7 @@ class Format:
             for name, child in layer.named_children():
                 if name in self.residual:
                     names = (f"{published}.{self.residual[name]}",)
-                    yield Part(child, f"{own}.{name}", names, trailing=2 if name == "skip" else 0)
+                    yield Part(child, f"{own}.{name}", names, axes=4 if name == "skip" else None)
         elif isinstance(layer, Resample):
             conv = self.halving if layer.direction == "down" else "conv"
             yield Part(layer.conv, f"{own}.conv", (f"{published}.{conv}",))
@@ -88,19 +113,19 @@ class Format:
         names = tuple(f"{published}.{name}" for name in self.plain_qkv)
         interleave = inner.heads if len(names) > 1 and inner.order == "legacy" else 0
         yield Part(layer.norm, f"{own}.norm", (f"{published}.{self.plain_norm}",))
-        yield Part(inner.qkv, f"{own}.attention.qkv", names, interleave, self.plain_trailing)
+        yield Part(inner.qkv, f"{own}.attention.qkv", names, interleave, self.plain_axes)
         out = (f"{published}.{self.plain_out}",)
-        yield Part(inner.out, f"{own}.attention.out", out, trailing=self.plain_trailing)
+        yield Part(inner.out, f"{own}.attention.out", out, axes=self.plain_axes)
 
     def _transformer(self, layer: SpatialTransformer, own: str, published: str) -> Iterator[Part]:
         yield Part(layer.norm, f"{own}.norm", (f"{published}.norm",))
-        yield Part(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), trailing=2)
+        yield Part(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), axes=4)
         for depth, block in enumerate(layer.blocks):
             inner = f"{published}.transformer_blocks.{depth}"
             for name, parts in TRANSFORMER_BLOCK.items():
                 names = tuple(f"{inner}.{part}" for part in parts)
                 yield Part(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
-        yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), trailing=2)
+        yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), axes=4)
 
 
 def as_unet(module: nn.Module) -> UNet:
