@@ -18,6 +18,7 @@ ROOMS = (
     "errors",
     "disk",
     "types",
+    "keymaps",
     "interfaces",
     "pictures",
     "hookspecs",
