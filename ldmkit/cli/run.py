@@ -41,7 +41,7 @@ def command(
     from ldmkit.verbs.train import ready
 
     texts = options.all_prompts(prompts, prompts_file)
-    system = ready(recipe, overrides, runs, retrain=retrain, device=device, say=click.echo)
+    system = ready(recipe, overrides, runs, retrain=retrain, wait=wait, device=device, say=click.echo)
     if system.denoiser is None:
         make.make_reconstructions(system, out or runs / system.recipe.name / "samples", click.echo)
         return

@@ -15,9 +15,16 @@ from ldmkit.cli import options
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
 @options.runs
 @options.device
+@options.wait
 @options.overrides
 def command(
-    recipe: Path, stage: str | None, restart: bool, runs: Path, device: str | None, overrides: tuple[str, ...]
+    recipe: Path,
+    stage: str | None,
+    restart: bool,
+    wait: bool,
+    runs: Path,
+    device: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Train RECIPE; where a training was interrupted it goes on.
 
@@ -26,4 +33,6 @@ def command(
     """
     from ldmkit.verbs.train import train_recipe
 
-    train_recipe(recipe, overrides, runs, stage=stage, restart=restart, device=device, say=click.echo)
+    train_recipe(
+        recipe, overrides, runs, stage=stage, restart=restart, wait=wait, device=device, say=click.echo
+    )
