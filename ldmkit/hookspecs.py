@@ -1,4 +1,10 @@
-"""The one hook of ldmkit."""
+"""The one hook of ldmkit, and the versions of what plugins rely on.
+
+Version 2 added the kinds optimizer, auxiliary, callback, adapter, verb and recipe, and changed one: an
+adversary weighs its own loss (`Adversary.balance`; before, the core did so by `CompressionModel.last_layer`,
+which is no longer asked for). A plugin that states an older version keeps working unless it registers a
+component of a kind that has changed since (`CHANGED`); such a plugin is refused with that reason.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +14,10 @@ import pluggy
 
 GROUP = "ldmkit"
 """The entry-point group that plugins declare."""
-API_VERSION = 1
+API_VERSION = 2
 """The version of this hook and of `ldmkit.interfaces`; a plugin states the one it was written for."""
+CHANGED = {2: ("adversary",)}
+"""By version: the kinds whose Protocol that version changed."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -27,6 +35,6 @@ class Registrar(Protocol):
 def ldmkit_register(registry: Registrar) -> None:
     """Add components: `registry.add(kind, name, "package.module:Attribute", "One line of doc.")`.
 
-    The module that holds this hook states `LDMKIT_API = 1` and imports no torch: components are named by
+    The module that holds this hook states `LDMKIT_API = 2` and imports no torch: components are named by
     reference and imported when a recipe asks for them.
     """

@@ -35,6 +35,8 @@ from ldmkit.types import (
 
 EstimateFunction = Callable[[Latent, Level], Estimate]
 """estimate(z_t, level): what a sampler calls; guidance and the network are inside."""
+Gradient = Callable[[Float[Tensor, ""]], Tensor]
+"""gradient(loss): the loss's gradient at the weight of the decoder's last layer, over the global batch."""
 ConditionedEstimate = Callable[[Latent, Level, Sequence[Conditions]], Sequence[Estimate]]
 """estimate(z_t, level, [conditions, ...]): one estimate for each entry, computed in one batched pass."""
 
@@ -55,10 +57,6 @@ class CompressionModel(Protocol):
 
     def posterior(self, image: Image) -> Posterior:
         """What training and the latent cache need."""
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """The decoder's last weight: the adaptive adversarial weight compares gradients there."""
 
 
 class Regulariser(Protocol):
@@ -186,13 +184,31 @@ class Adversary(Protocol):
         """Does the discriminator learn at this step? (It may warm up before `weight` is above zero.)"""
 
     def weight(self, step: int) -> float:
-        """The factor of the generator's loss at this step, before adaptation; 0 before the start."""
+        """The factor of the generator's loss at this step, before `balance`; at 0 neither is computed."""
 
     def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
         """What the autoencoder minimises."""
 
+    def balance(
+        self, reconstruction_loss: Float[Tensor, ""], generator_loss: Float[Tensor, ""], gradient: Gradient
+    ) -> Float[Tensor, ""]:
+        """The second factor of the generator's loss, detached; 1 for an adversary that does not adapt it."""
+
     def discriminator_loss(self, image: Image, reconstruction: Image) -> Float[Tensor, ""]:
         """What the discriminator minimises (the reconstruction comes detached)."""
+
+
+ParameterGroup = dict[str, Any]
+"""A group as torch.optim takes it: "params", a list of (name, parameter); "lr"; and "factor", by which the
+training loop multiplies the stage's learning rate before each step."""
+
+
+class Optimizer(Protocol):
+    """Makes the torch optimiser of one TrainingStep. Checkpoints hold its state: the tensors and numbers of
+    `state[parameter]` and the numbers of each of `param_groups`, which all keep their "factor"."""
+
+    def __call__(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
+        """An optimiser of all parameters of the groups."""
 
 
 class Dataset(Protocol):
@@ -254,6 +270,7 @@ KIND_OF: Mapping[type, str] = {
     FeatureNetwork: "features",
     Loss: "loss",
     Adversary: "adversary",
+    Optimizer: "optimizer",
     Dataset: "data",
     Metric: "metric",
     KeyMap: "keymap",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors.numpy import load_file
 
 PROGRAM = Path(__file__).with_name("training_interrupted.py")
@@ -38,6 +39,19 @@ def test_ten_kills_leave_no_trace_in_either_stage(tmp_path):
     whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
     assert any("discriminator/" in name for name in whole)
     assert any("diffusion.raw.safetensors" in name for name in whole)
+    assert whole.keys() == broken.keys()
+    assert [name for name in whole if whole[name] != broken[name]] == []
+
+
+@pytest.mark.parametrize("optimizer", ["toy", "muon"])
+def test_kills_leave_no_trace_whatever_the_optimizer(tmp_path, optimizer):
+    named = [f"train.{stage}.optimizer={optimizer}" for stage in ("compression", "diffusion")]
+    factors = "train.diffusion.lr_factors={conditioners: 0.5, conditioners.text.table: 0.1}"
+    codes, said = run(tmp_path, [signal.SIGKILL] * 4, *named, "train.diffusion.weight_decay=0", factors)
+    assert codes[0] == codes[-1] == 0, said
+    assert -signal.SIGKILL in codes, said
+    whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
+    assert any("momentum_buffer" in name for name in whole)
     assert whole.keys() == broken.keys()
     assert [name for name in whole if whole[name] != broken[name]] == []
 

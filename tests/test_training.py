@@ -23,10 +23,10 @@ from training_toy import Pictures, toy, train
 from ldmkit.cli import train as verb
 from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError
-from ldmkit.recipe import CompressionTraining, Stage
+from ldmkit.recipe import CompressionTraining, Stage, digest
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.ema import Average
-from ldmkit.training.optim import rate
+from ldmkit.training.optim import groups_of, rate
 
 SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
 
@@ -70,6 +70,39 @@ def test_the_learning_rate_warms_up_and_decays():
     assert rate(options, 9) == pytest.approx(1 / 6)
     cosine = Stage(steps=10, batch=1, lr=2.0, decay="cosine")
     assert rate(cosine, 5) == pytest.approx(1.0)
+
+
+def test_factors_of_the_learning_rate_go_by_the_longest_name_of_a_part():
+    options = Stage(steps=1, batch=1, lr=0.5, lr_factors={"a": 0.1, "a.b": 2.0})
+    named = {name: nn.Parameter(torch.zeros(1)) for name in ("a.w", "a.b.w", "a.bc.w", "b.w")}
+    groups = groups_of(named, options)
+    factors = {name: group["factor"] for group in groups for name, _ in group["params"]}
+    assert factors == {"a.w": 0.1, "a.b.w": 2.0, "a.bc.w": 0.1, "b.w": 1.0}
+
+
+def test_a_part_without_learning_rate_stays_and_an_unknown_part_is_refused(tmp_path):
+    still = weights_of(tmp_path, *SHORT, "train.diffusion.lr_factors={conditioners.text: 0.0}")
+    usual = weights_of(tmp_path, *SHORT)
+    start = weights_of(tmp_path, *SHORT, "train.diffusion.lr=1e-30", "train.diffusion.weight_decay=0")
+    name = "conditioners.text.table.weight"
+    assert torch.equal(still[name], start[name])
+    assert not torch.equal(usual[name], start[name])
+    assert not torch.equal(still["denoiser.out.weight"], start["denoiser.out.weight"])
+    with pytest.raises(UserError, match=r"no trained weights in 'denoise'; did you mean 'denoiser'\?"):
+        weights_of(tmp_path, "train.diffusion.lr_factors={denoise: 0.0}")
+
+
+def test_what_an_optimizer_does_not_read_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"optimizer \(toy\): it has no weight_decay"):
+        weights_of(tmp_path, "train.diffusion.optimizer=toy")
+
+
+def test_a_recipe_keeps_its_digests_until_it_uses_a_joint():
+    recipe = toy().recipe
+    assert digest(recipe, "diffusion").startswith("ef182d1a871ea6c2")
+    named = toy("train.diffusion.optimizer=muon", "train.diffusion.weight_decay=0").recipe
+    assert digest(named, "diffusion") != digest(recipe, "diffusion")
+    assert digest(named, "compression") == digest(recipe, "compression")
 
 
 def test_both_stages_leave_weights_metrics_and_pictures(trained):

@@ -30,10 +30,6 @@ class Autoencoder(nn.Module):
         self.register_buffer("scale", torch.ones(CHANNELS))
         self.register_buffer("shift", torch.zeros(CHANNELS))
 
-    @property
-    def last_layer(self):
-        return self.decoder.weight
-
     def posterior(self, image):
         mean, log_variance = self.encoder(image).chunk(2, 1)
         std = (log_variance / 2).exp()
@@ -84,6 +80,10 @@ class Adversary(nn.Module):
 
     def generator_loss(self, reconstruction):
         return -self.net(reconstruction).mean()
+
+    def balance(self, reconstruction_loss, generator_loss, gradient):
+        reconstructing, fooling = (gradient(loss).norm() for loss in (reconstruction_loss, generator_loss))
+        return (reconstructing / (fooling + 1e-4)).clamp(0, 1e4).detach()
 
     def discriminator_loss(self, image, reconstruction):
         return (F.relu(1 - self.net(image)).mean() + F.relu(1 + self.net(reconstruction)).mean()) / 2
@@ -213,6 +213,26 @@ class Epsilon:
         pass
 
 
+class Counting(torch.optim.SGD):
+    """Its state has a number a parameter, and one a group, that change the updates."""
+
+    def step(self, closure=None):
+        super().step()
+        for group in self.param_groups:
+            group["seen"] = group.get("seen", 0) + 1
+            for p in (p for p in group["params"] if p.grad is not None):
+                self.state[p]["count"] = self.state[p].get("count", 0) + 1
+                p.data.mul_(1 - 1e-3 / self.state[p]["count"] - 1e-3 / group["seen"])
+
+
+class Momentum:
+    def __init__(self, *, momentum: float = 0.9) -> None:
+        self.momentum = momentum
+
+    def __call__(self, groups):
+        return Counting(groups, momentum=self.momentum)
+
+
 def evenly(schedule, steps: int, size=None) -> Level:
     return schedule.level(torch.linspace(1, 0, steps + 1), size)
 
@@ -234,6 +254,8 @@ COMPONENTS = {
     ("denoiser", "toy"): "Denoiser",
     ("schedule", "toy"): "Cosine",
     ("objective", "toy"): "Epsilon",
+    ("optimizer", "toy"): "Momentum",
+    ("optimizer", "muon"): "ldmkit_training.optimizers:Muon",
     ("spacing", "toy"): "evenly",
     ("sampler", "toy"): "euler",
 }
@@ -287,7 +309,8 @@ def registry():
     """A registry of these components alone."""
     made = Registry()
     for (kind, name), attribute in COMPONENTS.items():
-        made.add(Entry(kind, name, f"training_toy:{attribute}", "A toy.", "toy", "1"))
+        target = attribute if ":" in attribute else f"training_toy:{attribute}"
+        made.add(Entry(kind, name, target, "A toy.", "toy", "1"))
     return made
 
 

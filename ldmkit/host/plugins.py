@@ -85,6 +85,7 @@ def _load_one(
         if not hook.get_hookimpls():
             raise ValueError("implements no ldmkit_register hook (is it marked with @hookimpl?)")
         hook(registry=registrar)
+        _check_kinds(plugin, registrar)
         _join(registry, registrar)
     except BaseException:
         manager.unregister(plugin)
@@ -93,8 +94,20 @@ def _load_one(
 
 def _check_api(plugin: Any) -> None:
     stated = getattr(plugin, "LDMKIT_API", None)
-    if stated != hookspecs.API_VERSION:
+    if stated not in range(1, hookspecs.API_VERSION + 1):
         raise ValueError(f"states LDMKIT_API = {stated}; this ldmkit provides {hookspecs.API_VERSION}")
+
+
+def _check_kinds(plugin: Any, registrar: Registrar) -> None:
+    """Refuses components of kinds that have changed since the version that the plugin was written for."""
+    since = range(plugin.LDMKIT_API + 1, hookspecs.API_VERSION + 1)
+    changed = {kind: version for version in since for kind in hookspecs.CHANGED.get(version, ())}
+    for entry in registrar.entries:
+        if entry.kind in changed:
+            raise ValueError(
+                f"{entry.kind} '{entry.name}' is written for LDMKIT_API = {plugin.LDMKIT_API}; version "
+                f"{changed[entry.kind]} changed what this kind must do, see ldmkit.interfaces"
+            )
 
 
 def _join(registry: Registry, registrar: Collector) -> None:

@@ -24,15 +24,16 @@ KINDS = {
     "adversary": "the discriminator of the compression stage",
     "data": "data sets",
     "metric": "what `evaluate` reports",
+    "optimizer": "how gradients change weights",
     "keymap": "published names of a component's tensors",
     "weights": "trained weights for the stages of shipped recipes",
 }
 """Every kind of component and what it is."""
 
-SUPPLIED = ("latent", "conditions", "compression", "out_channels", "schedule")
+SUPPLIED = ("latent", "conditions", "compression", "out_channels", "schedule", "betas", "weight_decay")
 """What build hands to a constructor's positional parameters, by name: LatentSpec of the compression model,
 merged ConditionSpec, the compression model itself, channels that the objective wants of the denoiser; to an
-objective, the noise schedule."""
+objective, the noise schedule; to an optimizer, the training stage's betas and weight decay."""
 
 
 class DuplicateComponent(UserError):

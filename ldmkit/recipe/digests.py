@@ -12,6 +12,10 @@ from ldmkit.recipe.model import Recipe
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
 """Keys of a training stage that never change what comes of it."""
 
+LATER = {"optimizer": None, "lr_factors": {}, "auxiliary": ()}
+"""Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
+digests of finished trainings stay."""
+
 
 def digest(recipe: Recipe, stage: str) -> str:
     """sha256, hexadecimal, of what determines `stage`: "compression", "diffusion" or "samples".
@@ -53,4 +57,6 @@ def _samples(recipe: Recipe) -> dict[str, Any]:
 
 def _training(recipe: Recipe, stage: str) -> dict[str, Any] | None:
     values = flat(getattr(recipe.train, stage))
-    return values and {k: v for k, v in values.items() if k not in UNDETERMINING}
+    return values and {
+        k: v for k, v in values.items() if k not in UNDETERMINING and (k not in LATER or v != LATER[k])
+    }

@@ -80,11 +80,17 @@ class Sampling(Component):
 
 
 class Stage(Part):
-    """What both training stages share. lr is absolute: it is never scaled by batch or devices."""
+    """What all training stages share. lr is absolute: it is never scaled by batch or devices.
+
+    optimizer: by default AdamW; any reads betas and weight_decay where it has them. lr_factors: factors of lr
+    by part, such as {conditioners: 0.1, conditioners.caption: 0.5, adversary: 2}; the longest name counts.
+    """
 
     steps: Positive
     batch: Positive
     lr: Annotated[float, Field(gt=0)]
+    optimizer: Annotated[Component, Kind("optimizer")] | None = None
+    lr_factors: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.interfaces import Adversary, CompressionModel, KeyMap, Loss, Regulariser
+from ldmkit.training.taps import last_weight
 from ldmkit.types import Image
 
 TOLERANCE = 1e-4
@@ -78,9 +79,10 @@ def _check_gradient(model: CompressionModel, image: Image) -> None:
         (gradient,) = torch.autograd.grad(model.decode(latent).square().mean(), latent)
         assert gradient.abs().sum() > 0, "decode: a gradient reaches the latent"
         if any(p.requires_grad for p in _module(model).parameters()):
+            last = last_weight(_module(model), lambda: model.decode(latent))
             loss = model.decode(model.encode(image)).square().mean()
-            (gradient,) = torch.autograd.grad(loss, model.last_layer)
-            assert gradient.abs().sum() > 0, "last_layer: a gradient reaches it"
+            (gradient,) = torch.autograd.grad(loss, last)
+            assert gradient.abs().sum() > 0, "decode: a gradient reaches its last layer"
 
 
 def check_regulariser(regulariser: Regulariser, channels: int = 4) -> None:
@@ -126,10 +128,25 @@ def check_adversary(adversary: Adversary, size: int = 64, horizon: int = 1_000_0
     assert gradient.abs().sum() > 0, "generator_loss: a gradient reaches the reconstruction"
     loss = adversary.discriminator_loss(image, reconstruction.detach())
     assert loss.shape == (), "discriminator_loss: a scalar"
+    _check_balance(adversary, reconstruction)
     own = [p for p in _module(adversary).parameters() if p.requires_grad]
     assert own, "an adversary has weights of its own"
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
     assert any(g is not None and g.abs().sum() > 0 for g in gradients), "discriminator_loss: teaches it"
+
+
+def _check_balance(adversary: Adversary, reconstruction: Tensor) -> None:
+    """A finite factor, at least 0, that no gradient passes."""
+
+    def gradient(loss: Tensor) -> Tensor:
+        return torch.autograd.grad(loss, reconstruction, retain_graph=True)[0]
+
+    verdict = adversary.generator_loss(reconstruction)
+    factor = adversary.balance(reconstruction.square().mean(), verdict, gradient)
+    assert factor.shape == (), "balance: a scalar"
+    assert torch.isfinite(factor), "balance: finite"
+    assert factor >= 0, "balance: at least 0"
+    assert not factor.requires_grad, "balance: detached"
 
 
 def check_keymap(

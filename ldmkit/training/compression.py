@@ -22,7 +22,9 @@ from ldmkit.recipe.model import CompressionTraining
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Order, generator_of
 from ldmkit.training.latents import LatentMoments
+from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.stage import Losses, Player
+from ldmkit.training.taps import last_weight
 from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
 
@@ -58,7 +60,9 @@ class CompressionStep(nn.Module):
         losses: Sequence[nn.Module],
         adversary: nn.Module | None,
         options: CompressionTraining,
+        last: nn.Parameter | None = None,
     ) -> None:
+        """last: the weight of the decoder's last layer, where the adversary compares gradients."""
         super().__init__()
         self.compression: Any = compression
         self.losses = nn.ModuleList(losses)
@@ -67,7 +71,7 @@ class CompressionStep(nn.Module):
             self.log_variance = nn.Parameter(torch.zeros(()))
         self._options = options
         # In a tuple, so that it is no submodule: the discriminator's weights belong to the other optimiser.
-        self._adversary = (adversary,)
+        self._adversary, self._last = (adversary,), (last,)
         self._opposing = [] if adversary is None else [p for p in adversary.parameters() if p.requires_grad]
 
     def train(self, mode: bool = True) -> CompressionStep:
@@ -111,19 +115,14 @@ class CompressionStep(nn.Module):
         generator = adversary.generator_loss(reconstruction)
         for parameter in self._opposing:
             parameter.requires_grad_(True)
-        adaptive = adaptive_weight(nll, generator, self.compression.last_layer)
-        losses["loss"] = losses["loss"] + weight * adaptive * generator
-        return losses | {"generator": generator.detach(), "adaptive_weight": adaptive}
+        balance = adversary.balance(nll, generator, self._gradient)
+        losses["loss"] = losses["loss"] + weight * balance * generator
+        return losses | {"generator": generator.detach(), "adaptive_weight": balance.detach()}
 
-
-def adaptive_weight(nll: Tensor, generator: Tensor, last_layer: nn.Parameter) -> Float[Tensor, ""]:
-    """lambda = clamp(|grad nll| / (|grad g| + 1e-4), 0, 1e4), gradients at the decoder's last weight
-    (Esser et al. 2021, equation 7); both are the global batch's."""
-    norms = []
-    for loss in (nll, generator):
-        (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True)
-        norms.append(mean_over_processes(gradient).norm())
-    return (norms[0] / (norms[1] + 1e-4)).clamp(0, 1e4).detach()
+    def _gradient(self, loss: Tensor) -> Tensor:
+        """A loss's gradient at the decoder's last weight, over the global batch."""
+        (gradient,) = torch.autograd.grad(loss, self._last, retain_graph=True)
+        return mean_over_processes(gradient)
 
 
 class DiscriminatorStep(nn.Module):
@@ -155,17 +154,27 @@ class CompressionStage:
             if options.adversary
             else None
         )
-        self._step = CompressionStep(self._model, losses, self._adversary, options)
+        last = self._last_weight() if self._adversary is not None else None
+        self._step = CompressionStep(self._model, losses, self._adversary, options, last)
         self.players = self._players(self._adversary)
         self._order = Order(len(self._train), options.seed, self.name)
         self._drawn = lru_cache(maxsize=1)(self._draw)
 
     def _players(self, adversary: Adversary | None) -> list[Player]:
-        players = [Player("autoencoder", self._step, self.options)]
+        make = optimizer_of(self._system.registry, self.options)
+        players = [Player("autoencoder", self._step, self.options, make=make)]
         if adversary is not None:
             step = DiscriminatorStep(adversary)  # type: ignore[arg-type]
-            players.append(Player("discriminator", step, self.options, adversary.trains))
+            players.append(Player("discriminator", step, self.options, adversary.trains, make))
+        check_parts(self.options, [name for player in players for name in player.parameters])
         return players
+
+    def _last_weight(self) -> nn.Parameter:
+        """Of the decoder's last layer, found by a pass of one empty latent."""
+        spec = self._model.latent
+        height, width = (side // spec.factor for side in self._train[0]["image"].shape[1:])
+        latent = torch.zeros(1, spec.channels, height, width, device=self._device)
+        return last_weight(self._model, lambda: self._model.decode(latent))
 
     def averaged(self) -> dict[str, nn.Parameter]:
         """The autoencoder's weights."""

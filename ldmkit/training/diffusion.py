@@ -21,6 +21,7 @@ from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import DiffusionTraining
 from ldmkit.training.draws import Order, generator_of, seed_of
 from ldmkit.training.dropout import Dropout
+from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Losses, Player
 from ldmkit.types import Condition, Prepared
@@ -92,7 +93,8 @@ class DiffusionStage:
         self.options, self._system, self._device = options, system, system.device
         system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
         self._step = DiffusionStep(system)
-        self.players = [Player("denoiser", self._step, options)]
+        self.players = [Player("denoiser", self._step, options, make=optimizer_of(system.registry, options))]
+        check_parts(options, list(self.players[0].parameters))
         self._train = Split(system, data.split("train"), cache, options.flip)
         self._validation = Split(system, data.split("validation"), cache, False)
         self._order = Order(len(self._train), options.seed, self.name)

@@ -16,9 +16,9 @@ from ldmkit.pictures.png import save_picture
 from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
-from ldmkit.training.optim import rate
+from ldmkit.training.optim import rate, set_rate
 from ldmkit.training.progress import Means, Reporter
-from ldmkit.training.snapshot import capture, recover
+from ldmkit.training.snapshot import capture, numbers, recover
 from ldmkit.training.stage import Player, TrainingStage
 from ldmkit.training.workers import sum_over_processes
 from ldmkit.types import Say
@@ -149,8 +149,7 @@ class Loop:
     def _update(self, player: Player, step: int, norm: Tensor) -> None:
         if self._options.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self._options.clip, norm)
-        for group in player.optimizer.param_groups:
-            group["lr"] = rate(self._options, step)
+        set_rate(player.optimizer, rate(self._options, step))
         player.optimizer.step()
         player.optimizer.zero_grad(set_to_none=True)
 
@@ -203,7 +202,8 @@ class Loop:
     def _save(self, done: int) -> None:
         if self._accelerator.is_main_process:
             tensors = capture(self._stage, self._average)
-            self._store.save(done, tensors, {"seconds": time.monotonic() - self._began})
+            seconds = time.monotonic() - self._began
+            self._store.save(done, tensors, {"seconds": seconds, "optimizers": numbers(self._stage)})
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from ldmkit.checkpoint import Snapshot
 from ldmkit.engine.stage_state import restore
 from ldmkit.errors import UserError
 from ldmkit.training.ema import Average
-from ldmkit.training.optim import optimizer_state, restore_optimizer
+from ldmkit.training.optim import optimizer_numbers, optimizer_state, restore_optimizer
 from ldmkit.training.stage import Player, TrainingStage
 
 
@@ -25,6 +26,11 @@ def capture(stage: TrainingStage, average: Average | None) -> dict[str, Mapping[
     return {"model": stage.state(), "optimizer": optimizers, "ema": averages}
 
 
+def numbers(stage: TrainingStage) -> dict[str, Any]:
+    """What the optimisers keep besides tensors, by player: for the checkpoint's JSON."""
+    return {p.name: optimizer_numbers(p.optimizer, p.parameters) for p in stage.players}
+
+
 def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -> None:
     """The reverse of `capture`; UserError where the checkpoint is of another model."""
     restore(stage.state(), snapshot.tensors.get("model", {}), "checkpoint")
@@ -37,12 +43,14 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
             for k, v in snapshot.tensors.get("optimizer", {}).items()
             if k.startswith(prefix)
         }
-        _check_optimizer(player, own)
-        restore_optimizer(player.optimizer, player.parameters, own)
+        kept = snapshot.state.get("optimizers", {}).get(player.name, {})
+        _check_optimizer(player, own, kept)
+        restore_optimizer(player.optimizer, player.parameters, own, kept)
 
 
-def _check_optimizer(player: Player, state: Mapping[str, Tensor]) -> None:
-    """UserError where the optimiser's state is of other parameters than the player's."""
+def _check_optimizer(player: Player, state: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """UserError where the optimiser's state is of other parameters than the player's, or missing altogether (a
+    player that has not trained yet has no tensors, but the numbers of its groups)."""
     known = {key.rpartition(":")[0] for key in state}
-    if known - player.parameters.keys() or (not known and player.parameters):
+    if known - player.parameters.keys() or not (known or numbers):
         raise UserError(f"checkpoint: the optimiser's state is not that of the {player.name}'s parameters")

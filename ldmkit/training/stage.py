@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine.weights import StageName
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Optimizer
 from ldmkit.recipe.model import Stage
-from ldmkit.training.optim import adam
+from ldmkit.training.optim import adam, groups_of
 
 Losses = dict[str, Tensor]
 """Scalars by name; "loss" is what is minimised, the others are logged."""
@@ -20,7 +22,7 @@ Losses = dict[str, Tensor]
 
 @dataclass
 class Player:
-    """One optimiser and the TrainingStep whose loss it lowers.
+    """One optimiser and the TrainingStep whose loss it lowers; `make` makes the optimiser, by default AdamW.
 
     step: forward(batch, draws) -> (losses, what it hands to the players after it); the only thing that is
     handed to accelerate. trains: does it learn at step 0, 1, ...?
@@ -30,12 +32,16 @@ class Player:
     step: nn.Module
     options: Stage
     trains: Callable[[int], bool] = lambda _: True
+    make: Optimizer | None = None
     parameters: dict[str, nn.Parameter] = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = {n: p for n, p in self.step.named_parameters() if p.requires_grad}
-        self.optimizer = adam(self.parameters, self.options)
+        if not self.parameters:
+            raise UserError(f"the {self.name} has no weights to train; leave its training out")
+        groups = groups_of(self.parameters, self.options)
+        self.optimizer = self.make(groups) if self.make else adam(groups, self.options)
 
 
 class TrainingStage(Protocol):

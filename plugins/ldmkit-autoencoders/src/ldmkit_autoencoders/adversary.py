@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ldmkit.interfaces import Gradient
 from ldmkit.types import Image
 
 Steps = Annotated[int, Field(ge=0)]
@@ -104,6 +105,14 @@ class PatchAdversarial(nn.Module):
         if self.loss == "hinge":
             return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
         return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+
+    def balance(
+        self, reconstruction_loss: Float[Tensor, ""], generator_loss: Float[Tensor, ""], gradient: Gradient
+    ) -> Float[Tensor, ""]:
+        """lambda = clamp(|grad L_rec| / (|grad L_g| + 1e-4), 0, 1e4), gradients at the decoder's last weight
+        (Esser et al. 2021, equation 7)."""
+        reconstructing, fooling = (gradient(loss).norm() for loss in (reconstruction_loss, generator_loss))
+        return (reconstructing / (fooling + 1e-4)).clamp(0, 1e4).detach()
 
     def check_size(self, image: Image) -> None:
         """Raises ValueError where a picture is too small to hold a patch."""

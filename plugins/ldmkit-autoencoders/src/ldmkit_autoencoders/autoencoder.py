@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from einops import rearrange
@@ -122,11 +122,6 @@ class Autoencoder(nn.Module):
         raw = self.regulariser.posterior(self.moments(image))
         std = None if raw.std is None else raw.std * per_channel(self.scale)
         return Posterior(self.to_scaled(raw.mode), std, raw.penalty, raw.metrics)
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """The weight of the decoder's last convolution."""
-        return cast(nn.Parameter, self.decoder.conv_out.weight)
 
     def moments(self, image: Image) -> Float[Tensor, "b k h w"]:
         """What the regulariser reads."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ldmkit.errors import UserError
 from ldmkit.types import Image, Latent, LatentSpec, Posterior
 from ldmkit_autoencoders.autoencoder import to_raw, to_scaled
 
@@ -33,8 +32,3 @@ class Identity(nn.Module):
     def posterior(self, image: Image) -> Posterior:
         """A point without penalty."""
         return Posterior(self.encode(image), None, image.new_zeros(len(image)))
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """Raises UserError: there is nothing to train."""
-        raise UserError("compression 'identity' has no weights to train; leave train.compression out")

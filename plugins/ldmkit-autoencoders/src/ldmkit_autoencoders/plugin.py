@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ldmkit.hookspecs import Registrar, hookimpl
 
-LDMKIT_API = 1
+LDMKIT_API = 2
 
 COMPONENTS = (
     ("compression", "autoencoder", "autoencoder:Autoencoder", "Encoder and decoder around any regulariser."),

@@ -1,0 +1,85 @@
+"""Contracts of optimizers, auxiliary losses and callbacks: call them from your tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from ldmkit.interfaces import Optimizer
+from ldmkit.recipe.model import Stage
+from ldmkit.training.optim import groups_of, optimizer_numbers, optimizer_state, restore_optimizer, set_rate
+
+STEPS = 4
+
+
+def _network() -> nn.Module:
+    """A convolution, a matrix and an embedding with their biases; always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Flatten(), nn.Linear(6 * 9, 5), nn.LayerNorm(5))
+        return nn.ModuleDict({"layers": layers, "embedding": nn.Embedding(7, 5)})
+
+
+def _loss(network: nn.Module, step: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(step)
+    x, ids = torch.randn(4, 2, 5, 5, generator=generator), torch.tensor([0, 3, step % 7, 1])
+    parts = dict(network.named_children())
+    return (parts["layers"](x) - parts["embedding"](ids)).square().mean()
+
+
+def _trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: range, lr: float) -> None:
+    for step in steps:
+        set_rate(optimizer, lr)
+        optimizer.zero_grad(set_to_none=True)
+        _loss(network, step).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def check_optimizer(make: Optimizer, lr: float = 1e-2) -> None:
+    """It trains every parameter, obeys the learning rate and its factors, and resumes bit for bit.
+
+    AssertionError says which promise of `ldmkit.interfaces.Optimizer` is broken.
+    """
+    options = Stage(steps=1, batch=1, lr=lr, lr_factors={"embedding": 0.0})
+    network = _network()
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    optimizer = make(groups_of(dict(network.named_parameters()), options))
+    assert isinstance(optimizer, torch.optim.Optimizer), "an optimizer makes a torch.optim.Optimizer"
+    assert all("factor" in group for group in optimizer.param_groups), "param_groups keep their factor"
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    missing = [n for n, p in network.named_parameters() if id(p) not in held]
+    assert not missing, f"param_groups: {', '.join(missing)} is in no group"
+    _trained(network, optimizer, range(STEPS), lr)
+    for name, parameter in network.named_parameters():
+        moved = not torch.equal(parameter, before[name])
+        said = f"{name} is trained although its factor is 0" if moved else f"{name} is not trained"
+        assert moved != name.startswith("embedding"), said
+    assert _loss(network, 0) < _loss(_changed(before), 0), "the loss falls"
+    _check_resume(make, lr)
+
+
+def _changed(tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    network = _network()
+    network.load_state_dict(dict(tensors))
+    return network
+
+
+def _check_resume(make: Optimizer, lr: float) -> None:
+    """Steps, a checkpoint, and steps of another process equal steps without a break."""
+    options = Stage(steps=1, batch=1, lr=lr)
+    whole, first = _network(), _network()
+    _trained(whole, make(groups_of(dict(whole.named_parameters()), options)), range(2 * STEPS), lr)
+    optimizer = make(groups_of(dict(first.named_parameters()), options))
+    _trained(first, optimizer, range(STEPS), lr)
+    named = dict(first.named_parameters())
+    tensors = {k: v.clone() for k, v in optimizer_state(optimizer, named)}
+    numbers = optimizer_numbers(optimizer, named)
+    second = _changed({n: p.detach().clone() for n, p in named.items()})
+    named = dict(second.named_parameters())
+    again = make(groups_of(named, options))
+    restore_optimizer(again, named, tensors, numbers)
+    _trained(second, again, range(STEPS, 2 * STEPS), lr)
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(parameter, second.get_parameter(name)), f"resume: {name} is not what it would be"

@@ -1,0 +1,1 @@
+"""Optimisers, auxiliary losses and callbacks for ldmkit's trainings."""

@@ -1,0 +1,24 @@
+"""What this distribution registers; imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldmkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ldmkit.host.registry import Registrar
+
+LDMKIT_API = 2
+
+COMPONENTS = (
+    ("optimizer", "adamw", "optimizers:AdamW", "AdamW, as without any optimizer in the recipe."),
+    ("optimizer", "muon", "optimizers:Muon", "Muon for matrices and kernels, AdamW for the rest."),
+)
+
+
+@hookimpl
+def ldmkit_register(registry: Registrar) -> None:
+    """Optimisers, auxiliary losses and callbacks."""
+    for kind, name, target, summary in COMPONENTS:
+        registry.add(kind, name, f"ldmkit_training.{target}", summary)
