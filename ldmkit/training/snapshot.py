@@ -44,13 +44,13 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
             if k.startswith(prefix)
         }
         kept = snapshot.state.get("optimizers", {}).get(player.name, {})
-        _check_optimizer(player, own, kept)
+        _check_optimizer(player, own, needed=player is stage.players[0] and not kept)
         restore_optimizer(player.optimizer, player.parameters, own, kept)
 
 
-def _check_optimizer(player: Player, state: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """UserError where the optimiser's state is of other parameters than the player's, or missing altogether (a
-    player that has not trained yet has no tensors, but the numbers of its groups)."""
+def _check_optimizer(player: Player, state: Mapping[str, Tensor], *, needed: bool) -> None:
+    """UserError where the optimiser's state is of other parameters than the player's, or is `needed` and
+    missing: a player that has not trained yet, and an optimiser that keeps no tensors, have none."""
     known = {key.rpartition(":")[0] for key in state}
-    if known - player.parameters.keys() or not (known or numbers):
+    if known - player.parameters.keys() or (needed and not known):
         raise UserError(f"checkpoint: the optimiser's state is not that of the {player.name}'s parameters")
