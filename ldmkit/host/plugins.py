@@ -98,7 +98,7 @@ def _check_api(plugin: Any) -> None:
         raise ValueError(f"states LDMKIT_API = {stated}; this ldmkit provides {hookspecs.API_VERSION}")
 
 
-def _check_kinds(plugin: Any, registrar: Registrar) -> None:
+def _check_kinds(plugin: Any, registrar: Collector) -> None:
     """Refuses components of kinds that have changed since the version that the plugin was written for."""
     since = range(plugin.LDMKIT_API + 1, hookspecs.API_VERSION + 1)
     changed = {kind: version for version in since for kind in hookspecs.CHANGED.get(version, ())}

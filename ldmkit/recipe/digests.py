@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ldmkit.recipe.dump import flat
@@ -12,7 +13,7 @@ from ldmkit.recipe.model import Recipe
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
 """Keys of a training stage that never change what comes of it."""
 
-LATER = {"optimizer": None, "lr_factors": {}, "auxiliary": ()}
+LATER: Mapping[str, Any] = {"optimizer": None, "lr_factors": {}, "auxiliary": ()}
 """Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
 digests of finished trainings stay."""
 

@@ -33,7 +33,7 @@ def _trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: range,
     for step in steps:
         set_rate(optimizer, lr)
         optimizer.zero_grad(set_to_none=True)
-        _loss(network, step).backward()  # type: ignore[no-untyped-call]
+        _loss(network, step).backward()
         optimizer.step()
 
 

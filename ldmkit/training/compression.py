@@ -121,7 +121,9 @@ class CompressionStep(nn.Module):
 
     def _gradient(self, loss: Tensor) -> Tensor:
         """A loss's gradient at the decoder's last weight, over the global batch."""
-        (gradient,) = torch.autograd.grad(loss, self._last, retain_graph=True)
+        (last,) = self._last
+        assert last is not None
+        (gradient,) = torch.autograd.grad(loss, last, retain_graph=True)
         return mean_over_processes(gradient)
 
 

@@ -32,7 +32,12 @@ class AdamW:
         eps: Annotated[float, Field(gt=0)] = 1e-8,
         amsgrad: bool = False,
     ) -> None:
-        self.options = {"betas": betas, "weight_decay": weight_decay, "eps": eps, "amsgrad": amsgrad}
+        self.options: dict[str, Any] = {
+            "betas": betas,
+            "weight_decay": weight_decay,
+            "eps": eps,
+            "amsgrad": amsgrad,
+        }
 
     def __call__(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
         """Fused, as torch implements it."""
