@@ -112,13 +112,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """UserError naming the option where files cannot be written below `folder`; makes nothing that stays."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
+    """DiskError naming the option where files cannot be written in `folder`; makes nothing that stays."""
     try:
-        for part in folder.parts:
-            if len(os.fsencode(part)) > os.pathconf("/", "PC_NAME_MAX"):
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        probe = existing / f"{ASIDE}{os.getpid()}-probe"
+        longest = os.pathconf("/", "PC_NAME_MAX") - len(ASIDE) - 12
+        if any(len(os.fsencode(part)) > longest for part in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        probe = _nearest(folder) / f"{ASIDE}{os.getpid()}-probe"
         with probe.open("wb"):
             probe.unlink()
     except OSError as error:
@@ -127,10 +126,15 @@ def check_writable(folder: Path, option: str) -> None:
 
 def check_room(folder: Path, needed: int, what: str) -> None:
     """DiskError where the disk of `folder` has fewer free bytes than `needed`."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    with explained(folder, "written"):
+        free = shutil.disk_usage(_nearest(folder)).free
     if free < needed:
         raise DiskError(f"{folder}: {what} takes about {size(needed)} of disk; {size(free)} are free")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
 
 
 def size(count: float) -> str:

@@ -1,0 +1,130 @@
+"""Every write, rename and sync of a training fails in turn: one line, whole steps, the same weights after."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from safetensors.numpy import load_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training_toy import toy, train
+
+from ldmkit.checkpoint import RunStore, files
+from ldmkit.disk import ASIDE, check_room, check_writable
+from ldmkit.engine.weights import stage_folder
+from ldmkit.errors import UserError
+
+SHORT = [
+    f"train.{stage}.{key}"
+    for stage in ("compression", "diffusion")
+    for key in ("steps=2", "checkpoint_every=1", "picture_every=2", "validate_every=2")
+]
+OPERATIONS = [
+    (os, "replace"),
+    (os, "fsync"),
+    (Path, "open"),
+    (Path, "write_text"),
+    (shutil, "rmtree"),
+    (files, "save_file"),
+    (PIL.Image.Image, "save"),
+]
+
+
+class Disk:
+    """Counts what is done to files below a folder; the n-th time it fails, half done."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, fails_at: int | None, number: int = errno.ENOSPC) -> None:
+        self.done, self.fails_at, self.number = [], fails_at, number
+        patch.setattr(os, "fsync", lambda descriptor: None)  # a disk that is quick; no power fails here
+        for owner, name in OPERATIONS:
+            patch.setattr(owner, name, self._counted(f"{owner.__name__}.{name}", getattr(owner, name)))
+
+    def _counted(self, name, function):
+        def counted(*arguments, **options):
+            reads = name == "Path.open" and (arguments[1:] or ("r",))[0].startswith("r")
+            if not reads:
+                self.done.append(name)
+                if len(self.done) - 1 == self.fails_at:
+                    self._leave_half(name, arguments)
+                    raise OSError(self.number, os.strerror(self.number))
+            return function(*arguments, **options)
+
+        return counted
+
+    @staticmethod
+    def _leave_half(name, arguments):
+        target = {"write_text": 0, "save_file": 1, "save": 1}.get(name.rpartition(".")[2])
+        if target is not None:
+            with open(arguments[target], "wb") as file:
+                file.write(b"half")
+
+
+def weights(runs: Path) -> dict[str, bytes]:
+    found = {f.name: load_file(f) for f in runs.glob("toy/*/*.safetensors") if f.parent.name != "cache"}
+    return {f"{f}:{n}": x.tobytes() for f, named in found.items() for n, x in named.items()}
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def refusal(runs: Path) -> str:
+    """What a training of the toy says that has to stop."""
+    with pytest.raises(UserError) as caught:
+        train(runs, *SHORT, say=silent)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def operations(tmp_path_factory):
+    """What an undisturbed training does to files, and the weights that it leaves."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch, None)
+        train(runs, *SHORT, say=silent)
+    return disk.done, weights(runs)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_fails_the_training_stops_in_one_line_and_resumes_bit_for_bit(operations, tmp_path, part):
+    names, expected = operations
+    assert {"Path.write_text", "os.replace", "os.fsync", "Image.save"} <= set(names)
+    stages = [stage_folder(toy(*SHORT).recipe, stage, Path()).name for stage in ("compression", "diffusion")]
+    for fails_at in range(part, len(names), 4):
+        runs = tmp_path / str(fails_at)
+        number = (errno.ENOSPC, errno.EIO, errno.EROFS)[fails_at % 3]
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, fails_at, number)
+            said = refusal(runs)
+        assert disk.done[: fails_at + 1] == names[: fails_at + 1]
+        assert len(said.splitlines()) == 1, said
+        assert str(runs) in said, said
+        if names[fails_at] != "shutil.rmtree":  # what cannot be removed stays
+            assert not list(runs.rglob(f"{ASIDE}*")), names[fails_at]
+        for name in stages:
+            store = RunStore(runs / "toy" / name, name.partition("-")[0])
+            assert all(files.damage(store.folder / f"step-{step:08d}") is None for step in store.steps())
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch, None)
+            train(runs, *SHORT, say=silent)
+        assert weights(runs) == expected, names[fails_at]
+        shutil.rmtree(runs)
+
+
+def test_places_that_cannot_be_written_are_told_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_writable(tmp_path / "new" / "folder", "--out")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match=r"--out .*: a file stands where a folder should be"):
+        check_writable(tmp_path / "file" / "inside", "--out")
+    with pytest.raises(UserError, match="the name is too long"):
+        check_writable(tmp_path / ("x" * 300), "--runs")
+    with pytest.raises(UserError, match=r"takes about 1e\+03 TB of disk; .* are free|takes about 1000 TB"):
+        check_room(tmp_path / "new", 10**15, "a checkpoint")
