@@ -25,6 +25,7 @@ ROOMS = (
     "host",
     "recipe",
     "checkpoint",
+    "artifacts",
     "guidance",
     "engine",
     "training",

@@ -6,11 +6,10 @@ those of `checkpoint.stage_state`. float16 files serve float32 models.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+from ldmkit.artifacts import check_sha256, packaged_file
 from ldmkit.checkpoint import RunStore
-from ldmkit.checkpoint.files import sha256
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -99,11 +98,8 @@ def shipped(registry: Registry, name: str) -> Path | None:
     entry = registry.get("weights", name)
     package, _, rest = entry.target.partition("/")
     inside, _, recorded = rest.partition("#sha256=")
-    spec = importlib.util.find_spec(package)
-    roots = list(spec.submodule_search_locations or ()) if spec else []
-    path = next((Path(r) / inside for r in roots if (Path(r) / inside).exists()), None)
+    path = packaged_file(package, inside)
     if path is None:
         raise UserError(f"weights '{name}' of {entry.distribution}: {inside} is missing; reinstall it")
-    if sha256(path) != recorded:
-        raise UserError(f"weights '{name}' of {entry.distribution}: {path} is damaged; reinstall it")
+    check_sha256(path, recorded, f"reinstall it (weights '{name}' of {entry.distribution})")
     return path

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ldmkit.checkpoint.files import read_tensors
+from ldmkit.artifacts import read_folder
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interchange.model import Published, Tensors, parameters
+from ldmkit.interchange.model import Published, parameters
 from ldmkit.interchange.reading import number, read_json
 from ldmkit.interchange.schedulers import read_scheduler
 
 STYLE = "diffusers"
 INDEX = "model_index.json"
-WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
+STEM, TEXT_STEM = "diffusion_pytorch_model", "model"
+WEIGHTS, TEXT_WEIGHTS = f"{STEM}.safetensors", f"{TEXT_STEM}.safetensors"
 FIRST_STAGES = {"AutoencoderKL": "kl-autoencoder", "VQModel": "vq-autoencoder"}
 NETWORKS = ("UNet2DConditionModel", "UNet2DModel")
 SCALING = 0.18215
@@ -57,7 +58,7 @@ def _first_stage(registry: Registry, folder: Path, config: Mapping[str, Any]) ->
         raise UserError(f"{folder}: first stage '{name}' is not known: {', '.join(FIRST_STAGES)}")
     slot = parameters(registry, STYLE, FIRST_STAGES[name], config)
     scale, shift = number(config, "scaling_factor", SCALING), number(config, "shift_factor", 0.0)
-    return Published({"compression": slot}, {"compression": _weights(folder)}, scale, shift)
+    return Published({"compression": slot}, {"compression": read_folder(folder, STEM)}, scale, shift)
 
 
 def _network(registry: Registry, published: Published, folder: Path) -> None:
@@ -67,7 +68,7 @@ def _network(registry: Registry, published: Published, folder: Path) -> None:
             f"{folder}: denoiser '{config.get('_class_name')}' is not known: {', '.join(NETWORKS)}"
         )
     published.recipe["denoiser"] = parameters(registry, STYLE, "unet", config)
-    published.tensors["denoiser"] = _weights(folder)
+    published.tensors["denoiser"] = read_folder(folder, STEM)
     if isinstance(config.get("sample_size"), int):
         size = config["sample_size"] * published.recipe["compression"].get("factor", 1)
         published.recipe["sample"] = {"size": [size, size]}
@@ -84,7 +85,7 @@ def _text(registry: Registry, published: Published, folder: Path, parts: Mapping
     if parts.get("bert") == "LDMBertModel":
         slot = parameters(registry, STYLE, "text-transformer", read_json(folder / "bert" / "config.json"))
         published.recipe["conditioners"] = {"caption": slot}
-        published.tensors["conditioners.caption"] = _weights(folder / "bert")
+        published.tensors["conditioners.caption"] = read_folder(folder / "bert", TEXT_STEM)
     elif "text_encoder" in parts:
         published.folders = {name: folder / name for name in ("text_encoder", "tokenizer")}
         missing = [str(path) for path in published.folders.values() if not path.is_dir()]
@@ -100,13 +101,3 @@ def _scheduler(published: Published, config: Mapping[str, Any], network: Mapping
     reading = read_scheduler(config, out, published.recipe["compression"].get("channels", 3))
     published.recipe |= reading.recipe
     published.notes += reading.notes
-
-
-def _weights(folder: Path) -> Tensors:
-    """A sub-folder's safetensors; UserError where there are only pickles."""
-    for name in (WEIGHTS, TEXT_WEIGHTS):
-        if (folder / name).exists():
-            return read_tensors(folder / name)
-    raise UserError(
-        f"{folder}: no {WEIGHTS} (pickled weights are not read here; convert them to safetensors)"
-    )

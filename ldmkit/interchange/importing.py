@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.checkpoint.files import write_tensors
 from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
@@ -15,7 +16,7 @@ from ldmkit.interchange import compvis, folder
 from ldmkit.interchange.compvis_config import STYLE as SINGLE_FILE
 from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Published, load_parts
-from ldmkit.interchange.reading import read_single_file, read_yaml
+from ldmkit.interchange.reading import read_yaml
 from ldmkit.recipe import dump, load, resolve
 from ldmkit.types import Say
 
@@ -60,7 +61,7 @@ def _read(source: Path, config: Path | None, weights: str | None) -> Published:
         raise UserError(f"{source}: no such file")
     if config is None:
         raise UserError(f"{source} is a single file: give its published configuration with --config")
-    return compvis.read(registry, read_single_file(source), read_yaml(config), weights)
+    return compvis.read(registry, read_tensors(source), read_yaml(config), weights)
 
 
 def _recipe(published: Published, source: Path, where: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ldmkit_features.inception import InceptionV3
 from safetensors.torch import save_file
 from torch import nn
 
+from ldmkit import artifacts
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import schema
 from ldmkit.host.plugins import host
@@ -96,7 +97,7 @@ def test_resize_makes_small_pictures_larger() -> None:
 def test_weights_from_a_local_file_are_the_same_network(lite0: EfficientNetLite0, tmp_path: Path) -> None:
     packaged = weights.packaged(EfficientNetLite0.distribution, ".pth", EfficientNetLite0.sha256)
     file = tmp_path / "lite0.safetensors"
-    published = weights.read_state(packaged)
+    published = artifacts.read_tensors(packaged)
     import timm
 
     own_names = timm.create_model("tf_efficientnet_lite0").state_dict()
@@ -143,7 +144,7 @@ def test_inception_without_a_path_is_refused_before_anything_is_built() -> None:
 
 def test_changed_weights_of_a_package_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EfficientNetLite0, "sha256", hashlib.sha256(b"others").hexdigest())
-    with pytest.raises(UserError, match="not the recorded weights"):
+    with pytest.raises(UserError, match="not the recorded file"):
         EfficientNetLite0()
 
 
@@ -151,7 +152,7 @@ def test_inception_gives_what_fid_compares(inception_file: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     state = io.BytesIO()
-    torch.save(weights.read_state(inception_file), state)
+    torch.save(artifacts.read_tensors(inception_file), state)
     state.seek(0)
     published = FeatureExtractorInceptionV3("x", ["64", "768", "2048"], feature_extractor_weights_path=state)
     pixels = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.manual_seed(0), dtype=torch.uint8)

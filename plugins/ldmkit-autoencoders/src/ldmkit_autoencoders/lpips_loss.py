@@ -9,10 +9,10 @@ import lpips
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.errors import UserError
 from ldmkit.types import Image
 
@@ -24,13 +24,7 @@ def read_trunk(path: Path) -> dict[str, Tensor]:
             f"loss 'lpips': trunk: no file {path}; give the path of torchvision's weights of the network "
             "(vgg16-397923af.pth, alexnet-owt-7be5be79.pth), or use the loss 'perceptual'"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return tensors
-    except Exception as error:
-        raise UserError(f"loss 'lpips': trunk: cannot read {path}: {str(error).splitlines()[0]}") from error
+    return read_tensors(path)
 
 
 class LPIPS(nn.Module):

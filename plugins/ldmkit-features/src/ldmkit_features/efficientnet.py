@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.types import Image
 from ldmkit_features.frozen import Frozen
-from ldmkit_features.weights import load_in_order, packaged, read_state
+from ldmkit_features.weights import load_in_order, packaged
 
 if TYPE_CHECKING:
     from timm.models.efficientnet import EfficientNet
@@ -35,7 +36,7 @@ class EfficientNetLite(Frozen):
         self.resize = resize
         file = Path(path) if path else packaged(self.distribution, ".pth", self.sha256)
         self.network = cast("EfficientNet", timm.create_model(self.architecture))
-        load_in_order(self.network, read_state(file), file)
+        load_in_order(self.network, read_tensors(file), file)
         self.network.reset_classifier(0)
         self.freeze()
 

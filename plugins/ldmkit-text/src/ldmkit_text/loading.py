@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ldmkit.artifacts import read_tensors
 from ldmkit.errors import UserError
 from ldmkit_text.folders import weights_file
 
@@ -42,6 +43,8 @@ def load_encoder(folder: Path) -> Any:
     try:
         with _quiet():
             model, info = _read(architecture, config, weights)
+    except UserError:
+        raise
     except Exception as error:  # whatever a damaged file makes the loader raise is the file's fault
         raise UserError(f"pretrained-text: {weights} cannot be read ({_first_line(error)})") from None
     _check_complete(info)
@@ -75,7 +78,7 @@ def _read(architecture: Any, config: Any, weights: Path) -> tuple[Any, dict[str,
     """The model and what its file lacked; an old pickle through weights_only, so that nothing in it runs."""
     options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
     if weights.suffix == ".bin":
-        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = read_tensors(weights)
         return architecture.from_pretrained(None, state_dict=state, **options)
     return architecture.from_pretrained(
         str(weights.parent), local_files_only=True, use_safetensors=True, **options

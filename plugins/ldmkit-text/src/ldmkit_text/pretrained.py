@@ -11,9 +11,10 @@ from jaxtyping import Bool, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from ldmkit.artifacts import check_sha256
 from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared
-from ldmkit_text.folders import check_digest, locate, weights_file
+from ldmkit_text.folders import locate, weights_file
 from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
 from ldmkit_text.wordpieces import check_ids, fill, is_text
@@ -146,4 +147,4 @@ def _check_weights(folder: Path, sha256: str) -> None:
     file = weights_file(folder)
     if file is None:
         raise UserError(f"pretrained-text: {folder} holds no weights to check")
-    check_digest(file, sha256)
+    check_sha256(file, sha256, "the recipe names another file")

