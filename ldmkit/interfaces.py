@@ -147,10 +147,15 @@ class Denoiser(Protocol):
 
 
 class Guidance(Protocol):
-    """Wraps an estimate by another; several stack, the first of the recipe innermost."""
+    """Wraps an estimate by another; several stack, the first of the recipe innermost.
+
+    Two members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads of the request, so
+    that the command line and recipes accept them beside those of conditioners. `finish(image, request) ->
+    image` is given the decoded pictures and has the last word on their pixels.
+    """
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
-        """The guided estimate."""
+        """The guided estimate. Raises ValueError in plain words where the request does not fit."""
 
 
 class Sampler(Protocol):

@@ -147,8 +147,8 @@ class Request:
     """What a person asks of one call of the sampler: what guidance may read besides the conditions.
 
     conditions: the wanted ones, encoded. null: what to steer away from (each conditioner's null, or the
-    negative prompt). raw: the inputs as given, by field. decode: latent to picture, differentiable.
-    seeds: one a picture.
+    negative prompt). raw: the inputs as given, by field, also those that guidance alone reads. decode: latent
+    to picture, differentiable. seeds: one a picture. size: the pictures' (height, width); None: the recipe's.
     """
 
     conditions: Conditions
@@ -156,6 +156,7 @@ class Request:
     raw: Mapping[str, Any] = field(default_factory=dict)
     decode: Callable[[Latent], Image] | None = None
     seeds: Sequence[int] = ()
+    size: tuple[int, int] | None = None
 
     def replace(self, **changes: Any) -> Request:
         """A copy with some fields changed."""

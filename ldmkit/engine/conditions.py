@@ -101,6 +101,19 @@ def replaced(condition: Condition, null: Condition, drop: Bool[Tensor, " b"]) ->
     return Condition(*(choose(getattr(condition, part), getattr(null, part)) for part in PARTS))
 
 
+def zeros(spec: ConditionSpec, count: int, size: Sequence[int] | None, device: torch.device) -> Condition:
+    """A condition of the shape that `spec` says, of one token and a map of latent (h, w), all zeros."""
+
+    def tensor(*shape: int) -> Tensor:
+        return torch.zeros(count, *shape, device=device)
+
+    return Condition(
+        tokens=tensor(1, spec.tokens) if spec.tokens else None,
+        concat=tensor(spec.concat, *(size or ())) if spec.concat else None,
+        vector=tensor(spec.vector) if spec.vector else None,
+    )
+
+
 def select(conditions: Conditions, index: Any) -> Conditions:
     """The conditions of some pictures: `index` is a slice or a list."""
     return {name: condition.map(lambda x: x[index]) for name, condition in conditions.items()}

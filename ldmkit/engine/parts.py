@@ -13,7 +13,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import CompressionModel, Conditioner, Denoiser, NoiseSchedule, Objective
 from ldmkit.recipe import Recipe
-from ldmkit.types import Conditions, Latent, PerPicture
+from ldmkit.types import Condition, Conditions, Latent, PerPicture
 
 
 class Parts(nn.Module):
@@ -48,21 +48,46 @@ class Parts(nn.Module):
         return self.compression.scale.device
 
     @torch.no_grad()
-    def condition(self, raw: Mapping[str, Any], count: int | None = None) -> Conditions:
+    def condition(
+        self, raw: Mapping[str, Any], count: int | None = None, size: tuple[int, int] | None = None
+    ) -> Conditions:
         """Conditions by the recipe's id, from raw batches by field (or ids and tensors, which pass through).
 
-        count: a single input is repeated for so many pictures. Raises UserError for a missing or unknown
-        field and for what a conditioner cannot read.
+        count: a single input is repeated for so many pictures. Where one of several conditions is not given,
+        it is its null, if training dropped it; `size`, the pictures' (height, width), is then the size of a
+        null map. Raises UserError for a missing or unknown field and for what a conditioner cannot read.
         """
         self._check_fields(raw)
-        made = {}
-        for name, conditioner in self.named_conditioners():
-            try:
-                prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
-            except ValueError as error:
-                raise UserError(f"condition '{name}': {error}") from error
-            made[name] = conditioner.encode({k: v.to(self.device) for k, v in prepared.items()})
-        return made if count is None else _repeated(made, count)
+        given = {
+            n: self._encoded(n, c, raw)
+            for n, c in self.named_conditioners()
+            if set(c.spec.fields) <= set(raw)
+        }
+        if count is not None:
+            given = dict(_repeated(given, count))
+        absent = {n: self._absent(n, c, given, size) for n, c in self.named_conditioners() if n not in given}
+        return {name: given.get(name) or absent[name] for name, _ in self.named_conditioners()}
+
+    def _encoded(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
+        try:
+            prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+        except ValueError as error:
+            raise UserError(f"condition '{name}': {error}") from error
+        return conditioner.encode({k: v.to(self.device) for k, v in prepared.items()})
+
+    def _absent(
+        self, name: str, conditioner: Conditioner, given: Conditions, size: tuple[int, int] | None
+    ) -> Condition:
+        """The null of a condition that is not given, in the shape of those that are."""
+        if self.recipe.conditioners[name].dropout == 0:
+            raise UserError(f"condition '{name}' cannot be left out: training never dropped it (dropout 0)")
+        maps = [c.concat.shape[2:] for c in given.values() if c.concat is not None]
+        factor = self.compression.latent.factor
+        shape = maps[0] if maps else tuple(side // factor for side in size) if size else None
+        if shape is None and conditioner.spec.concat:
+            raise UserError(f"condition '{name}' is left out, and no other tells the picture's size: set it")
+        count = joining.count_of(given.values())
+        return conditioner.null(joining.zeros(conditioner.spec, count or 1, shape, self.device))
 
     def null(self, conditions: Conditions) -> Conditions:
         """The conditions that say nothing, in the shape of those given."""
@@ -85,8 +110,11 @@ class Parts(nn.Module):
         return self.denoiser
 
     def _check_fields(self, raw: Mapping[str, Any]) -> None:
-        known = {f for _, c in self.named_conditioners() for f in c.spec.fields}
-        for word, names in (("needs", known - set(raw)), ("does not read", set(raw) - known)):
+        fields = [set(c.spec.fields) for _, c in self.named_conditioners()]
+        known: set[str] = set().union(*fields)
+        some = any(f <= set(raw) for f in fields)
+        half = [f - set(raw) for f in fields if f & set(raw) or not some]
+        for word, names in (("needs", set().union(*half)), ("does not read", set(raw) - known)):
             if names:
                 listed = ", ".join(sorted(names))
                 raise UserError(f"recipe '{self.recipe.name}' {word} the condition field(s) {listed}")

@@ -1,9 +1,10 @@
-"""From requests to pictures: conditions, guidance, sampler, decoder."""
+"""From inputs to pictures: conditions, guidance, sampler, decoder."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +14,37 @@ import torch
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.requests import CAPTION, Inputs
 from ldmkit.errors import UserError
-from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler
-from ldmkit.pictures import to_pictures
+from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler, Spacing
+from ldmkit.pictures import fitted, to_pictures
 from ldmkit.recipe import Component, Sampling, resolve_component
-from ldmkit.types import Conditions, Estimate, Latent, Level, Levels, NoiseSource, Request
+from ldmkit.types import Conditions, Estimate, Image, Latent, Level, Levels, NoiseSource, Request
 
-CAPTION = "caption"
-"""The batch field that prompts fill."""
+Watch = Callable[[float], None]
+"""Called at each evaluation of the network with the share of a batch's steps that is done."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How pictures are to be made: everything but the conditions and the noise."""
+    """How pictures are sampled: everything but the inputs and their size. Guidance comes with its name."""
 
     sampler: Sampler
-    levels: Levels
-    guidance: tuple[Guidance, ...]
-    size: tuple[int, int]
+    spacing: Spacing
+    slot: Sampling
+    guidance: tuple[tuple[str, Guidance], ...]
+
+    def levels(self, system: Parts, latent: tuple[int, int]) -> Levels:
+        """The noise levels for a latent of (h, w); UserError for a spacing that does not fit."""
+        try:
+            return self.spacing(system.schedule, self.slot.steps, latent)
+        except ValueError as error:
+            raise UserError(f"sampler.spacing ({self.slot.spacing.name}): {error}") from error
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The raw inputs that guidance reads."""
+        return tuple(f for _, guide in self.guidance for f in getattr(guide, "fields", ()))
 
 
 def plan(
@@ -38,33 +52,41 @@ def plan(
     *,
     sampler: str | Mapping[str, Any] | None = None,
     steps: int | None = None,
-    guidance: Sequence[Mapping[str, Any]] | None = None,
-    size: tuple[int, int] | None = None,
+    guidance: float | Sequence[Mapping[str, Any]] | None = None,
 ) -> Plan:
-    """The recipe's plan with some of it replaced. `size` is the picture's (height, width).
+    """The recipe's plan with some of it replaced.
 
-    Raises UserError for names and parameters that do not exist and for a size the latent cannot have.
+    guidance: components in the place of the recipe's, or a number for the `scale` of the one that has any.
+    Raises UserError for names and parameters that do not exist.
     """
     slot = _sampling(system, sampler, steps)
-    latent = latent_size(system, size)
-    spacing = build(system.registry, "spacing", slot.spacing)
-    try:
-        levels = spacing(system.schedule, slot.steps, latent)
-    except ValueError as error:
-        raise UserError(f"sampler.spacing ({slot.spacing.name}): {error}") from error
-    guides = system.recipe.guidance
-    if guidance is not None:
-        guides = tuple(
-            resolve_component("guidance", Component.model_validate(g), system.registry) for g in guidance
-        )
+    guides = _guides(system, guidance)
     return Plan(
-        sampler=build(system.registry, "sampler", slot),
-        levels=levels,
-        guidance=tuple(
-            build(system.registry, "guidance", guide, compression=system.compression) for guide in guides
+        build(system.registry, "sampler", slot),
+        build(system.registry, "spacing", slot.spacing),
+        slot,
+        tuple(
+            (g.name, build(system.registry, "guidance", g, compression=system.compression)) for g in guides
         ),
-        size=latent,
     )
+
+
+def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None) -> Sequence[Component]:
+    own = system.recipe.guidance
+    if guidance is None:
+        return own
+    if not isinstance(guidance, int | float):
+        slots = [Component.model_validate(g) for g in guidance]
+        return [resolve_component("guidance", slot, system.registry) for slot in slots]
+    scaled = [guide for guide in own if "scale" in guide.parameters]
+    if len(scaled) != 1:
+        raise UserError(
+            f"guidance {guidance}: {len(scaled)} of the recipe's guidance components have a scale; "
+            "set `guidance` to a list of components"
+        )
+    slot = scaled[0].model_copy(update={"parameters": {**scaled[0].parameters, "scale": float(guidance)}})
+    changed = resolve_component("guidance", slot, system.registry)
+    return [changed if guide is scaled[0] else guide for guide in own]
 
 
 def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
@@ -79,7 +101,7 @@ def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int
 
 def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     """The latent's (h, w) for a picture size, by default the recipe's or its data's."""
-    size = size or system.recipe.sample.size or data_size(system)
+    size = size or _known_size(system)
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
@@ -94,6 +116,11 @@ def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> t
     shaped = maps[0] if noise is None and maps else noise
     factor = system.compression.latent.factor
     return None if shaped is None else (shaped.shape[-2] * factor, shaped.shape[-1] * factor)
+
+
+def _known_size(system: Parts) -> tuple[int, int] | None:
+    """The pictures' (height, width) that the recipe or its data give."""
+    return system.recipe.sample.size or data_size(system)
 
 
 def data_size(system: Parts) -> tuple[int, int] | None:
@@ -166,11 +193,12 @@ def _split(estimate: Estimate, n: int) -> list[Estimate]:
     return [Estimate(*part) for part in zip(*parts, strict=True)]
 
 
-def guided(system: Parts, guidance: Sequence[Guidance], request: Request) -> EstimateFunction:
-    """What the sampler calls: the network inside, the recipe's guidance around it, the first innermost."""
+def guided(system: Parts, plan: Plan, request: Request) -> EstimateFunction:
+    """What the sampler calls: the network inside, the plan's guidance around it, the first innermost."""
     inner = network_estimate(system)
-    for guide in guidance:
-        inner = guide.bind(inner, request)
+    for name, guide in plan.guidance:
+        with _named(name):
+            inner = guide.bind(inner, request)
     return lambda z, level: inner(z, level, [request.conditions])[0]
 
 
@@ -178,86 +206,140 @@ def guided(system: Parts, guidance: Sequence[Guidance], request: Request) -> Est
 def sample_latent(
     system: Parts,
     plan: Plan,
-    conditions: Conditions,
+    request: Request,
     *,
     noise: Latent | None = None,
-    seeds: Sequence[int] | None = None,
-    null: Conditions | None = None,
-    raw: Mapping[str, Any] | None = None,
+    init: Latent | None = None,
+    strength: float = 1.0,
+    watch: Watch | None = None,
 ) -> Latent:
-    """A latent a picture, following `plan`; see `System.sample_latent`."""
-    count = len(noise) if noise is not None else joining.count_of(conditions.values())
-    seeds = list(range(count or 1)) if seeds is None else seeds
-    noise = initial_noise(system, plan.size, seeds) if noise is None else noise.to(system.device)
-    first = plan.levels[0]
-    # The marginal's standard deviation for data of unit variance: 1 on every variance-preserving schedule.
-    z = noise * float((first.alpha**2 + first.sigma**2).sqrt())
-    request = Request(
-        conditions, null or system.null(conditions), raw or {}, system.compression.decode, seeds
-    )
-    estimate = guided(system, plan.guidance, request)
-    source = step_noise(noise.shape[1:], seeds, system.device)
-    return plan.sampler(estimate, z, plan.levels, source)
+    """A latent for each seed of the request.
+
+    noise: x_T, unit variance; drawn from the seeds where not given. init: latents to start from, noised to
+    the level that leaves a share `strength` of the steps (img2img; Meng et al. 2022, "SDEdit").
+    """
+    latent = latent_size(system, request.size)
+    factor = system.compression.latent.factor
+    request = request.replace(size=(latent[0] * factor, latent[1] * factor))
+    noise = initial_noise(system, latent, request.seeds) if noise is None else noise.to(system.device)
+    levels = plan.levels(system, latent)
+    if init is None:
+        first = levels[0]
+        # The marginal's standard deviation for data of unit variance: 1 on variance-preserving schedules.
+        z = noise * float((first.alpha**2 + first.sigma**2).sqrt())
+    else:
+        levels = last_levels(levels, strength)
+        z = levels[0].add_noise(init.to(noise), noise)
+    source = step_noise(noise.shape[1:], request.seeds, system.device)
+    estimate = _watched(guided(system, plan, request), levels, watch)
+    return plan.sampler(estimate, z, levels, source)
 
 
-def raw_inputs(
-    system: Parts, prompts: Sequence[str] | None, fields: Mapping[str, Sequence[Any]] | None
-) -> dict[str, Sequence[Any]]:
-    """Raw inputs by field, all of one length; UserError where prompts or fields do not fit."""
-    raw = dict(fields or {})
-    if prompts is not None:
-        raw[CAPTION] = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not raw:
-        raw = {k: list(v) for k, v in system.recipe.sample.fields.items()}
-        if system.recipe.sample.prompts:
-            raw[CAPTION] = list(system.recipe.sample.prompts)
-    lengths = {name: len(values) for name, values in raw.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"fields differ in length: {lengths}")
-    return raw
+def last_levels(levels: Levels, strength: float) -> Levels:
+    """The levels of the last steps, a share `strength` of them and at least one."""
+    steps = len(levels) - 1
+    return levels[steps - max(1, round(strength * steps)) :]
 
 
-def seeds_for(
-    system: Parts, raw: Mapping[str, Sequence[Any]], seed: int | None, seeds: Sequence[int] | None
-) -> list[int]:
-    """One seed a picture: those given, else seed, seed + 1, ..."""
-    count = len(next(iter(raw.values()))) if raw else len(seeds or range(system.recipe.sample.count))
-    first = system.recipe.sample.seed if seed is None else seed
-    chosen = [first + i for i in range(count)] if seeds is None else list(seeds)
-    if len(chosen) != count:
-        raise UserError(f"{len(chosen)} seeds for {count} pictures")
-    if any(not 0 <= s < 2**63 for s in chosen):
-        raise UserError("a seed must be between 0 and 2^63 - 1")
-    return chosen
+def _watched(estimate: EstimateFunction, levels: Levels, watch: Watch | None) -> EstimateFunction:
+    """The estimate, telling `watch` how many of the levels are done."""
+    if watch is None:
+        return estimate
+
+    def watched(z: Latent, level: Level) -> Estimate:
+        value = estimate(z, level)
+        watch((int((levels.time - level.time).abs().argmin()) + 1) / len(levels))
+        return value
+
+    return watched
 
 
 @torch.no_grad()
 def pictures(
     system: Parts,
-    raw: Mapping[str, Sequence[Any]],
-    seeds: Sequence[int],
+    inputs: Inputs,
     *,
-    negative: str | None = None,
     batch: int | None = None,
     size: tuple[int, int] | None = None,
-    **options: Any,
+    sampler: str | Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    guidance: float | Sequence[Mapping[str, Any]] | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[list[PIL.Image.Image]]:
-    """Pictures in batches, in the order of `raw`; `options` are those of `plan`."""
-    together = batch or system.recipe.sample.batch
-    negative = system.recipe.sample.negative if negative is None else negative
-    for start in range(0, len(seeds), together):
-        part = slice(start, start + together)
-        inputs = {name: values[part] for name, values in raw.items()}
-        conditions = system.condition(inputs)
-        null = _negative(system, inputs, negative)
-        made = plan(system, size=size or given_size(system, conditions, None), **options)
-        latent = sample_latent(system, made, conditions, seeds=seeds[part], null=null, raw=inputs)
-        yield to_pictures(system.compression.decode(latent))
+    """Pictures in batches, in the order of `inputs`; size is their (height, width). Else as `plan`."""
+    chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
+    check_fields(system, chosen, inputs.raw)
+    together, count = batch or system.recipe.sample.batch, len(inputs.seeds)
+    for start in range(0, count, together):
+        part = inputs.rows(range(start, min(start + together, count)))
+        yield to_pictures(_images(system, chosen, part, size, watch))
 
 
-def _negative(system: Parts, inputs: Mapping[str, Sequence[Any]], negative: str | None) -> Conditions | None:
-    if negative is None:
-        return None
-    if CAPTION not in inputs:
-        raise UserError("a negative prompt needs a recipe with captions")
-    return system.condition({**inputs, CAPTION: [negative] * len(inputs[CAPTION])})
+def _images(
+    system: Parts, plan: Plan, inputs: Inputs, size: tuple[int, int] | None, watch: Watch | None
+) -> Image:
+    """One batch."""
+    request = request_for(system, inputs, size)
+    init = None
+    if len(inputs.init):
+        start = _fitted(inputs.init, request.size or _known_size(system)).to(system.device)
+        request = request.replace(size=(start.shape[2], start.shape[3]))
+        latent_size(system, request.size)
+        init = system.compression.encode(start)
+    latent = sample_latent(system, plan, request, init=init, strength=inputs.strength, watch=watch)
+    return finished(plan, system.compression.decode(latent), request)
+
+
+def _fitted(init: Any, size: tuple[int, int] | None) -> Image:
+    try:
+        return fitted(init, "init", size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = None) -> Request:
+    """The request for a batch, conditions encoded; `size` is by default that of a condition's map."""
+    count, shape = len(inputs.seeds), size or _known_size(system)
+    read = {f for _, c in system.named_conditioners() for f in c.spec.fields}
+    raw = {field: values for field, values in inputs.raw.items() if field in read}
+    conditions = system.condition(raw, count, shape)
+    null = system.null(conditions)
+    if inputs.negative is not None:
+        if CAPTION not in raw:
+            raise UserError("a negative prompt needs a recipe with captions")
+        null = system.condition({**raw, CAPTION: [inputs.negative] * count}, count, shape)
+    size = size or given_size(system, conditions, None)
+    return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
+
+
+def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any]) -> None:
+    """UserError for an input that neither a conditioner nor guidance reads, or that guidance lacks."""
+    read = {f for _, c in system.named_conditioners() for f in c.spec.fields}
+    if unknown := sorted(set(raw) - read - set(plan.fields)):
+        known = ", ".join(sorted(read | set(plan.fields))) or "none"
+        raise UserError(
+            f"recipe '{system.recipe.name}' does not read the condition field(s) {', '.join(unknown)}; "
+            f"it reads: {known}"
+        )
+    for name, guide in plan.guidance:
+        if missing := sorted(set(getattr(guide, "fields", ())) - set(raw)):
+            raise UserError(f"guidance ({name}): needs the input(s) {', '.join(missing)}")
+
+
+def finished(plan: Plan, image: Image, request: Request) -> Image:
+    """The decoded pictures, as those guidance components leave them that have a last word in pixels."""
+    for name, guide in plan.guidance:
+        finish = getattr(guide, "finish", None)
+        if finish is not None:
+            with _named(name):
+                image = finish(image, request)
+    return image
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What a guidance component says in plain words becomes a UserError that names it."""
+    try:
+        yield
+    except (ValueError, UserError) as error:
+        raise UserError(f"guidance ({name}): {error}") from error

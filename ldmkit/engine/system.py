@@ -12,11 +12,12 @@ from ldmkit.engine import conditions as joining
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build as build_component
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.requests import inputs_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
 from ldmkit.recipe import Recipe
-from ldmkit.types import Conditions, Latent
+from ldmkit.types import Conditions, Latent, Request
 
 
 class System(Parts):
@@ -28,41 +29,86 @@ class System(Parts):
         noise: Latent | None = None,
         sampler: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
-        guidance: Sequence[Mapping[str, Any]] | None = None,
+        guidance: float | Sequence[Mapping[str, Any]] | None = None,
         seeds: Sequence[int] | None = None,
         size: tuple[int, int] | None = None,
         null: Conditions | None = None,
+        init: Latent | None = None,
+        strength: float = 1.0,
     ) -> Latent:
         """A latent for each picture of `conditions`; what is not given is the recipe's.
 
         noise: x_T, unit variance; drawn from `seeds` (one a picture) where not given. size: the picture's
         (height, width), by default that of the noise, of a condition's map, or the recipe's. null: what
-        guidance steers away from.
+        guidance steers away from. guidance: components, or a number for the scale of the recipe's. init:
+        latents to start from, noised so that a share `strength` of the steps is left.
         """
-        size = size or sampling.given_size(self, conditions, noise)
-        plan = sampling.plan(self, sampler=sampler, steps=steps, guidance=guidance, size=size)
-        return sampling.sample_latent(self, plan, conditions, noise=noise, seeds=seeds, null=null)
+        shaped = init if noise is None else noise
+        size = size or sampling.given_size(self, conditions, shaped)
+        count = len(shaped) if shaped is not None else joining.count_of(conditions.values()) or 1
+        request = Request(
+            conditions,
+            null or self.null(conditions),
+            decode=self.compression.decode,
+            seeds=list(range(count)) if seeds is None else seeds,
+            size=size,
+        )
+        plan = sampling.plan(self, sampler=sampler, steps=steps, guidance=guidance)
+        return sampling.sample_latent(self, plan, request, noise=noise, init=init, strength=strength)
 
     def sample(
         self,
         prompts: Sequence[str] | None = None,
         seed: int | None = None,
         *,
-        fields: Mapping[str, Sequence[Any]] | None = None,
+        fields: Mapping[str, Any] | None = None,
         negative: str | None = None,
         seeds: Sequence[int] | None = None,
+        count: int | None = None,
+        init: Any = None,
+        strength: float | None = None,
         batch: int | None = None,
-        **options: Any,
+        size: tuple[int, int] | None = None,
+        sampler: str | Mapping[str, Any] | None = None,
+        steps: int | None = None,
+        guidance: float | Sequence[Mapping[str, Any]] | None = None,
     ) -> list[PIL.Image.Image]:
-        """Pictures, one a prompt (or one an entry of `fields`: raw inputs by field).
+        """Pictures, one a prompt (or one an entry of `fields`); what is not given is the recipe's.
 
-        Picture i has seed + i, or seeds[i]: its noise depends on neither batch nor order. `options` are
-        those of `sampling.plan`: sampler, steps, guidance, size.
+        Picture i has seed + i, or seeds[i]: its noise depends on neither batch nor order. Raises UserError
+        for inputs that do not fit the recipe or each other.
+
+        Args:
+            prompts: texts for the field `caption`.
+            seed: of the first picture.
+            fields: raw inputs by field, for conditioners and for guidance; a single value is for all
+                pictures, None leaves the condition out.
+            negative: the prompt to steer away from.
+            seeds: one a picture, in the place of `seed`.
+            count: how many pictures of each input.
+            init: pictures to start from (PIL pictures, files, or a tensor in [-1, 1]), one or one a picture.
+            strength: how much of the noise `init` gets, above 0, up to 1: the share of the steps taken.
+            batch: how many pictures are sampled together.
+            size: the pictures' (height, width).
+            sampler: a sampler by name, or with its parameters.
+            steps: of the sampler.
+            guidance: components in the place of the recipe's, or a number for the scale of the recipe's.
         """
-        raw = sampling.raw_inputs(self, prompts, fields)
-        seeds = sampling.seeds_for(self, raw, seed, seeds)
-        batches = sampling.pictures(self, raw, seeds, negative=negative, batch=batch, **options)
-        return [picture for made in batches for picture in made]
+        inputs = inputs_of(
+            self,
+            prompts,
+            fields,
+            count=count,
+            seed=seed,
+            seeds=seeds,
+            negative=negative,
+            init=init,
+            strength=strength,
+        )
+        batches = sampling.pictures(
+            self, inputs, batch=batch, size=size, sampler=sampler, steps=steps, guidance=guidance
+        )
+        return [picture for pictures in batches for picture in pictures]
 
 
 def assemble(recipe: Recipe, registry: Registry) -> System:

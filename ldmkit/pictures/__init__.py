@@ -1,7 +1,7 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), PNG files that say how they were
 sampled (`png`), contact sheets (`sheet`)."""
 
-from ldmkit.pictures.batches import batch, masks
+from ldmkit.pictures.batches import batch, fitted, masks
 from ldmkit.pictures.files import (
     FORMATS,
     MAX_PIXELS,
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_PIXELS",
     "PictureError",
     "batch",
+    "fitted",
     "masks",
     "normalize",
     "open_picture",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image as Pillow
+from PIL import ImageOps
 from torch import Tensor
 
 from ldmkit.pictures.files import normalize, open_picture, to_tensor
@@ -27,6 +28,23 @@ def batch(raw: Mapping[str, Any], field: str) -> Image:
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(tensor.shape)}")
     return normalize(tensor) if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Image:
+    """Pictures or their files as a batch in [-1, 1], each resized and cut around its middle to `size`.
+
+    size: (height, width); None: left as they are, tensors always are. Raises as `batch`.
+    """
+    if size is None or isinstance(raw, Tensor):
+        return batch({field: raw}, field)
+    opened = [open_picture(x) if isinstance(x, str | Path) else x for x in raw]
+    cut = [
+        ImageOps.fit(x.convert("RGB"), (size[1], size[0]), Pillow.Resampling.LANCZOS)
+        if isinstance(x, Pillow.Image) and x.size != (size[1], size[0])
+        else x
+        for x in opened
+    ]
+    return batch({field: cut}, field)
 
 
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:

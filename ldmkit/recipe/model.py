@@ -129,12 +129,19 @@ class Train(Part):
 
 
 class Sample(Part):
-    """What `ldmkit run` and `ldmkit sample` make by default. `fields` are raw inputs by batch field, for
-    conditions other than captions; `size` is the picture's (height, width), by default the data's."""
+    """What `ldmkit run` and `ldmkit sample` draw by default.
+
+    `fields` are raw inputs by batch field, for conditions other than captions; paths of pictures among them
+    start at the recipe's folder. `init` is a picture to start from, `strength` how much noise it gets (0 to
+    1). `count` pictures are drawn of each input. `size` is the picture's (height, width), by default that of
+    a condition's map, else the data's.
+    """
 
     prompts: tuple[str, ...] = ()
     negative: str | None = None
     fields: Mapping[str, tuple[Any, ...]] = Field(default_factory=dict)
+    init: str | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.6
     count: Positive = 1
     seed: int = 0
     size: tuple[Positive, Positive] | None = None

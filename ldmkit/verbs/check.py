@@ -40,7 +40,8 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
     if recipe.denoiser is not None:
         known = recipe.sample.size or sampling.data_size(system)
         side = ANY_SIZE * system.compression.latent.factor
-        sampling.plan(system, guidance=[], size=known or (side, side))
+        plan = sampling.plan(system, guidance=[])
+        plan.levels(system, sampling.latent_size(system, known or (side, side)))
     return system
 
 

@@ -60,7 +60,8 @@ class ClassifierFree:
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
         """The guided estimate of each set of conditions; UserError for a scale without its condition."""
         if unknown := set(self.scales) - set(request.conditions):
-            raise UserError(f"guidance (classifier-free): scales: no condition {', '.join(sorted(unknown))}")
+            known = ", ".join(request.conditions) or "none"
+            raise UserError(f"scales: no condition {', '.join(sorted(unknown))}; there are: {known}")
         held: dict[int, tuple[Conditions, list[Conditions]]] = {}
 
         def parts(

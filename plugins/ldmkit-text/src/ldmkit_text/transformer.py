@@ -144,7 +144,7 @@ class TextTransformer(nn.Module):
         assert like.tokens is not None
         nothing: dict[str, Any] = {"bert": [""], "boxes": [[]], "ids": [[0]]}
         ids = self.prepare({self.field: nothing[self.tokenizer]})[self.field].to(like.tokens.device)
-        return Condition(tokens=self.transformer(ids).expand_as(like.tokens))
+        return Condition(tokens=self.transformer(ids).expand(like.tokens.shape[0], -1, -1))
 
     @property
     def _expects(self) -> str:

@@ -1,0 +1,152 @@
+"""What pictures are asked for: raw inputs by field, completed from the recipe, and a seed for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from torch import Tensor
+
+from ldmkit.engine.parts import Parts
+from ldmkit.errors import UserError
+
+CAPTION = "caption"
+"""The batch field that prompts fill."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""A text with one of these endings, given for a field other than the caption, is the path of a picture."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is asked for, one entry a picture in each sequence.
+
+    raw: inputs by field, as conditioners and guidance read them. seeds: of the noise. negative: the prompt to
+    steer away from. init: pictures to start from instead of noise; empty: none. strength: how much of the
+    noise such a start gets, 0 (none) to 1 (all).
+    """
+
+    raw: Mapping[str, Sequence[Any]]
+    seeds: Sequence[int]
+    negative: str | None = None
+    init: Sequence[Any] = ()
+    strength: float = 0.6
+
+    def rows(self, chosen: Sequence[int]) -> Inputs:
+        """Those of some pictures."""
+        return replace(
+            self,
+            raw={field: rows(values, chosen) for field, values in self.raw.items()},
+            seeds=rows(self.seeds, chosen),
+            init=rows(self.init, chosen) if len(self.init) else (),
+        )
+
+
+def inputs_of(
+    system: Parts,
+    prompts: str | Sequence[str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    count: int | None = None,
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    negative: str | None = None,
+    init: Any = None,
+    strength: float | None = None,
+) -> Inputs:
+    """The inputs that a person gives, completed from the recipe's `sample` section.
+
+    A field with a single value has it for every picture; what is None is left out, and a field that is not
+    given at all comes from the recipe. `count` pictures are drawn of each input. Raises UserError for fields
+    of different lengths and for a strength, count or seed out of range.
+    """
+    sample = system.recipe.sample
+    given = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
+    if prompts is not None:
+        given[CAPTION] = _listed(prompts)
+    starts = _listed(init if init is not None else located(sample.init, system))
+    length = _length(given, starts)
+    left_out = {field for field, value in (fields or {}).items() if value is None}
+    raw = {**_of_recipe(system, set(given) | left_out, length), **given}
+    length = length or _length(raw, starts) or (1 if seeds is None or count else len(seeds))
+    each = _count(sample.count if count is None else count)
+    if seeds is not None and count is None:
+        each = len(seeds) // length or 1
+    chosen = [i for i in range(length) for _ in range(each)]
+    return Inputs(
+        {field: rows(v, chosen if len(v) > 1 else [0] * len(chosen)) for field, v in raw.items()},
+        _seeds(len(chosen), sample.seed if seed is None else seed, seeds),
+        sample.negative if negative is None else negative,
+        rows(starts, chosen if len(starts) > 1 else [0] * len(chosen)) if len(starts) else (),
+        _strength(sample.strength if strength is None else strength),
+    )
+
+
+def rows(values: Any, chosen: Sequence[int]) -> Any:
+    """Some entries of a list, a tuple or a tensor."""
+    return values[list(chosen)] if isinstance(values, Tensor) else [values[i] for i in chosen]
+
+
+def located(value: Any, system: Parts) -> Any:
+    """A value of the recipe: the path of a picture starts at the recipe's folder."""
+    origin = system.recipe.origin
+    if origin is None or not is_picture_file(value):
+        return value
+    return str(origin.parent / Path(value).expanduser())
+
+
+def is_picture_file(value: Any) -> bool:
+    """Is the value of a field the path of a picture?"""
+    return isinstance(value, Path) or (isinstance(value, str) and value.lower().endswith(PICTURES))
+
+
+def _listed(value: Any) -> Any:
+    """A batch: a single text, number or picture is a batch of one."""
+    if value is None:
+        return ()
+    if isinstance(value, str | Path | int | float | PIL.Image.Image | Mapping):
+        return [value]
+    return value if isinstance(value, Tensor) else list(value)
+
+
+def _length(raw: Mapping[str, Any], init: Any) -> int:
+    """How many inputs there are; 0 where none is given."""
+    lengths = {field: len(values) for field, values in {**raw, "init": init}.items() if len(values)}
+    longest = max(lengths.values(), default=0)
+    if set(lengths.values()) - {1, longest}:
+        raise UserError(f"fields differ in length: {lengths}; give one value or the same number of each")
+    return longest
+
+
+def _of_recipe(system: Parts, without: set[str], length: int) -> dict[str, Any]:
+    """The recipe's own inputs in other fields; as many as there are of those given, over and over."""
+    sample = system.recipe.sample
+    own: dict[str, Any] = {f: [located(v, system) for v in values] for f, values in sample.fields.items()}
+    if sample.prompts:
+        own[CAPTION] = list(sample.prompts)
+    own = {field: values for field, values in own.items() if field not in without and values}
+    return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()}
+
+
+def _count(count: int) -> int:
+    if count < 1:
+        raise UserError(f"count {count}: expects 1 or more")
+    return count
+
+
+def _strength(strength: float) -> float:
+    if not 0 < strength <= 1:
+        raise UserError(f"strength {strength}: expects a number above 0, up to 1")
+    return strength
+
+
+def _seeds(count: int, first: int, seeds: Sequence[int] | None) -> list[int]:
+    """One seed a picture: those given, else first, first + 1, ..."""
+    chosen = [first + i for i in range(count)] if seeds is None else list(seeds)
+    if len(chosen) != count:
+        raise UserError(f"{len(chosen)} seeds for {count} pictures")
+    if any(not 0 <= s < 2**63 for s in chosen):
+        raise UserError("a seed must be between 0 and 2^63 - 1")
+    return chosen
