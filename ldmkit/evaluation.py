@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
+from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset, FeatureNetwork
@@ -43,8 +45,8 @@ class Evaluation:
     """What a metric is given: the system, its data, and products that several metrics share.
 
     component: the recipe's entry of the metric that runs. sections: what goes on the contact sheet; a metric
-    appends to it. held: products made so far: a picture is sampled once for a caption and seed, embedded once
-    by a network.
+    appends to it. held: products made so far: a picture is sampled once for its inputs and seed, embedded
+    once by a network. cache: a folder for what is costly, such as judges that a metric trains.
     """
 
     system: System
@@ -52,6 +54,7 @@ class Evaluation:
     progress: Progress = field(default_factory=lambda: Progress(disable=True))
     sections: list[Section] = field(default_factory=list)
     held: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    cache: Path | None = None
 
     def data(self, split: str, **changes: Any) -> Dataset:
         """One split of the recipe's data set, `changes` in its parameters (`language="ko"`).
@@ -64,9 +67,9 @@ class Evaluation:
         try:
             part: Dataset = self.held[key].split(split)
         except ValueError as error:
-            raise UserError(f"metric ({self.component.name}): {error}") from error
+            raise self.error(str(error)) from error
         if len(part) == 0:
-            raise UserError(f"metric ({self.component.name}): split '{split}' is empty")
+            raise self.error(f"split '{split}' is empty")
         return part
 
     def pixels(self, split: str) -> Pixels:
@@ -80,30 +83,62 @@ class Evaluation:
         """What the compression model makes of the pictures of one split: the posterior's mode, decoded."""
         return self._once(("reconstructions", split), lambda: self._reconstructed(self.pixels(split)))
 
-    def sample(self, captions: Sequence[str], seeds: Sequence[int]) -> Pixels:
-        """A picture for each caption and seed, made as the recipe's `sampler` and `guidance` say."""
-        return self._sampled(list(zip(captions, seeds, strict=True)), self.draw, "sampling")
+    @property
+    def condition_fields(self) -> tuple[str, ...]:
+        """The batch fields that the recipe's conditioners and guidance read; empty: it is unconditional."""
+        if "fields" not in self.held:
+            read = sampling.fields_read(self.system, sampling.plan(self.system))
+            self.held["fields"] = tuple(read)
+        fields: tuple[str, ...] = self.held["fields"]
+        return fields
 
-    def sample_unconditional(self, seeds: Sequence[int]) -> Pixels:
-        """A picture for each seed under the null condition, without guidance."""
-        return self._sampled([(None, seed) for seed in seeds], self.draw_unconditional, "unconditional")
+    def conditions(self, data: Dataset, index: Sequence[int]) -> dict[str, list[Any]]:
+        """The condition fields of some examples, for `sample`; UserError where the data lack one."""
+        examples = [data[i] for i in index]
+        if missing := [f for f in self.condition_fields if f not in examples[0]]:
+            there = ", ".join(data.fields) or "no fields"
+            raise self.error(f"the recipe reads {', '.join(missing)}, which the data lack; they have {there}")
+        return {f: [example[f] for example in examples] for f in self.condition_fields}
 
-    def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Iterator[list[Pillow.Image]]:
+    def sample(self, fields: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> Pixels:
+        """A picture for each seed, drawn as the recipe's `sampler` and `guidance` say.
+
+        fields: the condition inputs, by field one a seed; none for an unconditional model.
+        """
+        return self._sampled(fields, seeds, self.draw, "sampling")
+
+    def sample_unconditional(
+        self, seeds: Sequence[int], fields: Mapping[str, Sequence[Any]] | None = None
+    ) -> Pixels:
+        """A picture for each seed under the null condition, without guidance.
+
+        fields: inputs in whose shape the null condition is; by default the first training example's.
+        """
+        if fields is None:
+            fields = self.conditions(self.data("train"), [0] * len(seeds))
+        return self._sampled(fields, seeds, self.draw_unconditional, "unconditional")
+
+    def draw(self, fields: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> Iterator[list[Pillow.Image]]:
         """Samples in batches; `sample` remembers them."""
-        raw = {sampling.CAPTION: list(captions)}
-        return sampling.pictures(self.system, raw, seeds)
+        return sampling.pictures(self.system, Inputs(fields, seeds))
 
     def draw_unconditional(
-        self, captions: Sequence[None], seeds: Sequence[int]
+        self, fields: Mapping[str, Sequence[Any]], seeds: Sequence[int]
     ) -> Iterator[list[Pillow.Image]]:
-        """Samples of no caption in batches; `sample_unconditional` remembers them."""
+        """Samples of the null condition in batches; `sample_unconditional` remembers them."""
         plan, size = sampling.plan(self.system, guidance=()), self.system.recipe.sample.batch
+        inputs = Inputs(fields, seeds)
         for start in range(0, len(seeds), size):
-            part = list(seeds[start : start + size])
-            null = self.system.null(self.system.condition({sampling.CAPTION: [""] * len(part)}))
-            latent = sampling.sample_latent(self.system, plan, null, seeds=part)
+            part = inputs.rows(range(len(seeds))[start : start + size])
+            request = sampling.request_for(self.system, part)
+            blind = request.replace(conditions=request.null)
+            latent = sampling.sample_latent(self.system, plan, blind)
             with torch.no_grad():
                 yield to_pictures(self.system.compression.decode(latent))
+
+    def error(self, message: str) -> UserError:
+        """A UserError that names the metric."""
+        return UserError(f"metric ({self.component.name}): {message}")
 
     def network(self, parameter: str, module: FeatureNetwork) -> Network:
         """`module`, which is the metric's `parameter`, under the name that the recipe gives it."""
@@ -147,17 +182,33 @@ class Evaluation:
 
     def _sampled(
         self,
-        wanted: Sequence[tuple[Any, int]],
-        draw: Callable[[Sequence[Any], Sequence[int]], Iterable[list[Pillow.Image]]],
+        fields: Mapping[str, Sequence[Any]],
+        seeds: Sequence[int],
+        draw: Callable[[Mapping[str, Sequence[Any]], Sequence[int]], Iterable[list[Pillow.Image]]],
         doing: str,
     ) -> Pixels:
-        missing = [key for key in dict.fromkeys(wanted) if ("sample", key) not in self.held]
-        keys = iter(missing)
-        batches = draw([caption for caption, _ in missing], [seed for _, seed in missing]) if missing else ()
+        keys = [
+            (doing, seed, tuple((f, content(values[i])) for f, values in fields.items()))
+            for i, seed in enumerate(seeds)
+        ]
+        missing = list({key: i for i, key in enumerate(keys) if key not in self.held}.items())
+        rows = [i for _, i in missing]
+        inputs = {f: [values[i] for i in rows] for f, values in fields.items()}
+        batches = draw(inputs, [seeds[i] for i in rows]) if missing else ()
+        todo = iter(missing)
         for batch in self._track(batches, len(missing), doing):
             for picture in batch:
-                self.held["sample", next(keys)] = to_tensor(picture)
-        return torch.stack([self.held["sample", key] for key in wanted])
+                self.held[next(todo)[0]] = to_tensor(picture)
+        return torch.stack([self.held[key] for key in keys])
+
+
+def content(value: Any) -> Hashable:
+    """What a raw input holds: the same for equal inputs."""
+    if isinstance(value, Tensor):
+        return hashlib.sha256(value.contiguous().cpu().numpy().tobytes()).digest()
+    if isinstance(value, Pillow.Image):
+        return hashlib.sha256(value.tobytes()).digest()
+    return tuple(content(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:

@@ -131,7 +131,7 @@ def test_what_cannot_be_measured_is_one_clear_line(recipe, tmp_path, override, s
 
 def test_samples_are_those_of_the_system_whatever_the_batch(system):
     captions = ["red", "green", "blue"]
-    drawn = evaluation(system).sample(captions, [5, 6, 7])
+    drawn = evaluation(system).sample({"caption": captions}, [5, 6, 7])
     own = torch.stack([to_tensor(p) for p in system.sample(captions, seed=5, batch=2)])
     assert (drawn.int() - own.int()).abs().max() <= 1
 
@@ -139,9 +139,10 @@ def test_samples_are_those_of_the_system_whatever_the_batch(system):
 def test_a_picture_is_sampled_once_for_a_caption_and_seed(system, monkeypatch):
     shared, calls = evaluation(system), []
     draw = Evaluation.draw
-    monkeypatch.setattr(Evaluation, "draw", lambda self, c, s: calls.append(list(c)) or draw(self, c, s))
-    first = shared.sample(["red", "blue", "red"], [0, 1, 0])
-    again = replace(shared, component=Component(name="frechet")).sample(["blue", "green"], [1, 2])
+    monkeypatch.setattr(Evaluation, "draw", lambda self, f, s: calls.append(f["caption"]) or draw(self, f, s))
+    first = shared.sample({"caption": ["red", "blue", "red"]}, [0, 1, 0])
+    other = replace(shared, component=Component(name="frechet"))
+    again = other.sample({"caption": ["blue", "green"]}, [1, 2])
     assert calls == [["red", "blue"], ["green"]]
     assert torch.equal(first[0], first[2])
     assert torch.equal(first[1], again[0])
@@ -151,7 +152,7 @@ def test_unconditional_samples_know_no_caption_and_no_guidance(system):
     strong = system.recipe.model_copy(update={"guidance": (Component(name="classifier-free", scale=50.0),)})
     shared = evaluation(system)
     blind = shared.sample_unconditional([3])
-    assert not torch.equal(blind, shared.sample(["red"], [3]))
+    assert not torch.equal(blind, shared.sample({"caption": ["red"]}, [3]))
     before = system.recipe
     try:
         system.recipe = strong

@@ -11,7 +11,6 @@ import click
 from ldmkit.cli import options
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
 
@@ -33,24 +32,16 @@ def command(
 
     from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs.evaluate import evaluate
+    from ldmkit.verbs.progress import bar
 
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
     target = out or runs / system.recipe.name / "evaluation"
-    with _progress() as progress:
+    with bar() as progress:
         report = evaluate(system, target, progress)
     Console().print(_table(report))
     for name in ("metrics.json", "contact.png"):
         if (target / name).exists():
             click.echo(f"{name.partition('.')[0]}: {target / name}")
-
-
-def _progress() -> Progress:
-    """What is being done, how much of it is done, and the time that is left; on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 def _table(report: Mapping[str, Any]) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.verbs.asked import Asked
 
 
 @click.command()
@@ -21,10 +22,7 @@ from ldmkit.cli import options
 )
 def command(
     recipe: Path,
-    prompts: tuple[str, ...],
-    prompts_file: Path | None,
-    negative: str | None,
-    seed: int | None,
+    asked: Asked,
     out: Path | None,
     runs: Path,
     device: str | None,
@@ -32,7 +30,7 @@ def command(
     retrain: bool,
     wait: bool,
 ) -> None:
-    """Train what RECIPE needs and has not, then make its pictures.
+    """Train the stages of RECIPE that have no weights yet, then draw its pictures.
 
     Weights that a plugin ships for exactly this recipe serve instead of a training. After an interruption the
     same command goes on where it was.
@@ -40,12 +38,19 @@ def command(
     from ldmkit.verbs import run as make
     from ldmkit.verbs.train import ready
 
-    texts = options.all_prompts(prompts, prompts_file)
-    system = ready(recipe, overrides, runs, retrain=retrain, wait=wait, device=device, say=click.echo)
-    if system.denoiser is None:
-        make.make_reconstructions(system, out or runs / system.recipe.name / "samples", click.echo)
-        return
-    wanted = make.wanted(system, texts, seed, negative)
+    system = ready(
+        recipe,
+        overrides,
+        runs,
+        retrain=retrain,
+        wait=wait,
+        device=device,
+        say=click.echo,
+        before=lambda system: make.check(system, asked),
+    )
     target = out or runs / system.recipe.name / "samples"
-    make.make_pictures(system, wanted, target, click.echo)
+    if system.denoiser is None:
+        make.make_reconstructions(system, target, click.echo)
+        return
+    make.make_pictures(system, make.wanted(system, asked), target, click.echo)
     click.echo(f"grid: {target / 'grid.png'}")

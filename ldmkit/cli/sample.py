@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.verbs.asked import Asked
 
 
 @click.command()
@@ -17,27 +18,25 @@ from ldmkit.cli import options
 @options.overrides
 @click.option(
     "--again", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Make this PNG again, from the prompt and seed that it carries.",
+    help="Make this PNG again, from the inputs, the seed and the options that it carries.",
 )  # fmt: skip
 def command(
     recipe: Path,
-    prompts: tuple[str, ...],
-    prompts_file: Path | None,
-    negative: str | None,
-    seed: int | None,
+    asked: Asked,
     out: Path | None,
     runs: Path,
     device: str | None,
     overrides: tuple[str, ...],
     again: Path | None,
 ) -> None:
-    """Make pictures with RECIPE's weights; trains nothing."""
+    """Draw pictures with RECIPE's weights; trains nothing."""
     from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs import run as make
 
-    texts = options.all_prompts(prompts, prompts_file)
-    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
-    wanted = make.wanted_again(system, again) if again else make.wanted(system, texts, seed, negative)
+    if again is not None:
+        asked = make.asked_again(again, asked)
+    system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=click.echo)
+    wanted = make.wanted(system, asked) if again is None else make.wanted_again(system, again, asked)
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, wanted, target, click.echo)
     click.echo(f"grid: {target / 'grid.png'}")

@@ -13,7 +13,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import CompressionModel, Conditioner, Denoiser, NoiseSchedule, Objective
 from ldmkit.recipe import Recipe
-from ldmkit.types import Condition, Conditions, Latent, PerPicture
+from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
 
 
 class Parts(nn.Module):
@@ -68,11 +68,15 @@ class Parts(nn.Module):
         absent = {n: self._absent(n, c, given, size) for n, c in self.named_conditioners() if n not in given}
         return {name: given.get(name) or absent[name] for name, _ in self.named_conditioners()}
 
-    def _encoded(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
+    def prepared(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
+        """What a conditioner makes of raw inputs without its weights; UserError where it cannot read them."""
         try:
-            prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+            return conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
         except ValueError as error:
             raise UserError(f"condition '{name}': {error}") from error
+
+    def _encoded(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
+        prepared = self.prepared(name, conditioner, raw)
         return conditioner.encode({k: v.to(self.device) for k, v in prepared.items()})
 
     def _absent(

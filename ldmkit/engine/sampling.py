@@ -78,15 +78,20 @@ def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None)
     if not isinstance(guidance, int | float):
         slots = [Component.model_validate(g) for g in guidance]
         return [resolve_component("guidance", slot, system.registry) for slot in slots]
-    scaled = [guide for guide in own if "scale" in guide.parameters]
-    if len(scaled) != 1:
+    return scaled(system, float(guidance))
+
+
+def scaled(system: Parts, scale: float) -> list[Component]:
+    """The recipe's guidance with another `scale`; UserError unless exactly one component has any."""
+    own = system.recipe.guidance
+    changed = [guide for guide in own if "scale" in guide.parameters]
+    if len(changed) != 1:
         raise UserError(
-            f"guidance {guidance}: {len(scaled)} of the recipe's guidance components have a scale; "
+            f"guidance {scale:g}: {len(changed)} of the recipe's guidance components have a scale; "
             "set `guidance` to a list of components"
         )
-    slot = scaled[0].model_copy(update={"parameters": {**scaled[0].parameters, "scale": float(guidance)}})
-    changed = resolve_component("guidance", slot, system.registry)
-    return [changed if guide is scaled[0] else guide for guide in own]
+    slot = changed[0].model_copy(update={"parameters": {**changed[0].parameters, "scale": scale}})
+    return [resolve_component("guidance", slot, system.registry) if g is changed[0] else g for g in own]
 
 
 def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
@@ -312,11 +317,28 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
 
 
+def fields_read(system: Parts, plan: Plan) -> list[str]:
+    """The raw inputs that conditioners and guidance read."""
+    read = [f for _, c in system.named_conditioners() for f in c.spec.fields]
+    return list(dict.fromkeys([*read, *plan.fields]))
+
+
+def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
+    """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
+    check_fields(system, plan, inputs.raw)
+    together = system.recipe.sample.batch
+    for start in range(0, len(inputs.seeds), together):
+        part = inputs.rows(range(len(inputs.seeds))[start : start + together])
+        for name, conditioner in system.named_conditioners():
+            if set(conditioner.spec.fields) <= set(part.raw):
+                system.prepared(name, conditioner, part.raw)
+
+
 def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any]) -> None:
     """UserError for an input that neither a conditioner nor guidance reads, or that guidance lacks."""
-    read = {f for _, c in system.named_conditioners() for f in c.spec.fields}
-    if unknown := sorted(set(raw) - read - set(plan.fields)):
-        known = ", ".join(sorted(read | set(plan.fields))) or "none"
+    read = fields_read(system, plan)
+    if unknown := sorted(set(raw) - set(read)):
+        known = ", ".join(read) or "none"
         raise UserError(
             f"recipe '{system.recipe.name}' does not read the condition field(s) {', '.join(unknown)}; "
             f"it reads: {known}"

@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ldmkit.engine import sampling
 from ldmkit.engine.conditions import merge, replaced
+from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Dataset
@@ -28,6 +30,8 @@ from ldmkit.types import Condition, Prepared
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""
+SHOWN = 8
+"""Validation examples whose conditions a grid shows where the recipe has no inputs of its own."""
 
 
 class DiffusionStep(nn.Module):
@@ -157,13 +161,17 @@ class DiffusionStage:
         return sums
 
     def picture(self) -> PIL.Image.Image | None:
-        """The recipe's prompts, from its seed."""
-        if not (
-            self._system.recipe.sample.prompts or self._system.recipe.sample.fields or not self._train.fields
-        ):
-            return None
+        """The recipe's inputs, from its seed; where it has none, the first validation examples'."""
+        system = self._system
+        inputs, fields = inputs_of(system), sampling.fields_read(system, sampling.plan(system))
+        if not inputs.raw and fields:
+            examples = self._validation.examples.read(range(min(SHOWN, len(self._validation))))
+            if not all(f in examples[0] for f in fields):
+                return None
+            raw = {f: [example[f] for example in examples] for f in fields}
+            inputs = replace(inputs, raw=raw, seeds=[inputs.seeds[0] + i for i in range(len(examples))])
         self._step.eval()
-        pictures = self._system.sample()
+        pictures = [picture for batch in sampling.pictures(system, inputs) for picture in batch]
         self._step.train()
         return grid(pictures)
 

@@ -40,7 +40,8 @@ def evaluate(system: System, out: Path, progress: Progress | None = None) -> dic
             f"{', '.join(registry.names('metric')) or '(no plugin provides any)'}"
         )
     measures = [(c, build(registry, "metric", c)) for c in recipe.evaluate.metrics]
-    shared = Evaluation(system, recipe.evaluate.metrics[0], progress or Progress(disable=True))
+    shown = progress or Progress(disable=True)
+    shared = Evaluation(system, recipe.evaluate.metrics[0], shown, cache=out / "cache")
     shared.data("train")
     results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
     report = {**_about(system, shared.held), "metrics": results}

@@ -1,94 +1,170 @@
-"""Pictures on disk: each PNG carries what makes it again, and those that are there are kept."""
+"""Pictures on disk: written as they are drawn; each PNG carries what makes it again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import PIL.Image
 import torch
 
+from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
+from ldmkit.engine.requests import Inputs, inputs_of
+from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
+from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.recipe import digest
 from ldmkit.types import Say
+from ldmkit.verbs import examples, records
+from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.progress import Meter
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The pictures that are asked for: raw inputs by field, one seed a picture, what to steer away from."""
+    """The pictures to draw, and what each file is to say of its inputs."""
 
-    raw: Mapping[str, Sequence[Any]]
-    seeds: Sequence[int]
-    negative: str | None = None
-
-
-def wanted(
-    system: System, prompts: Sequence[str] | None, seed: int | None, negative: str | None = None
-) -> Wanted:
-    """The request of a command line, completed from the recipe."""
-    raw = sampling.raw_inputs(system, prompts or None, None)
-    chosen = system.recipe.sample.negative if negative is None else negative
-    return Wanted(raw, sampling.seeds_for(system, raw, seed, None), chosen)
+    inputs: Inputs
+    records: Sequence[Mapping[str, str]]
 
 
-def wanted_again(system: System, picture: Path) -> Wanted:
-    """The request that made a picture, read from it; UserError where this recipe is not the one."""
+def wanted(system: System, asked: Asked) -> Wanted:
+    """The pictures of a command line, completed from the recipe, and where that has no inputs either, from
+    the validation split of its data.
+
+    Raises UserError for inputs that do not fit the recipe, before any weight is used.
+    """
+    _set_guidance(system, asked.guidance)
+    inputs, plan = _inputs(system, asked), sampling.plan(system)
+    shown: Sequence[int] | None = None
+    if not inputs.raw and (fields := sampling.fields_read(system, plan)):
+        inputs, shown = examples.inputs(system, fields, inputs, asked.count)
+    sampling.check_inputs(system, plan, inputs)
+    options = records.options(asked.overrides, asked.guidance)
+    said = [
+        records.of(inputs, i, None if shown is None else shown[i]) | options for i in range(len(inputs.seeds))
+    ]
+    return Wanted(inputs, said)
+
+
+def check(system: System, asked: Asked) -> None:
+    """UserError for pictures that could not be drawn when the stages are trained."""
+    if system.denoiser is not None:
+        wanted(system, asked)
+
+
+def _set_guidance(system: System, scale: float | None) -> None:
+    if scale is not None:
+        guidance = tuple(sampling.scaled(system, scale))
+        system.recipe = system.recipe.model_copy(update={"guidance": guidance})
+
+
+def _inputs(system: System, asked: Asked) -> Inputs:
+    return inputs_of(
+        system,
+        list(asked.prompts) or None,
+        asked.fields,
+        count=asked.count,
+        seed=asked.seed,
+        negative=asked.negative,
+        init=list(asked.init) or None,
+        strength=asked.strength,
+    )
+
+
+def asked_again(picture: Path, asked: Asked) -> Asked:
+    """The options with which a picture was made, where none are given now.
+
+    Raises UserError for inputs beside the picture, but for files that have moved.
+    """
+    if beside := asked.inputs_beside("fields"):
+        raise UserError(f"--again takes everything from the picture: leave out {', '.join(beside)}")
+    if asked.overrides or asked.guidance is not None:
+        return asked
+    overrides, guidance = records.read_options(read_about(picture))
+    return replace(asked, overrides=overrides, guidance=guidance)
+
+
+def wanted_again(system: System, picture: Path, asked: Asked) -> Wanted:
+    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since.
+
+    Raises UserError where this recipe or its weights are not those that made it, and for files that have
+    changed or are gone.
+    """
+    _set_guidance(system, asked.guidance)
     about = read_about(picture)
     own = digest(system.recipe, "samples")
     if about.get("digest") != own:
         raise UserError(
             f"{picture} was made by recipe digest {about.get('digest', '?')[:12]}, this is {own[:12]}"
+            f"{records.how(about)}"
         )
-    known = {"seed", "recipe", "digest", "negative"}
-    raw = {sampling.CAPTION if k == "prompt" else k: [v] for k, v in about.items() if k not in known}
-    return Wanted(raw, [int(about["seed"])], about.get("negative"))
+    if about.get("weights", weights := _weights(system)) != weights:
+        raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
+    inputs = records.read(system, about, picture, asked.fields)
+    return Wanted(inputs, [records.of(inputs, 0, records.example(about)) | records.kept_options(about)])
 
 
 def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[Path]:
-    """Writes a PNG a picture and `grid.png`; pictures that are there already, made alike, are kept."""
-    abouts = [_about(system, request, i) for i in range(len(request.seeds))]
-    paths = [out / file_name(i, a.get("prompt", ""), request.seeds[i]) for i, a in enumerate(abouts)]
+    """Writes a PNG a picture, as soon as it is drawn, and in the end `grid.png`.
+
+    Pictures that are there already, drawn alike, are kept: an interrupted call goes on where it stopped.
+    """
+    shared = {
+        "recipe": system.recipe.name,
+        "digest": digest(system.recipe, "samples"),
+        "weights": _weights(system),
+    }
+    abouts = [
+        {"seed": str(seed), **shared, **record}
+        for seed, record in zip(request.inputs.seeds, request.records, strict=True)
+    ]
+    paths = [out / file_name(i, records.title(about), int(about["seed"])) for i, about in enumerate(abouts)]
     missing = [i for i, path in enumerate(paths) if not _made(path, abouts[i])]
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
-    for i, picture in zip(missing, _sampled(system, request, missing), strict=True):
-        save_picture(picture, paths[i], abouts[i])
+    if missing:
+        _draw(system, request.inputs.rows(missing), [paths[i] for i in missing], [abouts[i] for i in missing])
     _save_grid(paths, out / "grid.png")
     return paths
 
 
-def _about(system: System, request: Wanted, i: int) -> dict[str, str]:
-    """What makes picture i again."""
-    about = {
-        "seed": str(request.seeds[i]),
-        "recipe": system.recipe.name,
-        "digest": digest(system.recipe, "samples"),
-    }
-    for field, values in request.raw.items():
-        about["prompt" if field == sampling.CAPTION else field] = str(values[i])
-    return about if request.negative is None else {**about, "negative": request.negative}
+def _draw(system: System, inputs: Inputs, paths: Sequence[Path], abouts: Sequence[Mapping[str, str]]) -> None:
+    """Draws the pictures batch by batch and writes each batch at once."""
+    todo, done = iter(zip(paths, abouts, strict=True)), 0
+    with Meter("samples", len(paths)) as meter:
+        together = min(system.recipe.sample.batch, len(paths))
+        batches = sampling.pictures(
+            system, inputs, watch=lambda share: meter.update(done + share * min(together, len(paths) - done))
+        )
+        for batch in batches:
+            for picture in batch:
+                path, about = next(todo)
+                save_picture(picture, path, about)
+            done += len(batch)
+            meter.update(done)
+
+
+def _weights(system: System) -> str:
+    """The digest of all weights."""
+    tensors = {f"{s}.{k}": x for s in stages_of(system.recipe) for k, x in stage_state(system, s).items()}
+    return tensors_digest(tensors)
 
 
 def _made(path: Path, about: Mapping[str, str]) -> bool:
     try:
-        return path.exists() and read_about(path) == dict(about)
+        return path.exists() and _essence(read_about(path)) == _essence(about)
     except UserError:
         return False
 
 
-def _sampled(system: System, request: Wanted, chosen: Sequence[int]) -> Sequence[PIL.Image.Image]:
-    if not chosen:
-        return []
-    raw = {field: [values[i] for i in chosen] for field, values in request.raw.items()}
-    seeds = [request.seeds[i] for i in chosen]
-    batches = sampling.pictures(system, raw, seeds, negative=request.negative)
-    return [picture for batch in batches for picture in batch]
+def _essence(about: Mapping[str, str]) -> dict[str, str]:
+    """What determines the picture: the options that led to the recipe's digest do not, beside the digest."""
+    return {key: value for key, value in about.items() if key not in ("options", "guidance")}
 
 
 def _save_grid(paths: Sequence[Path], target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ldmkit.engine.opening import assembled, give_weights, refuse
@@ -23,12 +23,16 @@ def ready(
     say: Say,
     wait: bool = False,
     device: str | None = None,
+    before: Callable[[System], None] | None = None,
 ) -> System:
     """The recipe's system with weights: those found, or trained now; `say` tells which.
 
     retrain: every stage that the recipe trains is trained again. wait: for another process that trains here.
+    before: called with the assembled system before any training, to refuse what could not be done after it.
     """
     system = assembled(source, overrides, device)
+    if before is not None:
+        before(system)
 
     def train(system: System, stage: StageName) -> None:
         if getattr(system.recipe.train, stage) is None:

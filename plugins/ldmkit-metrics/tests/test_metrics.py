@@ -88,11 +88,13 @@ class Exact(Halved):
 class Drawn(Evaluation):
     """An evaluation whose generator is a function from a caption to bytes; blind pictures are noise."""
 
-    def draw(self, captions, seeds):
-        pixels = torch.stack([self.system.generator(caption) for caption in captions])
+    condition_fields = ("caption",)
+
+    def draw(self, fields, seeds):
+        pixels = torch.stack([self.system.generator(caption) for caption in fields["caption"]])
         yield to_pictures(pixels.float() / 127.5 - 1)
 
-    def draw_unconditional(self, captions, seeds):
+    def draw_unconditional(self, fields, seeds):
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         yield to_pictures(torch.stack([torch.rand(3, 16, 16, generator=g) * 2 - 1 for g in draws]))
 

@@ -68,10 +68,12 @@ class CaptionAccuracy:
         return {**figures, **about, **({"language": self.language} if self.language else {})}
 
     def _measure(self, evaluation: Evaluation, judge: Network, split: str) -> dict[str, Any]:
+        if "caption" not in evaluation.data(split).fields:
+            raise evaluation.error("the data have no captions")
         chosen = choose(evaluation, split, self.captions, self.seed, self.language)
         reference = Reference.of(evaluation, judge, split)
         targets = reference.targets(split, chosen.index)
-        samples = evaluation.sample(chosen.captions, chosen.seeds)
+        samples = chosen.samples(evaluation)
         embedded = evaluation.embed(judge, samples)
         ranks = targets.ranks(embedded)
         if self.shown:
@@ -105,7 +107,7 @@ class CaptionAccuracy:
 def _controls(evaluation: Evaluation, judge: Network, chosen: Chosen, targets: Targets) -> dict[str, Any]:
     """The figures that the samples' are to be read against."""
     reference = targets.reference
-    blind = evaluation.embed(judge, evaluation.sample_unconditional(chosen.seeds))
+    blind = evaluation.embed(judge, evaluation.sample_unconditional(chosen.seeds, chosen.fields))
     own = evaluation.embed(judge, chosen.pixels)
     figures: dict[str, Any] = {
         "unconditional": {

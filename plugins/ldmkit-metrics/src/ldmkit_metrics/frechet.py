@@ -9,7 +9,6 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit_metrics.choosing import choose, preprocessing
@@ -18,16 +17,20 @@ from ldmkit_metrics.choosing import choose, preprocessing
 class Frechet:
     """Frechet distance (Heusel et al. 2017, eq. 6) of samples to all pictures of a split.
 
+    It compares pictures alone, so that it measures models of any condition and of none: each sample has the
+    condition of a picture of the split.
+
     The figure is named by its network, `frechet_NETWORK`: only with the network `inception-v3` and its
     weights is it what the field calls FID. It is biased upwards for few pictures, so only figures of equal
-    counts compare; `..._of_real_pictures`, that of the captions' own pictures to the same split, says how low
-    it can get at this count.
+    counts compare; `..._of_real_pictures`, that of the conditions' own pictures to the same split, says how
+    low it can get at this count.
 
     Args:
         features: the feature network whose embeddings are compared.
-        split: captions are drawn from it, and its pictures are the reference.
-        captions: how many pictures are sampled.
-        seed: draws the captions; the picture of the i-th has the seed `seed` + i.
+        split: conditions are drawn from it, and its pictures are the reference.
+        pictures: how many are sampled.
+        captions: an older name of `pictures`.
+        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
 
     def __init__(
@@ -35,22 +38,23 @@ class Frechet:
         *,
         features: FeatureNetwork,
         split: str = "train",
-        captions: Annotated[int, Field(ge=2)] = 256,
+        pictures: Annotated[int, Field(ge=2)] = 256,
+        captions: Annotated[int, Field(ge=2)] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.features = features
         self.split = split
-        self.captions = captions
+        self.pictures = captions or pictures
         self.seed = seed
 
     def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
         """The distance, its floor at this count, and what they are of."""
-        chosen = choose(evaluation, self.split, self.captions, self.seed)
+        chosen = choose(evaluation, self.split, self.pictures, self.seed)
         pixels = evaluation.pixels(self.split)
         if len(chosen.index) < 2:
-            raise UserError(f"metric (frechet): split '{self.split}' has fewer than two pictures")
+            raise evaluation.error(f"split '{self.split}' has fewer than two pictures")
         network = evaluation.network("features", self.features)
-        samples = evaluation.sample(chosen.captions, chosen.seeds)
+        samples = chosen.samples(evaluation)
         reference = evaluation.embed(network, pixels)
         own = reference[list(chosen.index)]
         name = f"frechet_{network.name}"

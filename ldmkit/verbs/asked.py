@@ -1,0 +1,31 @@
+"""What a command line says of the pictures that it wants. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Inputs and options as given; what is empty or None is the recipe's.
+
+    fields: lists of raw inputs by field; None leaves a condition out. guidance: the scale of the recipe's
+    guidance. overrides: all changes of the recipe's values.
+    """
+
+    prompts: Sequence[str] = ()
+    fields: Mapping[str, Sequence[Any] | None] = field(default_factory=dict)
+    count: int | None = None
+    seed: int | None = None
+    negative: str | None = None
+    init: Sequence[str] = ()
+    strength: float | None = None
+    guidance: float | None = None
+    overrides: Sequence[str] = ()
+
+    def inputs_beside(self, *allowed: str) -> list[str]:
+        """The names of the inputs that are given, but for `allowed`."""
+        names = ("prompts", "fields", "count", "seed", "negative", "init", "strength")
+        return [n for n in names if n not in allowed and getattr(self, n) not in ((), [], {}, None)]

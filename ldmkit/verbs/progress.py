@@ -1,0 +1,50 @@
+"""How far a long piece of work is: a bar on a terminal, a line now and then elsewhere; on standard error."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINE_EVERY = 30.0
+"""Seconds between lines where standard error is no terminal."""
+
+
+def bar() -> Progress:
+    """A bar with a description, how much is done, and the time that is left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+class Meter:
+    """Progress of `total` equal parts; `update` takes fractions of them."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        self._doing, self._total = doing, total
+        self._bar = bar()
+        self._live = self._bar.console.is_terminal
+        self._task = self._bar.add_task(doing, total=total)
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> Meter:
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def update(self, done: float) -> None:
+        """So many parts are done."""
+        self._bar.update(self._task, completed=round(done, 1))
+        now = time.monotonic()
+        if self._live or now - self._told < LINE_EVERY or done == 0:
+            return
+        self._told = now
+        left = (now - self._began) / done * (self._total - done)
+        self._bar.console.print(f"{self._doing}: {int(done)} of {self._total}, about {left:.0f} s to go")

@@ -1,0 +1,168 @@
+"""What a picture's file says of its inputs, and the inputs read back from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ldmkit.checkpoint.files import sha256
+from ldmkit.engine.requests import CAPTION, Inputs, inputs_of, is_picture_file
+from ldmkit.engine.system import System
+from ldmkit.errors import UserError
+from ldmkit.verbs import examples
+
+About = Mapping[str, str]
+
+
+def of(inputs: Inputs, i: int, example: int | None) -> dict[str, str]:
+    """The inputs of picture i, as texts: the prompt, other fields and a starting picture as JSON.
+
+    Files are named by path and sha256. example: the place in the validation split of the data whose fields
+    were taken.
+    """
+    about: dict[str, str] = {}
+    fields = {f: _record(values[i], example) for f, values in inputs.raw.items()}
+    if isinstance(fields.get(CAPTION), str):
+        about["prompt"] = fields.pop(CAPTION)
+    if fields:
+        about["inputs"] = json.dumps(fields, ensure_ascii=False)
+    if len(inputs.init):
+        about["init"] = json.dumps(_record(inputs.init[i], None))
+        about["strength"] = str(inputs.strength)
+    return about if inputs.negative is None else {**about, "negative": inputs.negative}
+
+
+def _record(value: Any, example: int | None) -> Any:
+    if is_picture_file(value):
+        return {"file": str(value), "sha256": _file_digest(str(value))}
+    plain = _plain(value)
+    if plain is not None:
+        return plain
+    return {"example": example, "sha256": _content(value)}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON holds it; None where it is no text, number or list of them."""
+    if isinstance(value, list | tuple):
+        inner = [_plain(v) for v in value]
+        return None if None in inner else inner
+    return value if isinstance(value, str | int | float) else None
+
+
+def _content(value: Any) -> str:
+    """sha256 of a tensor's numbers, or of any other value as Python writes it."""
+    if isinstance(value, Tensor):
+        return hashlib.sha256(value.contiguous().cpu().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+def _file_digest(path: str) -> str:
+    """sha256 of a file; UserError where there is none."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    return sha256(Path(path))
+
+
+def options(overrides: Sequence[str], guidance: float | None) -> dict[str, str]:
+    """The options that changed the recipe, for `--again`."""
+    about = {"options": json.dumps(list(overrides), ensure_ascii=False)} if overrides else {}
+    return about if guidance is None else {**about, "guidance": str(guidance)}
+
+
+def kept_options(about: About) -> dict[str, str]:
+    """The options that a file names."""
+    return {key: about[key] for key in ("options", "guidance") if key in about}
+
+
+def read_options(about: About) -> tuple[tuple[str, ...], float | None]:
+    """The overrides and the guidance scale that a file names."""
+    try:
+        overrides = tuple(str(o) for o in json.loads(about.get("options", "[]")))
+        return overrides, float(about["guidance"]) if "guidance" in about else None
+    except (ValueError, TypeError):
+        raise UserError("the picture's options cannot be read") from None
+
+
+def how(about: About) -> str:
+    """The options that a file names, as a person would type them after a message."""
+    overrides, guidance = read_options(about)
+    words = [f"-s '{o}'" for o in overrides] + ([] if guidance is None else [f"--guidance {guidance:g}"])
+    return f"; it was made with {' '.join(words)}" if words else ""
+
+
+def title(about: About) -> str:
+    """A few words for a file's name: the prompt, else what the fields say."""
+    if "prompt" in about:
+        return about["prompt"]
+    words = []
+    for value in (*json.loads(about.get("inputs", "{}")).values(), json.loads(about.get("init", "null"))):
+        named = Path(value["file"]).stem if isinstance(value, dict) and "file" in value else value
+        if isinstance(named, str | int):
+            words.append(str(named))
+    return " ".join(words)
+
+
+def example(about: About) -> int | None:
+    """The example of the data that a file's inputs came from, if they did."""
+    held = [v["example"] for v in _inputs(about).values() if isinstance(v, dict) and "example" in v]
+    return held[0] if held else None
+
+
+def _inputs(about: About) -> dict[str, Any]:
+    try:
+        fields = json.loads(about.get("inputs", "{}"))
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise UserError("the picture's inputs cannot be read")
+    return fields
+
+
+def read(system: System, about: About, picture: Path, replaced: Mapping[str, Any]) -> Inputs:
+    """The inputs of a picture; UserError where a file or the data's example is not what it was."""
+    try:
+        seed, strength = int(about["seed"]), float(about.get("strength", 1))
+        init = json.loads(about.get("init", "null"))
+    except (KeyError, ValueError):
+        raise UserError(f"{picture}: its seed, strength or start cannot be read") from None
+    fields = {f: [_value(system, f, v, replaced)] for f, v in _inputs(about).items()}
+    if "prompt" in about:
+        fields[CAPTION] = [about["prompt"]]
+    start = None if init is None else _value(system, "init", init, replaced)
+    raw_less = {f: None for f in (*system.recipe.sample.fields, CAPTION) if f not in fields}
+    inputs = inputs_of(
+        system, None, {**raw_less, **fields}, count=1, seed=seed, init=start, strength=strength
+    )
+    return _with(inputs, about.get("negative"), start)
+
+
+def _with(inputs: Inputs, negative: str | None, start: Any) -> Inputs:
+    """What the file says, not the recipe, where the file says nothing."""
+    return replace(inputs, negative=negative, init=inputs.init if start is not None else ())
+
+
+def _value(system: System, field: str, record: Any, replaced: Mapping[str, Any]) -> Any:
+    """The value that a record stands for."""
+    if not isinstance(record, dict):
+        return record
+    if "file" in record:
+        path = str(next(iter(replaced.get(field) or ()), record["file"]))
+        if not Path(path).is_file():
+            raise UserError(f"{field}: {path} is gone; say where it is with --input {field}=PATH")
+        if sha256(Path(path)) != record["sha256"]:
+            raise UserError(f"{field}: {path} has changed since the picture was made")
+        return path
+    data = examples.validation(system, [field])
+    index = record.get("example")
+    if not isinstance(index, int) or not 0 <= index < len(data):
+        raise UserError(f"{field}: the data have no validation example {index} any more")
+    value = data[index][field]
+    if _content(value) != record["sha256"]:
+        raise UserError(f"{field}: validation example {index} has changed since the picture was made")
+    return value
