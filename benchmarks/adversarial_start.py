@@ -44,9 +44,10 @@ def psnr(name: str, runs: Path) -> Curve:
     """Held-out PSNR by step; trains what is not there yet."""
     overrides = settings(name)
     train_recipe(RECIPE, overrides, runs, stage=None, restart=False, say=click.echo)
-    recipe = resolve(load(RECIPE, overrides), host().registry)
-    lines = (stage_folder(recipe, "compression", runs) / "metrics.jsonl").read_text(encoding="utf-8")
-    records = map(json.loads, lines.splitlines())
+    registry = host().registry
+    recipe = resolve(load(RECIPE, overrides), registry)
+    folder = stage_folder(recipe, registry, "compression", runs)
+    records = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return {r["step"]: r["validation_psnr"] for r in records if "validation_psnr" in r}
 
 

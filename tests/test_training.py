@@ -39,7 +39,8 @@ def trained(tmp_path_factory):
 
 
 def folder(runs, stage, *overrides):
-    return stage_folder(toy(*overrides).recipe, stage, Path(runs))
+    system = toy(*overrides)
+    return stage_folder(system.recipe, system.registry, stage, Path(runs))
 
 
 def records(path):

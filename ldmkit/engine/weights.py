@@ -6,14 +6,16 @@ those of `checkpoint.stage_state`. float16 files serve float32 models.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from warnings import warn
 
 from ldmkit.artifacts import check_sha256, packaged_file
-from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint import RunStore, files
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError
-from ldmkit.host.registry import Registry
-from ldmkit.recipe import Hub, Recipe, digest
+from ldmkit.host.registry import Entry, Registry
+from ldmkit.recipe import Hub, Recipe, digest, same_stage
 
 __all__ = [
     "StageName",
@@ -22,7 +24,6 @@ __all__ = [
     "load_stage",
     "restore",
     "stage_folder",
-    "stage_name",
     "stage_state",
     "stages_of",
 ]
@@ -33,25 +34,34 @@ def stages_of(recipe: Recipe) -> list[StageName]:
     return ["compression"] if recipe.denoiser is None else ["compression", "diffusion"]
 
 
-def stage_name(recipe: Recipe, stage: StageName) -> str:
-    """The name of a stage's output: the stage and the digest of what determines it."""
-    return f"{stage}-{digest(recipe, stage)[:12]}"
+def stage_folder(recipe: Recipe, registry: Registry, stage: StageName, runs: Path) -> Path:
+    """Where the run of a stage lives: the folder of a run that the same things determined, else a new one.
+
+    A finished run goes before one that is not. Its name ends in a digest of what determined it when it began;
+    what counts is the recipe that it keeps, see `same_stage`.
+    """
+    new = runs / recipe.name / f"{stage}-{digest(recipe, stage)[:12]}"
+    if RunStore(new, stage).finished:
+        return new
+    others = [path.parent for path in sorted(new.parent.glob(f"{stage}-*/recipe.yaml"), key=_age)]
+    same = [f for f in others if f != new and same_stage(f / "recipe.yaml", recipe, stage, registry)]
+    finished = [folder for folder in same if RunStore(folder, stage).finished]
+    return next(iter([*finished, *([new] if new.exists() else []), *same, new]))
 
 
-def stage_folder(recipe: Recipe, stage: StageName, runs: Path) -> Path:
-    """Where the run of a stage lives."""
-    return runs / recipe.name / stage_name(recipe, stage)
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime
 
 
 def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Path) -> Path | None:
     """The file of a stage that needs no training: trained here, shipped, or named by a recipe that does not
     train the stage further; else None."""
-    run = RunStore(stage_folder(recipe, stage, runs), stage)
+    run = RunStore(stage_folder(recipe, registry, stage, runs), stage)
     if run.finished:
         return run.weights
     if getattr(recipe.train, stage) is None and recipe.weights is not None:
         return initial_weights(recipe, stage)
-    return shipped(registry, stage_name(recipe, stage))
+    return shipped(recipe, registry, stage)
 
 
 def initial_weights(recipe: Recipe, stage: StageName) -> Path | None:
@@ -88,18 +98,28 @@ def _downloaded(hub: Hub) -> Path:
     return Path(snapshot_download(hub.hub, revision=hub.revision, allow_patterns=["*.safetensors", "*.yaml"]))
 
 
-def shipped(registry: Registry, name: str) -> Path | None:
-    """A shipped weights file by the stage's name, verified; its package is located, never imported.
+def shipped(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:
+    """The file of a stage that a plugin ships with a recipe that determines the same, verified, else None.
 
-    Raises UserError where the file is missing or not what its plugin recorded.
+    Plugins register folders that hold `recipe.yaml`, a file a stage and a manifest of checksums; a folder is
+    located without importing its package. Raises UserError for a file that is not what the manifest says.
     """
-    if name not in registry.names("weights"):
-        return None
-    entry = registry.get("weights", name)
-    package, _, rest = entry.target.partition("/")
-    inside, _, recorded = rest.partition("#sha256=")
-    path = packaged_file(package, inside)
-    if path is None:
-        raise UserError(f"weights '{name}' of {entry.distribution}: {inside} is missing; reinstall it")
-    check_sha256(path, recorded, f"reinstall it (weights '{name}' of {entry.distribution})")
-    return path
+    for entry in registry:
+        folder = _located(entry) if entry.kind == "weights" else None
+        if folder is None or not same_stage(folder / "recipe.yaml", recipe, stage, registry):
+            continue
+        path = folder / f"{stage}.safetensors"
+        recorded = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8")).get(path.name)
+        if recorded is not None:
+            check_sha256(path, recorded, f"reinstall it (weights '{entry.name}' of {entry.distribution})")
+            return path
+    return None
+
+
+def _located(entry: Entry) -> Path | None:
+    """The folder of registered weights; None, with a warning, where it is not there."""
+    package, _, inside = entry.target.partition("/")
+    manifest = packaged_file(package, f"{inside}/{files.MANIFEST}")
+    if manifest is None:
+        warn(f"weights '{entry.name}' of {entry.distribution}: no {entry.target}; reinstall it", stacklevel=2)
+    return manifest and manifest.parent

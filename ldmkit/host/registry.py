@@ -42,7 +42,8 @@ class DuplicateComponent(UserError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered component; `target` is "module:attribute", or for weights a file of the distribution."""
+    """One registered component; `target` is "module:attribute", or for weights "package/folder" in the
+    distribution."""
 
     kind: str
     name: str

@@ -1,6 +1,6 @@
 """Recipes: YAML, overrides, validation, a frozen model. Nothing here imports torch by itself."""
 
-from ldmkit.recipe.digests import digest
+from ldmkit.recipe.digests import digest, same_stage
 from ldmkit.recipe.dump import dump
 from ldmkit.recipe.model import (
     Component,
@@ -35,4 +35,5 @@ __all__ = [
     "load",
     "resolve",
     "resolve_component",
+    "same_stage",
 ]

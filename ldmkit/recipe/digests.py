@@ -1,21 +1,35 @@
-"""A fingerprint of the part of a recipe that determines a stage's output."""
+"""What determines a stage's output in a recipe: its fingerprint, and the comparison with a kept recipe."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from ldmkit.errors import UserError
+from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat
 from ldmkit.recipe.model import Recipe
+from ldmkit.recipe.read import load
+from ldmkit.recipe.resolve import resolve
+from ldmkit.recipe.yaml import read_file
 
+SECTIONS = {
+    "compression": ("data", "weights", "compression"),
+    "diffusion": ("conditioners", "denoiser", "schedule", "objective"),
+    "samples": ("sampler", "guidance"),
+}
+"""The sections of a recipe that determine an output, besides its training and the output before it."""
+BEFORE = {"diffusion": "compression", "samples": "diffusion"}
+"""The output that another one rests on."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
 """Keys of a training stage that never change what comes of it."""
-
 LATER: Mapping[str, Any] = {"optimizer": None, "lr_factors": {}, "auxiliary": ()}
 """Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
-digests of finished trainings stay."""
+names of the folders of earlier trainings stay."""
 
 
 def digest(recipe: Recipe, stage: str) -> str:
@@ -24,40 +38,73 @@ def digest(recipe: Recipe, stage: str) -> str:
     Of a resolved recipe: written-out defaults and omitted ones give the same digest. Prompts and seeds are no
     part of it: each picture carries its own.
     """
-    part = {"compression": _compression, "diffusion": _diffusion, "samples": _samples}[stage](recipe)
+    part = _own(recipe, stage)
+    if stage in BEFORE:
+        part[BEFORE[stage]] = digest(recipe, BEFORE[stage])
     canonical = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _compression(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "data": flat(recipe.data),
-        "weights": flat(recipe.weights),
-        "compression": flat(recipe.compression),
-        "train": _training(recipe, "compression"),
-    }
+def same_stage(kept: Path, recipe: Recipe, stage: str, registry: Registry) -> bool:
+    """Does the recipe of a file determine the same output of "compression" or "diffusion" as a resolved one?
+
+    What determines it in the file is completed with today's defaults first, so that a parameter that a
+    component has gained since changes nothing where the recipe leaves it at its default. A file that cannot
+    be read, or names what is no longer there, is not the same.
+    """
+    try:
+        old = load(_as_kept(kept, recipe, stage), (), registry)
+        # Cheap, and imports no component: completing adds to a recipe, and changes nothing that it says.
+        if not _within(_whole(old, stage), _whole(recipe, stage)):
+            return False
+        return digest(resolve(old, registry), stage) == digest(recipe, stage)
+    except (UserError, OSError):
+        return False
 
 
-def _diffusion(recipe: Recipe) -> dict[str, Any]:
-    parts = ("conditioners", "denoiser", "schedule", "objective")
-    return {
-        "compression": digest(recipe, "compression"),
-        "train": _training(recipe, "diffusion"),
-        **{name: flat(getattr(recipe, name)) for name in parts},
-    }
+def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
+    """The values of a recipe, what determines the stage replaced by what a file says of it. The rest of the
+    file, which may be out of date, does not count."""
+    there = _values(kept, kept.stat().st_mtime_ns)
+    if not isinstance(there, Mapping):
+        return {}
+    stages = [name for name in (stage, BEFORE.get(stage)) if name]
+    sections = [key for name in stages for key in SECTIONS[name]]
+    others = {key: value for key, value in flat(recipe).items() if key not in sections}
+    train = {name: (there.get("train") or {}).get(name) for name in stages}
+    return {**others, **{key: there[key] for key in sections if key in there}, "train": train}
 
 
-def _samples(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "diffusion": digest(recipe, "diffusion"),
-        "sampler": flat(recipe.sampler),
-        "guidance": flat(recipe.guidance),
-        "size": flat(recipe.sample.size),
-    }
+@lru_cache(maxsize=64)
+def _values(path: Path, _: int) -> Any:
+    """The values of a recipe's file, read once for all stages while it stays as it is."""
+    return read_file(path)[0]
 
 
-def _training(recipe: Recipe, stage: str) -> dict[str, Any] | None:
-    values = flat(getattr(recipe.train, stage))
-    return values and {
-        k: v for k, v in values.items() if k not in UNDETERMINING and (k not in LATER or v != LATER[k])
-    }
+def _whole(recipe: Recipe, stage: str) -> dict[str, Any]:
+    """What determines a stage, and under its name what determines the output that it rests on."""
+    before = BEFORE.get(stage)
+    return {**_own(recipe, stage), **({before: _whole(recipe, before)} if before else {})}
+
+
+def _own(recipe: Recipe, stage: str) -> dict[str, Any]:
+    """What determines a stage besides the output that it rests on, as plain values."""
+    values = {name: flat(getattr(recipe, name)) for name in SECTIONS[stage]}
+    if stage == "samples":
+        return {**values, "size": flat(recipe.sample.size)}
+    training = flat(getattr(recipe.train, stage))
+    return {**values, "train": training and {k: v for k, v in training.items() if _counts(k, v)}}
+
+
+def _counts(key: str, value: Any) -> bool:
+    return key not in UNDETERMINING and not (key in LATER and value == LATER[key])
+
+
+def _within(old: Any, new: Any) -> bool:
+    """Does `new` say all that `old` says, and maybe more? A name alone is a component of that name."""
+    if isinstance(old, Mapping):
+        return isinstance(new, Mapping) and all(k in new and _within(v, new[k]) for k, v in old.items())
+    if isinstance(old, Sequence) and not isinstance(old, str):
+        alike = isinstance(new, Sequence) and len(old) == len(new)
+        return alike and all(_within(*pair) for pair in zip(old, new, strict=True))
+    return bool(old == new) or (isinstance(old, str) and isinstance(new, Mapping) and new.get("name") == old)

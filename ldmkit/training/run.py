@@ -54,7 +54,7 @@ def train_stage(
     """
     accelerator = _accelerator(system.device)
     say = say if accelerator.is_main_process else lambda _: None
-    store = RunStore(stage_folder(system.recipe, stage, runs), stage)
+    store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
     with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
         accelerator.wait_for_everyone()
         _train(system, stage, store, accelerator, restart, say)

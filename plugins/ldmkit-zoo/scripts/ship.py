@@ -1,64 +1,57 @@
-"""Puts a recipe's trained weights into the package: float16, registered under the digest of their stage.
+"""Puts a recipe's trained weights into the package: float16, beside the recipe that they were trained with.
 
     python plugins/ldmkit-zoo/scripts/ship.py recipes/text2img.yaml [--runs runs]
 
-Without a finished run under --runs, --weights STAGE=FILE names the file: so weights keep serving when a
-component gains a parameter whose default computes the same (the digest changes, what they compute does not).
+A stage that another shipped recipe determines alike is not shipped again: it is found there.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 import torch
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.checkpoint.files import read_tensors, sha256, write_tensors
-from ldmkit.disk import write_json
-from ldmkit.engine.system import assemble
-from ldmkit.engine.weights import StageName, load_stage, stage_folder, stage_name, stages_of
+from ldmkit.checkpoint.files import MANIFEST, read_tensors, seal, write_tensors
+from ldmkit.disk import write_text
+from ldmkit.engine.opening import assembled
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import StageName, load_stage, shipped, stage_folder, stages_of
 from ldmkit.errors import UserError
-from ldmkit.host.plugins import host
-from ldmkit.recipe import Recipe, load, resolve
+from ldmkit.recipe import dump
 
-FOLDER = Path(__file__).parents[1] / "src" / "ldmkit_zoo" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "src" / "ldmkit_zoo" / "weights"
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path, exists=True))
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--weights", "given", multiple=True, metavar="STAGE=FILE", help="Weights that are in no run.")
-def main(recipe: Path, runs: Path, given: tuple[str, ...]) -> None:
-    """Ship the weights of every stage of RECIPE that has them."""
-    registry = host().registry
-    resolved = resolve(load(recipe), registry)
-    named = dict(entry.split("=", 1) for entry in given)
-    for stage in stages_of(resolved):
-        source = Path(named[stage]) if stage in named else _trained(resolved, stage, runs)
-        load_stage(assemble(resolved, registry), stage, source)  # refuses weights that do not fit
-        click.echo(f"{stage}: {_ship(resolved, stage, source)}")
+def main(recipe: Path, runs: Path) -> None:
+    """Ship the weights of every stage of RECIPE that is trained under RUNS."""
+    system = assembled(recipe, device="cpu")
+    folder = WEIGHTS / system.recipe.name
+    for stage in stages_of(system.recipe):
+        there = shipped(system.recipe, system.registry, stage)
+        if there is not None and there.parent != folder:
+            click.echo(f"{stage}: shipped already, {there}")
+            continue
+        source = _trained(system, stage, runs)
+        load_stage(system, stage, source)  # refuses weights that do not fit
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: _half(name, tensor) for name, tensor in read_tensors(source).items()}
+        write_tensors(folder / f"{stage}.safetensors", tensors)
+        click.echo(f"{stage}: {folder / stage}.safetensors")
+    write_text(folder / "recipe.yaml", dump(system.recipe))
+    (folder / MANIFEST).unlink(missing_ok=True)
+    seal(folder)
 
 
-def _trained(recipe: Recipe, stage: StageName, runs: Path) -> Path:
-    run = RunStore(stage_folder(recipe, stage, runs), stage)
+def _trained(system: System, stage: StageName, runs: Path) -> Path:
+    run = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
     if not run.finished:
-        raise UserError(f"{run.folder} is not finished: train it, or give --weights {stage}=FILE")
+        raise UserError(f"{run.folder} is not finished: train it first")
     return run.weights
-
-
-def _ship(recipe: Recipe, stage: StageName, source: Path) -> Path:
-    """Writes the file and its entry in index.json, in place of the recipe's entry for that stage."""
-    target = FOLDER / f"{recipe.name}-{stage}.safetensors"
-    write_tensors(target, {name: _half(name, x) for name, x in read_tensors(source).items()})
-    index_path = FOLDER / "index.json"
-    index = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
-    kept = {name: entry for name, entry in index.items() if entry["file"] != target.name}
-    about = f"The {stage} stage of recipes/{recipe.name}.yaml."
-    entry = {"file": target.name, "sha256": sha256(target), "summary": about}
-    write_json(index_path, {**kept, stage_name(recipe, stage): entry})
-    return target
 
 
 def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:
