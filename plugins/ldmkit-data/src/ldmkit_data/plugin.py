@@ -18,6 +18,18 @@ def ldmkit_register(registry: Registrar) -> None:
     )
     registry.add(
         "data",
+        "emoji",
+        "ldmkit_data.emoji.styles:EmojiStyles",
+        "Emoji in six styles at 128 pixels, with words in English and Korean, shipped with the package.",
+    )
+    registry.add(
+        "data",
+        "union",
+        "ldmkit_data.union:Union",
+        "Several data sets as one.",
+    )
+    registry.add(
+        "data",
         "image-folder",
         "ldmkit_data.image_folder:ImageFolder",
         "A folder of pictures with metadata.jsonl, .txt files or class sub-folders.",

@@ -42,22 +42,29 @@ class Emoji:
 class Pictures:
     """The pictures by style and concept, decoded when first asked for and kept as bytes (12 KB at 64x64)."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(
+        self,
+        size: int,
+        folder: Path = FOLDER,
+        styles: Sequence[str] = get_args(Style),
+        stored: int = SIZE,
+    ) -> None:
+        """folder: with a zip file a style; stored: height and width of the pictures in there."""
+        self._size, self._folder, self._styles, self._stored = size, folder, styles, stored
         self._decoded: dict[tuple[str, str], UInt8[Tensor, "3 H W"]] = {}
 
     @cached_property
     def _encoded(self) -> dict[tuple[str, str], bytes]:
         """Everything at once: an open archive is shared neither by threads nor by processes."""
         found: dict[tuple[str, str], bytes] = {}
-        for style in get_args(Style):
-            with zipfile.ZipFile(FOLDER / f"{style}.zip") as archive:
+        for style in self._styles:
+            with zipfile.ZipFile(self._folder / f"{style}.zip") as archive:
                 found |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
         return found
 
     def _decode(self, encoded: bytes) -> UInt8[Tensor, "3 H W"]:
         picture = Image.open(io.BytesIO(encoded), formats=["WEBP"]).convert("RGB")
-        if self._size != SIZE:
+        if self._size != self._stored:
             picture = picture.resize((self._size, self._size), Image.Resampling.LANCZOS)
         return to_tensor(picture)
 

@@ -1,0 +1,1 @@
+"""Avatars and landscapes drawn from a seed."""

@@ -1,0 +1,174 @@
+"""The data sets `avatars` and `landscapes`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from einops import rearrange
+from pydantic import Field
+
+from ldmkit.errors import UserError
+from ldmkit_avatars.maps import boxes
+from ldmkit_avatars.shards import SHARD, Drawn, Shard, decode, read_all
+from ldmkit_avatars.styles import CLASSES, knowledge, text
+from ldmkit_avatars.words import Language, attributes, captions
+
+Size = Annotated[int, Field(ge=16, le=1024)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Languages = Annotated[tuple[Language, ...], Field(min_length=1)]
+SPLITS = ("train", "validation", "unseen")
+UNSEEN = 0.1
+"""The share of combinations of two attributes that training never sees together."""
+VALIDATION = 0.05
+"""The share of the other avatars that is held out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One avatar of the set."""
+
+    drawn: Drawn
+    style: str
+    split: str
+
+
+class Drawings:
+    """Drawings of some styles in turn, the i-th of a style always the same; see `Avatars`."""
+
+    classes: Sequence[str] = CLASSES
+    fields: tuple[str, ...] = (
+        "caption", "captions", "label", "class_name", "attributes", "segmentation", "layout",
+    )  # fmt: skip
+    skipped: Sequence[Path] = ()
+
+    def __init__(
+        self, styles: tuple[str, ...], size: int, count: int, seed: int, languages: tuple[Language, ...]
+    ) -> None:
+        self._styles, self._languages, self._split = styles, languages, ""
+        self._settings = json.dumps([styles, size, count, seed, languages])
+        per_style = [len(range(i, count, len(styles))) for i in range(len(styles))]
+        drawn = [_drawn(s, size, seed, n) for s, n in zip(styles, per_style, strict=True)]
+        turns = ((styles[i % len(styles)], i // len(styles)) for i in range(count))
+        by_style = dict(zip(styles, drawn, strict=True))
+        self._rows = [
+            Row(by_style[s][i], s, split_of(s, f"{seed}/{i}", by_style[s][i])) for s, i in turns
+        ]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        row = self._rows[index]
+        labels = decode(row.drawn.labels)
+        spoken = captions(row.style, row.drawn.choice, self._languages)
+        return {
+            "image": torch.from_numpy(rearrange(decode(row.drawn.picture), "h w c -> c h w").copy()),
+            "caption": spoken[0],
+            "captions": spoken,
+            "label": self._styles.index(row.style),
+            "class_name": row.style,
+            "attributes": attributes(row.style, row.drawn.choice),
+            "segmentation": torch.from_numpy(labels),
+            "layout": boxes(labels),
+        }
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what determines the examples: parameters, split, words, the libraries that draw."""
+        drawing = [version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")]
+        content = json.dumps([self._settings, self._split, drawing, text()])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def split(self, name: str) -> Drawings:
+        """The examples of one split; ValueError names the splits there are."""
+        if name not in SPLITS:
+            raise ValueError(f"avatars have no split '{name}'; there are {', '.join(SPLITS)}")
+        part = copy(self)
+        part._split = name
+        part._rows = [row for row in self._rows if row.split == name]
+        return part
+
+
+class Avatars(Drawings):
+    """Avatars in several styles, in any number and size: the i-th avatar of a seed is always the same one.
+
+    Examples: image (uint8 "3 H W"), caption (all that can be said, in the first language), captions (also the
+    shorter ones, and those in the other languages), label (the style's place in `styles`), class_name (the
+    style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), layout (a tuple of
+    (class, x, y, width, height) with sides in [0, 1], one a class that is seen).
+
+    Drawn on first use, by all cores, and kept below $LDMKIT_CACHE (default ~/.cache/ldmkit). Splits: "unseen"
+    has a combination of two attributes (hair and clothes, say) that "train" and "validation" never show
+    together, though they show each; "validation" is about 5 % of the rest. Raises UserError for a style that
+    has no open licence or is not known. Licences and credits: NOTICE.
+
+    Args:
+        size: height and width of the pictures and maps.
+        styles: which styles of dicebear-styles, in equal numbers.
+        count: how many avatars in all.
+        seed: what they are drawn from.
+        languages: of the captions; the first is the canonical caption's.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Size = 128,
+        styles: Annotated[tuple[str, ...], Field(min_length=1)] = (
+            "toon-head", "personas", "micah", "big-smile", "voxel-art", "sprouts",
+        ),
+        count: Count = 12000,
+        seed: int = 0,
+        languages: Languages = ("en",),
+    ) -> None:  # fmt: skip
+        if len(set(styles)) < len(styles):
+            raise UserError(f"avatars: styles names one twice: {', '.join(styles)}")
+        super().__init__(styles, size, count, seed, languages)
+
+
+class Landscapes(Drawings):
+    """Hills under a sky, in any number and size; examples, splits and cache as those of `avatars`.
+
+    The classes of their maps are sky, sun, far hills, middle hills, near hills, foreground. `WideMap`
+    continues such a map sideways without end.
+
+    Args:
+        size: height and width of the pictures and maps.
+        count: how many landscapes in all.
+        seed: what they are drawn from.
+        languages: of the captions; the first is the canonical caption's.
+    """
+
+    def __init__(
+        self, *, size: Size = 128, count: Count = 6000, seed: int = 0, languages: Languages = ("en",)
+    ) -> None:
+        super().__init__(("landscape",), size, count, seed, languages)
+
+
+def split_of(style: str, seed: str, drawn: Drawn) -> str:
+    """The split of an avatar: a matter of its style, seed and attributes alone."""
+    values = attributes(style, drawn.choice)
+    pair = [values.get(name, "") for name in knowledge(style).unseen]
+    if _fraction(f"unseen {style} {pair}") < UNSEEN:
+        return "unseen"
+    return "validation" if _fraction(f"validation {style} {seed}") < VALIDATION else "train"
+
+
+def _drawn(style: str, size: int, seed: int, count: int) -> list[Drawn]:
+    """The first `count` avatars of a style."""
+    knowledge(style)
+    shards = [Shard(style, size, seed, number) for number in range(-(-count // SHARD))]
+    return [drawn for shard in read_all(shards) for drawn in shard][:count]
+
+
+def _fraction(key: str) -> float:
+    """A number in [0, 1) that only `key` determines."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6]) / 2**48

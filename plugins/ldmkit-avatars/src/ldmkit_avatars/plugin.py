@@ -1,0 +1,29 @@
+"""What this distribution registers; imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldmkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ldmkit.host.registry import Registrar
+
+LDMKIT_API = 1
+
+
+@hookimpl
+def ldmkit_register(registry: Registrar) -> None:
+    """Data sets of any number of pictures."""
+    registry.add(
+        "data",
+        "avatars",
+        "ldmkit_avatars.dataset:Avatars",
+        "Avatars drawn from a seed, with captions, classes, attributes, semantic maps and boxes.",
+    )
+    registry.add(
+        "data",
+        "landscapes",
+        "ldmkit_avatars.dataset:Landscapes",
+        "Hilly landscapes drawn from a seed, with captions, attributes, semantic maps and boxes.",
+    )

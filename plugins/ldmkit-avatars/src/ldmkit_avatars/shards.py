@@ -1,0 +1,157 @@
+"""Pictures and maps, drawn once and kept: zip files of 250 avatars each, drawn by several processes.
+
+A shard's folder is named by all that determines its pixels: style, size, seed, the versions of the libraries
+that draw, and the classes of the parts. A shard is written aside and renamed, so that an interrupted drawing
+goes on with the next one; a file whose checksums fail is drawn again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from ldmkit.errors import UserError
+from ldmkit_avatars.drawing import Choice, choose, render
+from ldmkit_avatars.maps import draw_map
+from ldmkit_avatars.styles import CLASSES, definition, knowledge
+
+SHARD = 250
+FORMAT = 1
+"""Raised whenever the same arguments would draw other pixels."""
+CACHE = "LDMKIT_CACHE"
+"""The environment variable that names the folder of caches; by default ~/.cache/ldmkit."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Avatars `number` * 250 and on of one style; `size` pixels a side."""
+
+    style: str
+    size: int
+    seed: int
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        root = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "ldmkit")
+        folder = f"{self.style}-{self.size}-{self.seed}-{_identity(self.style)}"
+        return root / "avatars" / folder / f"{self.number:05d}.zip"
+
+    def seed_of(self, index: int) -> str:
+        """What the avatar's choices are drawn from; `index` counts in the shard."""
+        return f"{self.seed}/{self.number * SHARD + index}"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One avatar: PNG files of picture and map, and what its seed has chosen."""
+
+    picture: bytes
+    labels: bytes
+    choice: Choice
+
+
+def read_all(shards: Sequence[Shard]) -> list[list[Drawn]]:
+    """The content of all shards; those that are missing or damaged are drawn first."""
+    missing = [shard for shard in shards if _read(shard) is None]
+    if missing:
+        _draw_all(missing)
+    return [_whole(shard) for shard in shards]
+
+
+def draw(shard: Shard) -> None:
+    """Draws a shard and writes its file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        choices = []
+        for index in range(SHARD):
+            seed = shard.seed_of(index)
+            choice, svg = choose(shard.style, seed)
+            labels = Image.fromarray(draw_map(shard.style, seed, shard.size))
+            archive.writestr(f"{index:03d}.png", _png(render(svg, shard.size)))
+            archive.writestr(f"{index:03d}.map.png", _png(labels))
+            choices.append(asdict(choice))
+        archive.writestr("choices.json", json.dumps(choices))
+    shard.path.parent.mkdir(parents=True, exist_ok=True)
+    aside = shard.path.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_bytes(buffer.getvalue())
+    aside.replace(shard.path)
+
+
+def _draw_all(shards: Sequence[Shard]) -> None:
+    """In as many processes as there are cores; each is a Python of its own, for the renderer holds the lock
+    that Python's threads share."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        drawn: Iterator[None] = pool.map(_draw_apart, shards)
+        label = f"drawing {len(shards) * SHARD} avatars"
+        for _ in track(drawn, label, total=len(shards), console=Console(stderr=True), transient=True):
+            pass
+
+
+def _draw_apart(shard: Shard) -> None:
+    command = [sys.executable, "-m", "ldmkit_avatars.shards", json.dumps(asdict(shard))]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if finished.returncode:
+        reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{shard.style}: avatars cannot be drawn into {shard.path.parent}: {reason}")
+
+
+def _whole(shard: Shard) -> list[Drawn]:
+    drawn = _read(shard)
+    if drawn is None:
+        raise UserError(f"{shard.path}: is damaged though just drawn; is the disk full?")
+    return drawn
+
+
+def _read(shard: Shard) -> list[Drawn] | None:
+    """The content of a shard; None where the file is missing or a checksum fails."""
+    try:
+        with zipfile.ZipFile(shard.path) as archive:
+            choices = [Choice(**choice) for choice in json.loads(archive.read("choices.json"))]
+            return [
+                Drawn(archive.read(f"{i:03d}.png"), archive.read(f"{i:03d}.map.png"), choice)
+                for i, choice in enumerate(choices)
+            ]
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        return None
+
+
+def _identity(style: str) -> str:
+    """A fingerprint of all that determines the pixels besides the shard's own fields."""
+    known = knowledge(style)
+    parts = [
+        FORMAT, version("dicebear-core"), version("resvg-py"), definition(style), known.base,
+        dict(known.parts), {k: dict(v) for k, v in known.variants.items()}, dict(known.colours), CLASSES,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """A PNG's pixels, "H W 3" or, of a map, "H W"."""
+    return np.array(Image.open(io.BytesIO(encoded), formats=["PNG"]))
+
+
+if __name__ == "__main__":
+    draw(Shard(**json.loads(sys.argv[1])))

@@ -1,0 +1,132 @@
+"""What is known of each style (styles.yaml), and the styles themselves with their licences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from dicebear import Style
+from pydantic import BaseModel, ConfigDict
+
+from ldmkit.errors import UserError
+
+LICENCES = ("CC0 1.0", "CC BY 4.0")
+"""The only licences that a style may have; CC BY 4.0 asks for the credit that NOTICE gives."""
+Words = tuple[str, str]
+"""English, Korean."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Attribute(_Frozen):
+    """One thing that a caption says: a part's variant, a named colour, or both.
+
+    part: the part whose variant counts; by default the attribute's own name. colours: named colours of the
+    style that may go before the words; the first counts that the variant is painted in. tone: say the colour as
+    a skin tone. after: what follows a colour alone.
+    """
+
+    part: str | None = None
+    colours: tuple[str, ...] = ()
+    words: Mapping[str, Words] = {}
+    tone: bool = False
+    after: Words = ("", "")
+
+
+class Knowledge(_Frozen):
+    """One style; the head of styles.yaml describes the keys."""
+
+    name: Words
+    base: str
+    parts: Mapping[str, str]
+    variants: Mapping[str, Mapping[str, str]] = {}
+    colours: Mapping[str, str] = {}
+    unseen: tuple[str, str]
+    attributes: Mapping[str, Attribute]
+
+
+class ColourWord(_Frozen):
+    """A colour's Korean word, and examples of the colour."""
+
+    ko: str
+    like: tuple[str, ...]
+
+
+class Table(_Frozen):
+    """All of styles.yaml."""
+
+    classes: tuple[str, ...]
+    colours: Mapping[str, ColourWord]
+    styles: Mapping[str, Knowledge]
+
+
+@cache
+def text() -> str:
+    """styles.yaml as it is."""
+    return files("ldmkit_avatars").joinpath("styles.yaml").read_text(encoding="utf-8")
+
+
+@cache
+def table() -> Table:
+    """styles.yaml, checked."""
+    return Table.model_validate(yaml.safe_load(text()))
+
+
+CLASSES: tuple[str, ...] = table().classes
+"""Names of the classes of all semantic maps and boxes, by id."""
+
+
+@cache
+def definition(name: str) -> Mapping[str, Any]:
+    """A style's definition; UserError for one without a licence to use, or that is not there."""
+    source = files("dicebear_styles").joinpath(f"{name}.json")
+    if not name.replace("-", "").isalnum() or not source.is_file():
+        raise UserError(f"unknown style '{name}'; there are {', '.join(table().styles)}")
+    loaded: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    licence = loaded["meta"]["license"]["name"]
+    if licence not in LICENCES:
+        raise UserError(
+            f"style '{name}' is not under {' or '.join(LICENCES)} ('{licence}'): it cannot be used; "
+            f"there are {', '.join(table().styles)}"
+        )
+    return loaded
+
+
+def knowledge(name: str) -> Knowledge:
+    """What is known of a style; UserError for one that styles.yaml does not describe."""
+    definition(name)
+    if name not in table().styles:
+        raise UserError(
+            f"style '{name}' has no table of parts and words; there are {', '.join(table().styles)}"
+        )
+    return table().styles[name]
+
+
+@cache
+def painted_in(name: str, part: str, variant: str) -> frozenset[str]:
+    """The named colours that a variant of a part is painted in."""
+    drawn = json.dumps(definition(name)["components"][part]["variants"][variant])
+    return frozenset(re.findall(r'"type": "color", "name": "(\w+)"', drawn))
+
+
+@cache
+def style(name: str) -> Style:
+    """The style, ready to draw."""
+    return Style(dict(definition(name)))
+
+
+def credit(name: str) -> str:
+    """One line that names a style, its creator, source and licence."""
+    meta = definition(name)["meta"]
+    source, creator, licence = meta["source"], meta["creator"], meta["license"]
+    return (
+        f"{name}: {source['name']} by {creator['name']} ({source.get('url') or creator.get('url')}), "
+        f"{licence['name']} ({licence['url']})"
+    )

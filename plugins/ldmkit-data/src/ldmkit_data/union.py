@@ -1,0 +1,61 @@
+"""The data set `union`: several as one."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+
+
+class Union:
+    """Examples of several data sets one after another, with the fields that all of them have.
+
+    A split is that of every part that has one of the name. Raises UserError for no parts, and for parts whose
+    pictures differ in size.
+
+    Args:
+        parts: the data sets.
+    """
+
+    def __init__(self, *, parts: tuple[Dataset, ...]) -> None:
+        if not parts:
+            raise UserError("union: parts names no data set")
+        self._parts = parts
+        self._ends = list(accumulate(len(part) for part in parts))
+        shared = set.intersection(*(set(part.fields) for part in parts))
+        self.fields = tuple(field for field in parts[0].fields if field in shared)
+        self.skipped: Sequence[Path] = tuple(path for part in parts for path in part.skipped)
+        sizes = {tuple(part[0]["image"].shape[1:]) for part in parts if len(part)}
+        if len(sizes) > 1:
+            raise UserError(f"union: pictures of one set have one size, not {sorted(sizes)}")
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        which = bisect_right(self._ends, index)
+        example = self._parts[which][index - self._ends[which] + len(self._parts[which])]
+        return {field: example[field] for field in ("image", *self.fields)}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the parts' digests."""
+        return hashlib.sha256(" ".join(part.digest for part in self._parts).encode()).hexdigest()
+
+    def split(self, name: str) -> Union:
+        """The examples of one split; ValueError where no part has it."""
+        found, reasons = [], []
+        for part in self._parts:
+            try:
+                found.append(part.split(name))
+            except ValueError as error:
+                reasons.append(str(error))
+        if not found:
+            raise ValueError(f"union: {'; '.join(dict.fromkeys(reasons))}")
+        return Union(parts=tuple(found))
