@@ -5,11 +5,12 @@
     npm pack @iconify-json/noto-v1@1.2.5 @iconify-json/emojione@1.2.3 @iconify-json/fxemoji@1.2.2
     cd .. && python build_emoji_styles.py npm ../src/ldmkit_data/emoji
 
-The concepts and their words are those of index.jsonl (build_emoji.py). Writes, below the folder, styles/STYLE.zip
-(128x128 WEBP pictures on white named by concept, stored without compression) and styles/colours.jsonl (one
-concept a line: the colours of its picture in each style, the largest first). Icons are joined to concepts by code
-points where the package lists them, else by the names that Noto's package gives to code points. The bytes depend
-on the encoders: they were made with Pillow 13.0.0 (libwebp 1.6.0) and resvg-py 0.5.0.
+The concepts and their words are those of index.jsonl (build_emoji.py). Writes, below the folder,
+styles/STYLE.zip (128x128 WEBP pictures on white named by concept, stored without compression) and
+styles/colours.jsonl (one concept a line: the colours of its picture in each style, the largest first). Icons
+are joined to concepts by code points where the package lists them, else by the names that Noto's package
+gives to code points. The bytes depend on the encoders: they were made with Pillow 13.0.0 (libwebp 1.6.0) and
+resvg-py 0.5.0.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ JOINERS = {"fe0f", "200d"}
 LEAST = 0.12
 """The share of a picture that a colour must cover to be named."""
 HUES = (
-    (15, "red"), (38, "orange"), (70, "yellow"), (165, "green"), (195, "teal"), (255, "blue"), (290, "purple"),
-    (345, "pink"), (361, "red"),
+    (15, "red"), (38, "orange"), (70, "yellow"), (165, "green"), (195, "teal"), (255, "blue"),
+    (290, "purple"), (345, "pink"), (361, "red"),
 )  # fmt: skip
 """Upper end of each named range, in degrees."""
 

@@ -58,9 +58,7 @@ class Drawings:
         drawn = [_drawn(s, size, seed, n) for s, n in zip(styles, per_style, strict=True)]
         turns = ((styles[i % len(styles)], i // len(styles)) for i in range(count))
         by_style = dict(zip(styles, drawn, strict=True))
-        self._rows = [
-            Row(by_style[s][i], s, split_of(s, f"{seed}/{i}", by_style[s][i])) for s, i in turns
-        ]
+        self._rows = [Row(by_style[s][i], s, split_of(s, f"{seed}/{i}", by_style[s][i])) for s, i in turns]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -102,8 +100,8 @@ class Avatars(Drawings):
 
     Examples: image (uint8 "3 H W"), caption (all that can be said, in the first language), captions (also the
     shorter ones, and those in the other languages), label (the style's place in `styles`), class_name (the
-    style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), layout (a tuple of
-    (class, x, y, width, height) with sides in [0, 1], one a class that is seen).
+    style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), layout (a
+    tuple of (class, x, y, width, height) with sides in [0, 1], one a class that is seen).
 
     Drawn on first use, by all cores, and kept below $LDMKIT_CACHE (default ~/.cache/ldmkit). Splits: "unseen"
     has a combination of two attributes (hair and clothes, say) that "train" and "validation" never show
@@ -157,7 +155,7 @@ def split_of(style: str, seed: str, drawn: Drawn) -> str:
     """The split of an avatar: a matter of its style, seed and attributes alone."""
     values = attributes(style, drawn.choice)
     pair = [values.get(name, "") for name in knowledge(style).unseen]
-    if _fraction(f"unseen {style} {pair}") < UNSEEN:
+    if _fraction(f"apart {style} {pair}") < UNSEEN:
         return "unseen"
     return "validation" if _fraction(f"validation {style} {seed}") < VALIDATION else "train"
 

@@ -1,8 +1,8 @@
 """Maps of classes, and boxes out of them.
 
-A map is drawn, not guessed from the picture: the same avatar once more without anti-aliasing, every shape in a
-flat colour that stands for its class. Later shapes cover earlier ones, so a map shows what can be seen. Shapes
-that only shade what lies below them are left out.
+A map is drawn, not guessed from the picture: the same avatar once more without anti-aliasing, every shape in
+a flat colour that stands for its class. Later shapes cover earlier ones, so a map shows what can be seen.
+Shapes that only shade what lies below them are left out.
 """
 
 from __future__ import annotations

@@ -84,10 +84,10 @@ def draw(shard: Shard) -> None:
             seed = shard.seed_of(index)
             choice, svg = choose(shard.style, seed)
             labels = Image.fromarray(draw_map(shard.style, seed, shard.size))
-            archive.writestr(f"{index:03d}.png", _png(render(svg, shard.size)))
-            archive.writestr(f"{index:03d}.map.png", _png(labels))
+            archive.writestr(_entry(f"{index:03d}.png"), _png(render(svg, shard.size)))
+            archive.writestr(_entry(f"{index:03d}.map.png"), _png(labels))
             choices.append(asdict(choice))
-        archive.writestr("choices.json", json.dumps(choices))
+        archive.writestr(_entry("choices.json"), json.dumps(choices))
     shard.path.parent.mkdir(parents=True, exist_ok=True)
     aside = shard.path.with_suffix(f".{os.getpid()}.tmp")
     aside.write_bytes(buffer.getvalue())
@@ -140,6 +140,11 @@ def _identity(style: str) -> str:
         dict(known.parts), {k: dict(v) for k, v in known.variants.items()}, dict(known.colours), CLASSES,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """An entry without a time, so that a shard is the same bytes whenever it is drawn."""
+    return zipfile.ZipInfo(name)
 
 
 def _png(picture: Image.Image) -> bytes:

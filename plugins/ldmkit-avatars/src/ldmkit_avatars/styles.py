@@ -29,8 +29,8 @@ class Attribute(_Frozen):
     """One thing that a caption says: a part's variant, a named colour, or both.
 
     part: the part whose variant counts; by default the attribute's own name. colours: named colours of the
-    style that may go before the words; the first counts that the variant is painted in. tone: say the colour as
-    a skin tone. after: what follows a colour alone.
+    style that may go before the words; the first counts that the variant is painted in. tone: say the colour
+    as a skin tone. after: what follows a colour alone.
     """
 
     part: str | None = None

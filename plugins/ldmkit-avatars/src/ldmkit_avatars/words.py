@@ -24,7 +24,7 @@ NONE = "none"
 
 
 def attributes(name: str, choice: Choice) -> dict[str, str]:
-    """English values by attribute: "hair": "spiky hair", "hair colour": "brown"; parts left out are "none"."""
+    """English values by attribute: "hair": "spiky hair", "hair colour": "brown"; of missing parts "none"."""
     said = {}
     for key, attribute in knowledge(name).attributes.items():
         variant = choice.variants.get(attribute.part or key)
@@ -53,7 +53,7 @@ def _phrase(name: str, key: str, attribute: Attribute, choice: Choice) -> Words 
     variant = choice.variants.get(attribute.part or key)
     if attribute.words and variant is None:
         return None
-    words = attribute.words[variant] if variant in attribute.words else attribute.after
+    words = attribute.words.get(variant or "", attribute.after)
     colour = _colour(name, key, attribute, choice) or ("", "")
     return f"{colour[0]} {words[0]}".strip(), f"{colour[1]} {words[1]}".strip()
 

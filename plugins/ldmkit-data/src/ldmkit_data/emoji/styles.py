@@ -31,25 +31,26 @@ WORDS: Mapping[Style, Mapping[Language, str]] = {
     "emojione": {"en": "bright", "ko": "밝은"},
     "fxemoji": {"en": "bold", "ko": "굵은"},
 }
-"""The word that names a style at the head of its captions; the first and third are those of `fluent-emoji`."""
+"""The word that names a style at the head of its captions."""
 COLOURS = {
-    "black": "검은색", "gray": "회색", "white": "흰색", "brown": "갈색", "red": "빨간색", "orange": "주황색",
-    "yellow": "노란색", "green": "초록색", "teal": "청록색", "blue": "파란색", "purple": "보라색", "pink": "분홍색",
+    "black": "검은색", "gray": "회색", "white": "흰색", "brown": "갈색", "red": "빨간색",
+    "orange": "주황색", "yellow": "노란색", "green": "초록색", "teal": "청록색", "blue": "파란색",
+    "purple": "보라색", "pink": "분홍색",
 }  # fmt: skip
 """The colours that pictures are said to have, with their Korean words."""
 
 
 class EmojiStyles:
-    """Emoji with words in up to six styles: Microsoft's Fluent in 3D and flat, Google's Noto of today and of its
-    first version, EmojiOne, Mozilla's FxEmoji; on white.
+    """Emoji with words in up to six styles: Microsoft's Fluent in 3D and flat, Google's Noto of today and of
+    its first version, EmojiOne, Mozilla's FxEmoji; on white.
 
     Examples: image (uint8 "3 H W"), caption (the canonical one in the first language, as "3D fox"), captions
     (all that training may choose among), concept (hex code points), label (the style's place in `styles`),
     class_name (the style).
 
-    Splits as those of `fluent-emoji`, by a hash of the code points whatever the parameters: "train"; "concepts"
-    (also "validation"), concepts held out in every style; "pairs", held-out pictures whose concept "train" has
-    in other styles. Sources and licences: NOTICE.
+    Splits as those of `fluent-emoji`, by a hash of the code points whatever the parameters: "train";
+    "concepts" (also "validation"), concepts held out in every style; "pairs", held-out pictures whose concept
+    "train" has in other styles. Sources and licences: NOTICE.
 
     Args:
         size: height and width; the stored pictures have 128.
@@ -132,7 +133,9 @@ def _rows(
             }
             first = [spoken[language][0] for language in languages]
             rest = [caption for language in languages for caption in spoken[language][1:]]
-            yield Emoji(concept, style, split_of(concept, style, drawn), tuple(dict.fromkeys([*first, *rest])))
+            yield Emoji(
+                concept, style, split_of(concept, style, drawn), tuple(dict.fromkeys([*first, *rest]))
+            )
 
 
 def _spoken(
