@@ -309,12 +309,16 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     raw = {field: values for field, values in inputs.raw.items() if field in read}
     conditions = system.condition(raw, count, shape)
     null = system.null(conditions)
+    _check_negative(inputs, raw)
     if inputs.negative is not None:
-        if CAPTION not in raw:
-            raise UserError("a negative prompt needs a recipe with captions")
         null = system.condition({**raw, CAPTION: [inputs.negative] * count}, count, shape)
     size = size or given_size(system, conditions, None)
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
+
+
+def _check_negative(inputs: Inputs, raw: Mapping[str, Any]) -> None:
+    if inputs.negative is not None and CAPTION not in raw:
+        raise UserError("a negative prompt needs a recipe with captions")
 
 
 def fields_read(system: Parts, plan: Plan) -> list[str]:
@@ -326,6 +330,9 @@ def fields_read(system: Parts, plan: Plan) -> list[str]:
 def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
     check_fields(system, plan, inputs.raw)
+    _check_negative(inputs, inputs.raw)
+    if system.recipe.sample.size is not None:
+        latent_size(system, system.recipe.sample.size)
     together = system.recipe.sample.batch
     for start in range(0, len(inputs.seeds), together):
         part = inputs.rows(range(len(inputs.seeds))[start : start + together])

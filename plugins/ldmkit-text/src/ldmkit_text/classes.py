@@ -10,20 +10,25 @@ from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from ldmkit.errors import did_you_mean
 from ldmkit.types import Condition, ConditionSpec, Prepared
 
 Size = Annotated[int, Field(gt=0)]
+NAMED = 20
+"""How many names an error lists."""
 
 
 class ClassEmbedding(nn.Module):
     """A learned vector a class: a single token for cross-attention, as the paper's class-conditional models.
 
     Args:
-        field: the batch field that holds the class ids (integers "b").
-        classes: how many classes there are, the unconditional one included.
+        field: the batch field that holds the class ids (integers "b"), or names of `names`.
+        classes: how many classes there are, the unconditional one included; by default one more than `names`,
+            or 1000 without names.
         width: channels of the token or vector.
+        names: what the classes are called, in the order of their ids: inputs may be names then.
         unconditional: the class that stands for "any", for dropout and guidance (1000 of 1001 in the
-            published v2 model); without one, the null condition is zeros.
+            published v2 model); by default the one after `names`; without names the null condition is zeros.
         to: "tokens" for cross-attention, "vector" for the time embedding.
     """
 
@@ -31,27 +36,38 @@ class ClassEmbedding(nn.Module):
         self,
         *,
         field: str = "label",
-        classes: Size = 1000,
+        classes: Size | None = None,
         width: Size = 512,
+        names: tuple[str, ...] = (),
         unconditional: Annotated[int, Field(ge=0)] | None = None,
         to: Literal["tokens", "vector"] = "tokens",
     ) -> None:
         super().__init__()
+        if len(set(names)) < len(names):
+            raise ValueError(f"names has one twice: {', '.join(names)}")
+        if classes is None:
+            classes = len(names) + 1 if names else 1000
+        if names and unconditional is None and len(names) < classes:
+            unconditional = len(names)
+        if len(names) > classes:
+            raise ValueError(f"{len(names)} names for {classes} classes")
         if unconditional is not None and unconditional >= classes:
             raise ValueError(f"unconditional {unconditional} is none of the {classes} classes")
         self.field, self.unconditional, self.target = field, unconditional, to
+        self._ids = {name: i for i, name in enumerate(names)}
         self.spec = ConditionSpec(
             fields=(field,), tokens=width if to == "tokens" else 0, vector=width if to == "vector" else 0
         )
         self.embedding = nn.Embedding(classes, width)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Class ids to a tensor "b"; ValueError says what is expected."""
+        """Class ids or names to a tensor "b"; ValueError says what is expected."""
         expected = (
             f"{self.field}: expects class ids from 0 to {self.embedding.num_embeddings - 1}, one a picture"
         )
+        given = self._numbers(raw.get(self.field))
         try:
-            labels = torch.as_tensor(raw[self.field])
+            labels = torch.as_tensor(given)
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise ValueError(expected) from None
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
@@ -59,6 +75,16 @@ class ClassEmbedding(nn.Module):
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.embedding.num_embeddings:
             raise ValueError(f"{expected}; found {int(labels.min())} to {int(labels.max())}")
         return {self.field: labels.long()}
+
+    def _numbers(self, labels: Any) -> Any:
+        """Names as ids; what is no list of names is left as it is."""
+        if not self._ids or not isinstance(labels, list | tuple):
+            return labels
+        for label in labels:
+            if isinstance(label, str) and label not in self._ids:
+                known, near = ", ".join(list(self._ids)[:NAMED]), did_you_mean(label, self._ids)
+                raise ValueError(f"{self.field}: no class '{label}'{near}; names: {known}")
+        return [self._ids.get(label, label) for label in labels]
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b 1 width", or a vector "b width"."""
