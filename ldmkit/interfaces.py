@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import PIL.Image
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,10 +28,12 @@ from ldmkit.types import (
     Level,
     Levels,
     NoiseSource,
+    Outcome,
     PerPicture,
     Posterior,
     Prepared,
     Request,
+    TrainingRun,
 )
 
 EstimateFunction = Callable[[Latent, Level], Estimate]
@@ -216,6 +219,41 @@ class Optimizer(Protocol):
         """An optimiser of all parameters of the groups."""
 
 
+class Auxiliary(Protocol):
+    """An extra loss of the diffusion stage: an nn.Module. Its trainable weights are trained and kept in
+    checkpoints beside the denoiser's, but are no part of the stage's output. Lazy modules are allowed: it is
+    called once before its weights are counted.
+
+    layers: names of the denoiser's submodules whose outputs it reads.
+    """
+
+    layers: Sequence[str]
+
+    def __call__(self, features: Mapping[str, Any], image: Image, level: Level) -> PerPicture:
+        """The weighted loss of each picture. features: outputs by layer, usually "b k i j" or "b l k"; image:
+        the clean picture, mirrored as its latent is; level: that of z_t."""
+
+
+class Callback(Protocol):
+    """Observes a training and changes nothing of it. The main process calls it, with copies.
+
+    Around each call random generators are put back to their states. An exception ends the callback, which is
+    reported once, and never the training.
+    """
+
+    def begin(self, run: TrainingRun) -> None:
+        """A stage begins, or goes on after `run.step` steps: what was recorded of later ones is void."""
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """Means since the last call after `step` steps, or a validation's figures ("validation_loss"...)."""
+
+    def picture(self, step: int, picture: PIL.Image.Image) -> None:
+        """The sheet that shows what the stage can do after `step` steps."""
+
+    def end(self, outcome: Outcome) -> None:
+        """The last call, whether the stage is finished or not."""
+
+
 class Dataset(Protocol):
     """Pictures with their fields. `len()` and indexing give examples: {"image": uint8 "3 H W", field: value}.
 
@@ -276,6 +314,8 @@ KIND_OF: Mapping[type, str] = {
     Loss: "loss",
     Adversary: "adversary",
     Optimizer: "optimizer",
+    Auxiliary: "auxiliary",
+    Callback: "callback",
     Dataset: "data",
     Metric: "metric",
     KeyMap: "keymap",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,6 +25,25 @@ Say: TypeAlias = Callable[[str], None]
 """Told a line for the user: `print`, `click.echo`, or one that keeps silent."""
 NoiseSource: TypeAlias = Callable[[int], Latent]
 """`noise(i)` is the i-th draw of every picture, each from that picture's own generator."""
+
+
+Outcome: TypeAlias = Literal["finished", "stopped", "failed"]
+"""How a training ended: at its last step, saved after SIGTERM or Ctrl-C, or by an error."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One process's share of a stage's training, as callbacks see it.
+
+    recipe: the resolved recipe as plain values. stage: "compression", "diffusion" or an adapter's name.
+    folder: of the run, where a callback may add files of its own names. step: steps done so far. steps: all.
+    """
+
+    recipe: Mapping[str, Any]
+    stage: str
+    folder: Path
+    step: int
+    steps: int
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,16 @@ def test_kills_leave_no_trace_whatever_the_optimizer(tmp_path, optimizer):
     assert [name for name in whole if whole[name] != broken[name]] == []
 
 
+def test_kills_leave_no_trace_in_auxiliary_losses(tmp_path):
+    codes, said = run(tmp_path, [signal.SIGKILL] * 4, "train.diffusion.auxiliary=[toy]")
+    assert codes[0] == codes[-1] == 0, said
+    assert -signal.SIGKILL in codes, said
+    whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
+    assert any("auxiliary.losses.toy.head" in name for name in whole)
+    assert whole.keys() == broken.keys()
+    assert [name for name in whole if whole[name] != broken[name]] == []
+
+
 def test_ctrl_c_and_sigterm_save_at_the_end_of_a_step(tmp_path):
     never = [f"train.{stage}.checkpoint_every=1000" for stage in ("compression", "diffusion")]
     codes, said = run(tmp_path, [signal.SIGTERM, signal.SIGINT] * 3, *never)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import random
+import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -233,6 +237,55 @@ class Momentum:
         return Counting(groups, momentum=self.momentum)
 
 
+class Brightness(nn.Module):
+    """Asks a layer for the mean of the picture; the head takes its width from the first call."""
+
+    def __init__(self, *, weight: float = 1.0, layer: str = "into") -> None:
+        super().__init__()
+        self.layers, self.weight = (layer,), weight
+        self.head = nn.Sequential(nn.LazyLinear(4), nn.Dropout(0.2), nn.LazyLinear(1))
+
+    def forward(self, features, image, level):
+        (h,) = features.values()
+        return self.weight * (self.head(h.mean((2, 3)))[:, 0] - image.mean((1, 2, 3))).square()
+
+
+class Meddler:
+    """Writes down what it sees, and disturbs whatever a callback can reach; raises at one event."""
+
+    def __init__(self, *, raises: str = "") -> None:
+        self.raises = raises
+        self.seen = []
+
+    def begin(self, run):
+        self.folder = run.folder
+        self._event("begin", run.stage, run.step, run.steps, run.recipe["name"])
+
+    def figures(self, step, figures):
+        self._event("figures", step, *sorted(figures))
+        figures.clear()
+
+    def picture(self, step, picture):
+        self._event("picture", step, *picture.size)
+        picture.putdata([0] * (picture.width * picture.height))
+
+    def end(self, outcome):
+        self._event("end", outcome)
+
+    def _event(self, name, *values):
+        torch.manual_seed(5)
+        torch.rand(3)
+        random.seed(1)
+        np.random.seed(2)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.seen.append([name, *values])
+        (self.folder / "seen.json").write_text(json.dumps(self.seen))
+        if name == self.raises:
+            raise RuntimeError("no such tracker")
+
+
 def evenly(schedule, steps: int, size=None) -> Level:
     return schedule.level(torch.linspace(1, 0, steps + 1), size)
 
@@ -254,6 +307,8 @@ COMPONENTS = {
     ("denoiser", "toy"): "Denoiser",
     ("schedule", "toy"): "Cosine",
     ("objective", "toy"): "Epsilon",
+    ("auxiliary", "toy"): "Brightness",
+    ("callback", "toy"): "Meddler",
     ("optimizer", "toy"): "Momentum",
     ("optimizer", "muon"): "ldmkit_training.optimizers:Muon",
     ("spacing", "toy"): "evenly",

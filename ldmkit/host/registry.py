@@ -25,6 +25,8 @@ KINDS = {
     "data": "data sets",
     "metric": "what `evaluate` reports",
     "optimizer": "how gradients change weights",
+    "auxiliary": "extra losses of the diffusion stage",
+    "callback": "what observes a training: logs and trackers",
     "keymap": "published names of a component's tensors",
     "weights": "trained weights for the stages of shipped recipes",
 }

@@ -116,16 +116,21 @@ class CompressionTraining(Stage):
 
 
 class DiffusionTraining(Stage):
-    """Stage two: the denoiser and every conditioner that has trainable weights, jointly."""
+    """Stage two: the denoiser and every conditioner that has trainable weights, jointly.
+
+    auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
+    """
 
     latents: Literal["sample", "mode"] = "sample"
+    auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 
 class Train(Part):
-    """The two stages."""
+    """The two stages. callbacks: what observes each of them; they change no result and retrain nothing."""
 
     compression: CompressionTraining | None = None
     diffusion: DiffusionTraining | None = None
+    callbacks: tuple[Annotated[Component, Kind("callback")], ...] = ()
 
 
 class Sample(Part):

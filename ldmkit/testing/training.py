@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
 
+import PIL.Image
 import torch
 from torch import nn
 
-from ldmkit.interfaces import Optimizer
+from ldmkit.interfaces import Auxiliary, Callback, Optimizer
 from ldmkit.recipe.model import Stage
 from ldmkit.training.optim import groups_of, optimizer_numbers, optimizer_state, restore_optimizer, set_rate
+from ldmkit.types import Image, Level, Outcome, TrainingRun
 
 STEPS = 4
 
@@ -83,3 +87,42 @@ def _check_resume(make: Optimizer, lr: float) -> None:
     _trained(second, again, range(STEPS, 2 * STEPS), lr)
     for name, parameter in whole.named_parameters():
         assert torch.equal(parameter, second.get_parameter(name)), f"resume: {name} is not what it would be"
+
+
+def check_auxiliary(
+    auxiliary: Auxiliary, features: Mapping[str, torch.Tensor], image: Image, level: Level | None = None
+) -> None:
+    """One finite loss a picture; gradients reach the features, and trained weights if there are any.
+
+    features: outputs of the layers that it reads, such as a denoiser gives for the pictures.
+    """
+    assert isinstance(auxiliary, nn.Module), "an auxiliary loss is an nn.Module"
+    assert set(auxiliary.layers) == set(features), f"layers: {tuple(auxiliary.layers)}"
+    level = level or Level(torch.tensor(0.8), torch.tensor(0.6), torch.tensor(300.0))
+    auxiliary(features, image, level)  # lazy modules take their shapes
+    leaves = {name: x.detach().clone().requires_grad_() for name, x in features.items()}
+    loss = auxiliary(leaves, image, level)
+    assert loss.shape == (len(image),), f"one loss a picture, not {tuple(loss.shape)}"
+    assert torch.isfinite(loss).all(), "the loss is finite"
+    loss.sum().backward()
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in leaves.values()), (
+        "a gradient reaches every layer"
+    )
+    without = [n for n, p in auxiliary.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without, f"gradients: none reaches {', '.join(without)}"
+
+
+def check_callback(make: Callable[[], Callback], folder: Path) -> None:
+    """Takes the events of a training that stops and goes on, as the loop sends them; raises at none.
+
+    make: builds the callback as a recipe would. folder: an empty one for the run's files.
+    """
+    recipe = {"recipe": 1, "name": "toy", "train": {"compression": {"loss": ({"name": "toy"},)}}}
+    for first, last, outcome in ((0, 20, "stopped"), (10, 30, "finished")):
+        callback = make()
+        callback.begin(TrainingRun(recipe, "compression", folder, first, 30))
+        for step in range(first + 10, last + 1, 10):
+            callback.figures(step, {"loss": 1 / step, "lr": 1e-3})
+        callback.figures(last, {"validation_loss": 0.5})
+        callback.picture(last, PIL.Image.new("RGB", (12, 8), (255, 0, 0)))
+        callback.end(cast(Outcome, outcome))

@@ -21,6 +21,8 @@ from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import DiffusionTraining
+from ldmkit.training.auxiliary import Auxiliaries, named_losses
+from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Order, generator_of, seed_of
 from ldmkit.training.dropout import Dropout
 from ldmkit.training.optim import check_parts, optimizer_of
@@ -37,9 +39,10 @@ SHOWN = 8
 class DiffusionStep(nn.Module):
     """L = E || target - network(z_t, t, tau_theta(y)) ||^2 with the objective's target and weight."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, auxiliary: Auxiliaries | None = None) -> None:
         super().__init__()
         self.denoiser: Any = system.network
+        self.auxiliary = auxiliary
         self.conditioners = system.conditioners
         self._schedule, self._objective = system.schedule, system.objective
         self.dropped = Dropout(system)
@@ -55,8 +58,18 @@ class DiffusionStep(nn.Module):
         return self
 
     def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
-        """The mean loss of a batch: {"clean": scaled latents, "conditions": encoded or prepared, by id}."""
-        return {"loss": self.per_picture(batch, draws).mean()}, {}
+        """The mean loss of a batch: {"clean": scaled latents, "conditions": encoded or prepared, by id}, and
+        {"image": pictures} for auxiliary losses."""
+        if self.auxiliary is None:
+            return {"loss": self.per_picture(batch, draws).mean()}, {}
+        features: dict[str, Any] = {}
+        with self.auxiliary.features(features):
+            objective = self.per_picture(batch, draws).mean()
+        level = self._schedule.level(draws.t, batch["clean"].shape[2:])
+        extra = self.auxiliary(features, batch["image"], level)
+        loss = objective + torch.stack(list(extra.values())).sum()
+        figures = {"objective": objective, **extra}
+        return {"loss": loss, **{name: value.detach() for name, value in figures.items()}}, {}
 
     def per_picture(self, batch: Mapping[str, Any], draws: Draws) -> Float[Tensor, " b"]:
         """The objective's loss of each picture."""
@@ -96,29 +109,49 @@ class DiffusionStage:
     def __init__(self, system: System, options: DiffusionTraining, data: Dataset, cache: Path) -> None:
         self.options, self._system, self._device = options, system, system.device
         system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
-        self._step = DiffusionStep(system)
-        self.players = [Player("denoiser", self._step, options, make=optimizer_of(system.registry, options))]
-        check_parts(options, list(self.players[0].parameters))
         self._train = Split(system, data.split("train"), cache, options.flip)
         self._validation = Split(system, data.split("validation"), cache, False)
         self._order = Order(len(self._train), options.seed, self.name)
         self._drawn = lru_cache(maxsize=1)(lambda step: self._draw(options.batch, step, options.flip))
+        self._pictures = Examples(data.split("train"), ["image"]) if options.auxiliary else None
+        self._step = self._prepared()
+        self.players = [Player("denoiser", self._step, options, make=optimizer_of(system.registry, options))]
+        check_parts(options, list(self.players[0].parameters))
+
+    def _prepared(self) -> DiffusionStep:
+        """The TrainingStep. One pass of one picture gives lazy modules of auxiliary losses their shapes."""
+        if not self.options.auxiliary:
+            return DiffusionStep(self._system)
+        denoiser: Any = self._system.network
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed_of(self.options.seed, self.name, "auxiliary"))
+            losses = named_losses(self._system.registry, self.options.auxiliary)
+            step = DiffusionStep(self._system, Auxiliaries(losses, denoiser).to(self._device)).eval()
+            step(*self.batch(0, slice(0, 1)))
+        return step
 
     def averaged(self) -> dict[str, nn.Parameter]:
         """The denoiser's and the conditioners' weights (the published code forgets the latter)."""
-        return dict(self.players[0].parameters)
+        named = self.players[0].parameters
+        return {n: p for n, p in named.items() if not n.startswith("auxiliary.")}
 
     def weights(self) -> dict[str, Tensor]:
         """The denoiser and the conditioners."""
         return stage_state(self._system, self.name)
 
-    state = weights
+    def state(self) -> dict[str, Tensor]:
+        """The same, and the weights of auxiliary losses."""
+        return self.weights() | (self._step.auxiliary.state() if self._step.auxiliary else {})
 
     def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], Draws]:
         """Latents, conditions and draws for some rows of a step."""
         first = step * self.options.batch
         chosen = self._order.take(first + rows.start, first + rows.stop).tolist()
-        return self._assemble(self._train, chosen, self._drawn(step).rows(rows), own=False)
+        draws = self._drawn(step).rows(rows)
+        batch, drawn = self._assemble(self._train, chosen, draws, own=False)
+        if self._pictures is not None:
+            batch["image"] = images_of(self._pictures.read(chosen), draws.flip).to(self._device)
+        return batch, drawn
 
     def _assemble(
         self, split: Split, chosen: Sequence[int], draws: Draws, own: bool

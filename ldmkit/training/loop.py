@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ldmkit.checkpoint import RunStore
 from ldmkit.errors import UserError
 from ldmkit.pictures.png import save_picture
+from ldmkit.training.callbacks import Callbacks
 from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
@@ -21,7 +23,7 @@ from ldmkit.training.progress import Means, Reporter
 from ldmkit.training.snapshot import capture, numbers, recover
 from ldmkit.training.stage import Player, TrainingStage
 from ldmkit.training.workers import sum_over_processes
-from ldmkit.types import Say
+from ldmkit.types import Say, TrainingRun
 
 LOGGED_EVERY = 10
 """Steps between lines of metrics.jsonl."""
@@ -36,8 +38,18 @@ class Loop:
     only modules that draw by themselves (torch's dropout) draw by process.
     """
 
-    def __init__(self, stage: TrainingStage, store: RunStore, accelerator: Accelerator, say: Say) -> None:
+    def __init__(
+        self,
+        stage: TrainingStage,
+        store: RunStore,
+        accelerator: Accelerator,
+        say: Say,
+        callbacks: Callbacks | None = None,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
+        """recipe: as plain values, for callbacks; which the main process alone calls."""
         self._stage, self._store, self._accelerator, self._say = stage, store, accelerator, say
+        self._callbacks, self._recipe = callbacks or Callbacks([], say), recipe or {}
         self._options = stage.options
         self._rows = self._shares()
         self._modules = [accelerator.prepare_model(p.step) for p in stage.players]
@@ -52,8 +64,10 @@ class Loop:
         """All steps that are left; then the weights to use are in the system and in the store."""
         start = self._resume()
         main = self._accelerator.is_main_process
+        about = TrainingRun(self._recipe, self._stage.name, self._store.folder, start, self._options.steps)
         with (
             held() as signal,
+            self._callbacks.watching(about),
             Reporter(self._stage.name, self._options.steps, start, self._say, main) as reporter,
         ):
             for step in range(start, self._options.steps):
@@ -186,6 +200,7 @@ class Loop:
         if self._accelerator.is_main_process:
             seconds = time.monotonic() - self._began
             self._store.log({"step": done, "seconds": round(seconds, 2), **figures})
+            self._callbacks.figures(done, figures)
 
     def _validate(self, done: int) -> None:
         sums = self._stage.validate(self._accelerator.process_index, self._accelerator.num_processes)
@@ -198,6 +213,7 @@ class Loop:
         if picture is not None:
             about = {"step": str(done), "stage": self._stage.name}
             save_picture(picture, self._store.pictures / f"step-{done:08d}.png", about)
+            self._callbacks.picture(done, picture)
 
     def _save(self, done: int) -> None:
         if self._accelerator.is_main_process:

@@ -25,6 +25,8 @@ from ldmkit.engine.weights import (
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe import dump
+from ldmkit.recipe.dump import flat
+from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import seed_of
@@ -80,7 +82,9 @@ def _train(
     system.to(accelerator.device)
     with accelerator.local_main_process_first():  # which makes the caches that the others then read
         made = _stage(system, stage, store, say)
-    Loop(made, store, accelerator, say).run()
+    slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
+    callbacks = build_callbacks(system.registry, slots, say)
+    Loop(made, store, accelerator, say, callbacks, flat(system.recipe)).run()
 
 
 def _accelerator(device: torch.device) -> Accelerator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ Seen = Callable[[nn.Module, Any], None]
 
 
 @contextmanager
-def tapped(modules: Iterator[nn.Module], seen: Seen) -> Iterator[None]:
+def tapped(modules: Iterable[nn.Module], seen: Seen) -> Iterator[None]:
     """Within, `seen(module, output)` is called after each forward pass of one of the modules."""
     hooks = [m.register_forward_hook(lambda module, _, output: seen(module, output)) for m in modules]
     try:

@@ -1,0 +1,88 @@
+"""Callbacks observe a training: called one after another, apart from everything that decides its result."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+
+from ldmkit.engine.components import build
+from ldmkit.host.registry import Registry
+from ldmkit.interfaces import Callback
+from ldmkit.recipe.model import Component
+from ldmkit.training.interrupt import Interrupted
+from ldmkit.types import Outcome, Say, TrainingRun
+
+
+def build_callbacks(registry: Registry, slots: Sequence[Component], say: Say) -> Callbacks:
+    """The recipe's callbacks. Raises UserError for one that cannot be built."""
+    with undisturbed():
+        return Callbacks([(slot.name, build(registry, "callback", slot)) for slot in slots], say)
+
+
+class Callbacks:
+    """Named callbacks as one. One that raises is reported and dropped; generators keep their states."""
+
+    def __init__(self, callbacks: Sequence[tuple[str, Callback]], say: Say) -> None:
+        self._callbacks, self._say = list(callbacks), say
+
+    @contextmanager
+    def watching(self, run: TrainingRun) -> Iterator[None]:
+        """A training runs within; its end is told whatever it is."""
+        self._tell(lambda callback: callback.begin(run))
+        outcome: Outcome = "failed"
+        try:
+            yield
+            outcome = "finished"
+        except Interrupted:
+            outcome = "stopped"
+            raise
+        finally:
+            self._tell(lambda callback: callback.end(outcome))
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """Tells each of them."""
+        self._tell(lambda callback: callback.figures(step, dict(figures)))
+
+    def picture(self, step: int, picture: PIL.Image.Image) -> None:
+        """Shows a copy to each of them."""
+        self._tell(lambda callback: callback.picture(step, picture.copy()))
+
+    def _tell(self, call: Callable[[Callback], None]) -> None:
+        for name, callback in list(self._callbacks):
+            try:
+                with undisturbed():
+                    call(callback)
+            except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+                self._callbacks.remove((name, callback))
+                kind = type(error).__name__
+                self._say(f"callback ({name}): {kind}: {error}; it is left out, the training goes on")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Puts back what a training's result depends on: random generators, torch's threads, default type and
+    gradient mode, and the handlers of SIGINT and SIGTERM."""
+    states: tuple[Any, ...] = (random.getstate(), np.random.get_state())
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [(number, signal.getsignal(number)) for number in numbers]
+    with torch.random.fork_rng(), torch.no_grad():
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers:
+                    signal.signal(number, handler)
