@@ -1,39 +1,89 @@
-"""The docs run: Python blocks in their order, and the output that a page shows is the one that comes."""
+"""The docs run: Python and commands in their order, and the output that a page shows is the one that comes.
+
+A block of `python` or `bash` is executed; `output` is what the block before it prints; `sh` is only shown.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```(python|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from ldmkit.cli import main
+from ldmkit.host.catalogue import WITHOUT_PARAMETERS
+from ldmkit.host.plugins import host
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(python|bash|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [path for path in sorted(DOCS.glob("*.md")) if BLOCK.search(path.read_text(encoding="utf-8"))]
 
 
-def pages():
-    return sorted(path for path in DOCS.rglob("*.md") if BLOCK.search(path.read_text(encoding="utf-8")))
+def run_python(text, names):
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        exec(compile(text, "page", "exec"), names)  # our own pages, run as a reader would run them
+    return stream.getvalue()
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda path: path.stem)
-def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+def run_commands(text):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", text], capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_what_a_page_runs_works_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     monkeypatch.chdir(tmp_path)
     names, printed = {"__name__": "page"}, ""
     for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         if kind == "output":
             assert printed == text
-            continue
-        stream = io.StringIO()
-        with contextlib.redirect_stdout(stream):
-            exec(compile(text, str(page), "exec"), names)  # our own pages, run as a reader would run them
-        printed = stream.getvalue()
+        else:
+            printed = run_python(text, names) if kind == "python" else run_commands(text)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_links_between_pages_and_to_pictures_lead_somewhere(page):
+    generated = {"components/index.md", "commands.md"}
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, _ = target.partition("#")
         if path and "://" not in path:
-            assert (page.parent / path).exists(), target
+            assert path in generated or (page.parent / path).exists(), target
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site as the docs' own command builds it; warnings are errors."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_the_site_is_built_without_a_warning_in_both_languages(site):
+    assert (site / "index.html").exists()
+    assert 'lang="ko"' in (site / "ko/index.html").read_text(encoding="utf-8")
+
+
+def test_every_component_and_every_command_has_its_place_in_the_site(site):
+    missing = []
+    for entry in [e for e in host().registry if e.kind not in WITHOUT_PARAMETERS]:
+        page = (site / f"components/{entry.kind}/index.html").read_text(encoding="utf-8")
+        if f">{entry.name}<" not in page:
+            missing.append(f"{entry.kind} {entry.name}")
+    commands = (site / "commands/index.html").read_text(encoding="utf-8")
+    missing += [verb for verb in main.list_commands(None) if f"ldmkit {verb}<" not in commands]
+    assert missing == []

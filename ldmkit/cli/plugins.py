@@ -17,12 +17,22 @@ from ldmkit.host.registry import KINDS, Entry
 @click.command()
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
-def command(kind: str | None, name: str | None) -> None:
-    """List components (of one KIND), or the parameters of the component of a KIND and NAME."""
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with every parameter.")
+def command(kind: str | None, name: str | None, as_json: bool) -> None:
+    """List components (of one KIND), or the parameters of the component of a KIND and NAME.
+
+    A table on a terminal, tab-separated lines elsewhere.
+    """
     if kind is not None and kind not in KINDS:
         raise UserError(f"no kind '{kind}'; there are: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    if kind is not None and name is not None:
-        _show_component(kind, name)
+    entry = None if kind is None or name is None else host().registry.get(kind, name)
+    if as_json:
+        from ldmkit.host.catalogue import described
+
+        rows = [row for row in described(host().registry, kind) if entry is None or row["name"] == entry.name]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif entry is not None:
+        _show_component(entry)
     else:
         _show_all(host(), kind)
 
@@ -38,33 +48,16 @@ def _show_all(loaded: Host, kind: str | None) -> None:
         click.echo(f"broken: {broken.distribution} {broken.version}: {broken.error}")
 
 
-def _show_component(kind: str, name: str) -> None:
-    entry = host().registry.get(kind, name)
-    click.echo(f"{kind} {name}, of {entry.distribution} {entry.version}: {entry.summary}")
-    if kind == "weights":
-        return
-    rows = _parameters(entry)
+def _show_component(entry: Entry) -> None:
+    from ldmkit.host.catalogue import WITHOUT_PARAMETERS, parameters
+
+    click.echo(f"{entry.kind} {entry.name}, of {entry.distribution} {entry.version}: {entry.summary}")
+    rows = [(p.name, p.type, p.default, p.meaning) for p in parameters(entry)]
     if rows:
         click.echo()
         _table(("parameter", "type", "default", "meaning"), rows)
-    else:
+    elif entry.kind not in WITHOUT_PARAMETERS:
         click.echo("It has no parameters.")
-
-
-def _parameters(entry: Entry) -> list[tuple[str, str, str, str]]:
-    """(name, type, default, meaning) of each parameter."""
-    from pydantic_core import to_jsonable_python
-
-    from ldmkit.host.descriptions import field_type
-    from ldmkit.host.parameters import parameters_of
-
-    declared, rows = parameters_of(entry), []
-    for name, field in declared.model.model_fields.items():
-        nested = declared.nested.get(name)
-        kind = f"list of {nested.kind}" if nested and nested.many else nested.kind if nested else ""
-        default = "required" if field.is_required() else json.dumps(to_jsonable_python(field.default))
-        rows.append((name, kind or field_type(field), default, field.description or ""))
-    return rows
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
