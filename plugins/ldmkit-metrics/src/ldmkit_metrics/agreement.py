@@ -1,0 +1,111 @@
+"""Do samples show the semantic map that they were drawn from?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from ldmkit.evaluation import Evaluation
+from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.probes import shuffled
+from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
+
+
+class MapAgreement:
+    """How far a segmenter finds in samples the map that they were drawn from.
+
+    `agreement` is the share of pixels of the right class, `mean_iou` the mean over classes of intersection
+    over union. The segmenter, a small head on a frozen network, is trained on training pictures and their
+    maps when it is first needed, and kept in the evaluation's folder; no model is trained with it. Beside
+    `sample` stand `shuffled`, the same samples against other maps, and `real`, the maps' own pictures, none
+    of which the segmenter was trained on.
+
+    Args:
+        features: the frozen network; one that is in no loss and no guidance.
+        field: the field with the maps of class ids.
+        classes: how many classes there are.
+        splits: where maps are drawn from, each measured by itself.
+        pictures: how many are sampled of each split.
+        examples: how many training pictures the segmenter learns from.
+        steps: how long it learns, in batches of 8.
+        seed: draws the maps; the picture of the i-th has the seed `seed` + i.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: FeatureNetwork,
+        field: str = "segmentation",
+        classes: Annotated[int, Field(ge=2)],
+        splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",),
+        pictures: Annotated[int, Field(ge=2)] = 64,
+        examples: Annotated[int, Field(ge=2)] = 1000,
+        steps: Annotated[int, Field(ge=1)] = 400,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self.features, self.field, self.classes, self.splits = features, field, classes, splits
+        self.pictures, self.examples, self.steps, self.seed = pictures, examples, steps, seed
+
+    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+        """Figures by split, with what judged them."""
+        judge = evaluation.network("features", self.features)
+        figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
+        shape = evaluation.pixels(self.splits[0])
+        return {**figures, "judge": judge.name, "preprocessing": preprocessing(shape, judge.settings)}
+
+    def _measure(self, evaluation: Evaluation, split: str) -> dict[str, Any]:
+        data = evaluation.data(split)
+        if self.field not in data.fields:
+            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+        chosen = choose(evaluation, split, self.pictures, self.seed)
+        segmenter = self._trained(evaluation, chosen.index if split == "train" else ())
+        maps = self._maps(data, chosen.index)
+        samples = chosen.samples(evaluation)
+        predicted = segmenter.predict(samples)
+        return {
+            "pictures": len(samples),
+            "sample": compared(predicted, maps, self.classes),
+            "shuffled": compared(predicted, maps[shuffled(len(maps))], self.classes),
+            "real": compared(segmenter.predict(chosen.pixels), maps, self.classes),
+        }
+
+    def _trained(self, evaluation: Evaluation, without: Sequence[int]) -> Segmenter:
+        data, kept = evaluation.data("train"), set(without)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
+        index = ([i for i in order if i not in kept] or order)[: self.examples]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            segmenter = Segmenter(self.features, self.classes)
+        about = dict(evaluation.component.parameters)
+        path = cached(segmenter, evaluation.cache, data.digest, sorted(about.items(), key=str), index)
+        if path is None or not path.is_file():
+            train(
+                segmenter,
+                evaluation.pixels("train")[index],
+                self._maps(data, index),
+                self.steps,
+                self.seed,
+            )
+            if path is not None:
+                keep(segmenter, path)
+        return segmenter
+
+    def _maps(self, data: Dataset, index: Sequence[int]) -> Maps:
+        return torch.stack([torch.as_tensor(data[i][self.field]).long() for i in index])
+
+
+def compared(predicted: Maps, maps: Maps, classes: int) -> dict[str, float]:
+    """Share of equal pixels, and the mean intersection over union of the classes that either has."""
+    confusion = torch.bincount((maps * classes + predicted).flatten(), minlength=classes**2)
+    confusion = confusion.reshape(classes, classes).double()
+    both = confusion.diagonal()
+    either = confusion.sum(0) + confusion.sum(1) - both
+    there = either > 0
+    return {
+        "agreement": float(both.sum() / confusion.sum()),
+        "mean_iou": float((both[there] / either[there]).mean()),
+    }

@@ -1,0 +1,102 @@
+"""Do samples have the class and the attributes that were asked for?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from ldmkit.evaluation import Evaluation
+from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.probes import Classifier, describe, shuffled
+
+Labels = dict[str, list[str]]
+"""A label for each picture, by the attribute's name."""
+
+
+class AttributeAccuracy:
+    """How often a classifier finds in samples what their condition asks for.
+
+    The field holds a class (a number or a name) or several attributes (a mapping of names to values); each
+    gets its own classifier: logistic regression on the features of a frozen network, fitted to the data's
+    own training pictures and never used in training. The condition itself may be another field, such as a
+    caption. Beside `sample` stand `shuffled`, the same samples against the labels of other conditions, which
+    is what a model that ignores its condition scores, and `real`, the classifier's accuracy on the
+    conditions' own pictures, none of which it was fitted to: the highest figure that can be expected. With
+    several attributes they are means over those, and each follows by its name.
+
+    Args:
+        features: the frozen network; one that is in no loss and no guidance.
+        field: the field of the data that holds the class or the attributes.
+        splits: where conditions are drawn from, each measured by itself.
+        pictures: how many are sampled of each split.
+        examples: how many training pictures the classifiers are fitted to.
+        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: FeatureNetwork,
+        field: str = "attributes",
+        splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",),
+        pictures: Annotated[int, Field(ge=2)] = 256,
+        examples: Annotated[int, Field(ge=2)] = 2000,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self.features, self.field, self.splits = features, field, splits
+        self.pictures, self.examples, self.seed = pictures, examples, seed
+
+    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+        """Accuracies by split, with what judged them."""
+        judge = evaluation.network("features", self.features)
+        figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
+        shape = evaluation.pixels(self.splits[0])
+        about = {"field": self.field, "judge": judge.name}
+        return {**figures, **about, "preprocessing": preprocessing(shape, judge.settings)}
+
+    def _measure(self, evaluation: Evaluation, split: str) -> dict[str, Any]:
+        data = evaluation.data(split)
+        if self.field not in data.fields:
+            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+        chosen = choose(evaluation, split, self.pictures, self.seed)
+        classifiers = self._fitted(evaluation, chosen.index if split == "train" else ())
+        asked = self._labels(data, chosen.index)
+        others = {name: [values[j] for j in shuffled(len(values))] for name, values in asked.items()}
+        samples = describe(self.features, chosen.samples(evaluation))
+        real = describe(self.features, chosen.pixels)
+        by_name = {
+            name: {
+                "sample": c.accuracy(samples, asked[name]),
+                "shuffled": c.accuracy(samples, others[name]),
+                "real": c.accuracy(real, asked[name]),
+            }
+            for name, c in classifiers.items()
+        }
+        figures = {"pictures": len(samples), **_means(list(by_name.values()))}
+        return figures if len(by_name) == 1 else {**figures, **by_name}
+
+    def _fitted(self, evaluation: Evaluation, without: Sequence[int]) -> dict[str, Classifier]:
+        """A classifier for each attribute that has several values in the training pictures."""
+        data, kept = evaluation.data("train"), set(without)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
+        index = [i for i in order if i not in kept][: self.examples] or order[: self.examples]
+        features = describe(self.features, evaluation.pixels("train")[index])
+        labels = self._labels(data, index)
+        return {n: Classifier(features, values) for n, values in labels.items() if len(set(values)) > 1}
+
+    def _labels(self, data: Dataset, index: Sequence[int]) -> Labels:
+        values = [data[i][self.field] for i in index]
+        if not isinstance(values[0], Mapping):
+            return {self.field: [str(value) for value in values]}
+        return {name: [str(value.get(name)) for value in values] for name in values[0]}
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure."""
+    if not figures:
+        return {}
+    return {name: sum(f[name] for f in figures) / len(figures) for name in figures[0]}

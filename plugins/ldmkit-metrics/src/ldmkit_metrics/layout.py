@@ -1,0 +1,116 @@
+"""Is what a layout asks for where it asks for it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from ldmkit.evaluation import Evaluation, Pixels
+from ldmkit.interfaces import FeatureNetwork
+from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.probes import Classifier, describe, shuffled
+
+Box = tuple[int, float, float, float, float]
+"""Class, then x, y, width and height in [0, 1]."""
+
+
+class LayoutAccuracy:
+    """How often the part of a sample within a box is of the box's class.
+
+    A classifier (logistic regression on the features of a frozen network) is fitted to the boxes of training
+    pictures, each cut out and resized, and asked about the boxes of samples. Beside `sample` stand
+    `shuffled`, the same samples cut by the layouts of other conditions, and `real`, the conditions' own
+    pictures: the highest figure that can be expected.
+
+    Args:
+        features: the frozen network; one that is in no loss and no guidance.
+        field: the field with the layouts: objects (class, x, y, width, height), sides in [0, 1].
+        split: where layouts are drawn from.
+        pictures: how many are sampled.
+        examples: how many boxes of training pictures the classifier is fitted to.
+        smallest: boxes with a side of fewer pixels are left out.
+        crop: the height and width that boxes are resized to.
+        seed: draws the layouts; the picture of the i-th has the seed `seed` + i.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: FeatureNetwork,
+        field: str = "layout",
+        split: str = "validation",
+        pictures: Annotated[int, Field(ge=2)] = 128,
+        examples: Annotated[int, Field(ge=2)] = 3000,
+        smallest: Annotated[int, Field(ge=1)] = 6,
+        crop: Annotated[int, Field(ge=8)] = 64,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self.features, self.field, self.split, self.pictures = features, field, split, pictures
+        self.examples, self.smallest, self.crop, self.seed = examples, smallest, crop, seed
+
+    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+        """The shares of boxes, and what judged them."""
+        judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
+        if self.field not in data.fields:
+            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+        chosen = choose(evaluation, self.split, self.pictures, self.seed)
+        classifier = self._fitted(evaluation, chosen.index if self.split == "train" else ())
+        layouts = [data[i][self.field] for i in chosen.index]
+        others = [layouts[j] for j in shuffled(len(layouts))]
+        samples = chosen.samples(evaluation)
+        return {
+            "sample": self._share(classifier, samples, layouts),
+            "shuffled": self._share(classifier, samples, others),
+            "real": self._share(classifier, chosen.pixels, layouts),
+            "pictures": len(samples),
+            "boxes": len(self._crops(samples, layouts)[1]),
+            "judge": judge.name,
+            "preprocessing": preprocessing(samples, judge.settings),
+        }
+
+    def _fitted(self, evaluation: Evaluation, without: Sequence[int]) -> Classifier:
+        data, kept = evaluation.data("train"), set(without)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
+        index = ([i for i in order if i not in kept] or order)[: self.examples]
+        crops, labels = self._crops(evaluation.pixels("train")[index], [data[i][self.field] for i in index])
+        if len(set(labels)) < 2:
+            raise evaluation.error(
+                f"'{self.field}' has fewer than two classes of boxes that are large enough"
+            )
+        return Classifier(describe(self.features, crops[: self.examples]), labels[: self.examples])
+
+    def _share(self, classifier: Classifier, pixels: Pixels, layouts: Sequence[Sequence[Box]]) -> float:
+        crops, labels = self._crops(pixels, layouts)
+        return classifier.accuracy(describe(self.features, crops), labels)
+
+    def _crops(self, pixels: Pixels, layouts: Sequence[Sequence[Box]]) -> tuple[Pixels, list[str]]:
+        """The boxes that are large enough, cut out and resized, and their classes."""
+        crops, labels = [], []
+        for picture, layout in zip(pixels, layouts, strict=True):
+            for kind, *box in layout:
+                cut = cut_out(picture, box)
+                if min(cut.shape[1:]) >= self.smallest:
+                    crops.append(_resized(cut, self.crop))
+                    labels.append(str(int(kind)))
+        empty = torch.zeros(0, 3, self.crop, self.crop, dtype=torch.uint8)
+        return (torch.stack(crops) if crops else empty), labels
+
+
+def cut_out(picture: UInt8[Tensor, "3 H W"], box: Sequence[float]) -> UInt8[Tensor, "3 h w"]:
+    """The part of a picture within a box (x, y, width, height) with sides in [0, 1]."""
+    height, width = picture.shape[1:]
+    x, y, w, h = box
+    left, top = round(x * width), round(y * height)
+    return picture[:, top : round((y + h) * height), left : round((x + w) * width)]
+
+
+def _resized(cut: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "3 s s"]:
+    size = (side, side)
+    resized = F.interpolate(cut[None].float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return resized[0].round().clamp(0, 255).to(torch.uint8)

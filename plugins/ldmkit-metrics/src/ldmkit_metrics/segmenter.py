@@ -1,0 +1,93 @@
+"""A small segmenter, trained on the data's own pictures and maps to judge samples."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ldmkit.evaluation import Pixels
+from ldmkit.interfaces import FeatureNetwork
+from ldmkit.pictures import normalize
+
+Maps = Int[Tensor, "n H W"]
+BATCH = 8
+HIDDEN = 64
+SHALLOW = 4
+"""How many of the network's feature maps are read, from the first on."""
+
+
+class Segmenter(nn.Module):
+    """Class ids of every pixel from a frozen network's first feature maps, the picture and the position.
+
+    The maps are normalised, enlarged to half the picture's size and read by two 3x3 convolutions: what is
+    called a hypercolumn (Hariharan et al. 2015).
+    """
+
+    def __init__(self, network: FeatureNetwork, classes: int) -> None:
+        super().__init__()
+        self._network = (network,)  # in a tuple, so that its weights are none of this module's
+        with torch.no_grad():
+            width = self._columns(torch.zeros(1, 3, 64, 64)).shape[1]
+        self.head = nn.Sequential(
+            nn.Conv2d(width, HIDDEN, 3, padding=1), nn.ReLU(), nn.Conv2d(HIDDEN, classes, 3, padding=1)
+        )
+
+    def forward(self, pixels: Pixels) -> Float[Tensor, "b k H W"]:
+        """Scores of each class, at the picture's size."""
+        with torch.no_grad():
+            columns = self._columns(normalize(pixels))
+        return F.interpolate(self.head(columns), pixels.shape[2:], mode="bilinear", align_corners=False)
+
+    def _columns(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b w h2 w2"]:
+        size = (max(1, image.shape[2] // 2), max(1, image.shape[3] // 2))
+        ys, xs = (torch.linspace(-1, 1, side) for side in size)
+        place = torch.stack(torch.meshgrid(ys, xs, indexing="ij")).expand(len(image), 2, *size)
+        maps = [F.normalize(m, dim=1) for m in list(self._network[0](image))[:SHALLOW]]
+        enlarged = [F.interpolate(m, size, mode="bilinear", align_corners=False) for m in [*maps, image]]
+        return torch.cat([*enlarged, place], dim=1)
+
+    @torch.no_grad()
+    def predict(self, pixels: Pixels) -> Maps:
+        """The most likely class of each pixel."""
+        self.eval()
+        return torch.cat([self(part).argmax(1) for part in pixels.split(BATCH)])
+
+
+def train(segmenter: Segmenter, pixels: Pixels, maps: Maps, steps: int, seed: int) -> None:
+    """Adam on the cross-entropy of random batches; the learning rate falls to zero along a cosine."""
+    draws = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(segmenter.head.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    segmenter.train()
+    for _ in range(steps):
+        rows = torch.randint(len(pixels), (BATCH,), generator=draws)
+        loss = F.cross_entropy(segmenter(pixels[rows]), maps[rows].long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def cached(segmenter: Segmenter, folder: Path | None, *key: object) -> Path | None:
+    """The file of a trained segmenter's weights, loaded where it is there already; None without a folder."""
+    if folder is None:
+        return None
+    name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    path = folder / f"segmenter-{name}.safetensors"
+    if path.is_file():
+        segmenter.load_state_dict(load_file(path))
+    return path
+
+
+def keep(segmenter: Segmenter, path: Path) -> None:
+    """Writes the weights aside first, so that no half file is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    save_file(segmenter.state_dict(), aside)
+    aside.replace(path)
