@@ -12,7 +12,7 @@ from ldmkit.cli import options
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "style", type=click.Choice(["compvis", "diffusers"]), required=True)
+@click.option("--format", "style", required=True, help="Its name: `ldmkit plugins format` lists them.")
 @options.runs
 @options.device
 @options.overrides

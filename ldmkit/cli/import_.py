@@ -16,7 +16,20 @@ import click
     type=click.Choice(["raw", "ema"]),
     help="Which of a checkpoint's weights; by default the averaged ones where there are any.",
 )
-def command(source: Path, out: Path, config: Path | None, weights: str | None) -> None:
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    help="A folder with the tokenizer of a text encoder that comes without one.",
+)
+@click.option("--format", "style", help="The published format, where SOURCE does not show it.")
+def command(
+    source: Path,
+    out: Path,
+    config: Path | None,
+    weights: str | None,
+    tokenizer: Path | None,
+    style: str | None,
+) -> None:
     """Read a published model SOURCE into the new folder OUT.
 
     SOURCE is a single file (.ckpt or .safetensors, with --config) or a Hugging Face folder. Every key is
@@ -24,4 +37,5 @@ def command(source: Path, out: Path, config: Path | None, weights: str | None) -
     """
     from ldmkit.interchange import import_model
 
-    click.echo(f"recipe: {import_model(source, out, config, weights, click.echo)}")
+    made = import_model(source, out, config, weights, click.echo, tokenizer=tokenizer, style=style)
+    click.echo(f"recipe: {made}")

@@ -27,6 +27,7 @@ KINDS = {
     "optimizer": "how gradients change weights",
     "auxiliary": "extra losses of the diffusion stage",
     "callback": "what observes a training: logs and trackers",
+    "format": "published formats of whole models: import and export",
     "keymap": "published names of a component's tensors",
     "weights": "trained weights for the stages of shipped recipes",
 }

@@ -1,9 +1,13 @@
-"""Weights and configurations in the published formats, both ways. Key names belong to the architectures' key
-maps; this package knows how a whole model is laid out."""
+"""Weights and configurations in published formats, both ways.
+
+Formats are components of kind `format`; key names belong to the architectures' key maps. This package joins
+them: it knows what a published model comes down to, and the name of no format.
+"""
 
 from __future__ import annotations
 
-from ldmkit.interchange.exporting import FORMATS, export_model
+from ldmkit.interchange.exporting import export_model
 from ldmkit.interchange.importing import import_model
+from ldmkit.interchange.model import Format, ImportOptions, Published
 
-__all__ = ["FORMATS", "export_model", "import_model"]
+__all__ = ["Format", "ImportOptions", "Published", "export_model", "import_model"]

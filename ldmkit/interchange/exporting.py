@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ldmkit.engine.components import build
 from ldmkit.engine.system import System
-from ldmkit.errors import UserError
-from ldmkit.interchange import compvis_export, folder_export
+from ldmkit.errors import UserError, did_you_mean
 from ldmkit.interchange.folders import check_vacant, new_folder
-
-FORMATS: Mapping[str, Callable[[System, Path], None]] = {
-    "compvis": compvis_export.write,
-    "diffusers": folder_export.write,
-}
-"""What `export` can write."""
+from ldmkit.interchange.model import Format
+from ldmkit.recipe import Component
 
 
 def export_model(system: System, out: Path, style: str) -> None:
-    """Writes the system to the new folder `out`: "compvis" (model.ckpt and config.yaml) or "diffusers".
+    """Writes the system to the new folder `out` in the format `style`.
 
     Raises UserError, and writes nothing, where the format cannot hold the model or `out` is not empty.
     """
-    if style not in FORMATS:
-        raise UserError(f"unknown format '{style}': {', '.join(FORMATS)}")
+    names = system.registry.names("format")
+    if style not in names:
+        raise UserError(f"unknown format '{style}': {', '.join(names)}{did_you_mean(style, names)}")
     check_vacant(out)
-    with new_folder(out) as made:
-        FORMATS[style](system, made)
+    made: Format = build(system.registry, "format", Component(name=style))
+    with new_folder(out) as folder:
+        made.write(system, folder)

@@ -3,72 +3,86 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ldmkit.artifacts import read_tensors
 from ldmkit.checkpoint.files import write_tensors
+from ldmkit.engine.components import build
 from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.interchange import compvis, folder
-from ldmkit.interchange.compvis_config import STYLE as SINGLE_FILE
+from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import Published, load_parts
-from ldmkit.interchange.reading import read_yaml
-from ldmkit.recipe import dump, load, resolve
+from ldmkit.interchange.model import Format, ImportOptions, Published, load_parts
+from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.types import Say
 
-PICKLES = shutil.ignore_patterns("*.bin", "*.ckpt", "*.pt", "*.pth", "*.h5", "*.msgpack")
-"""What is not copied along with a text encoder: weights in formats that are never read."""
 
+def import_model(
+    source: Path,
+    out: Path,
+    config: Path | None,
+    weights: str | None,
+    say: Say,
+    *,
+    tokenizer: Path | None = None,
+    style: str | None = None,
+) -> Path:
+    """Reads `source` and writes `out/recipe.yaml` and the weights; the recipe's path.
 
-def import_model(source: Path, out: Path, config: Path | None, weights: str | None, say: Say) -> Path:
-    """Reads `source` (a single file with its `config`, or a Hugging Face folder) and writes `out/recipe.yaml`
-    and the weights; the recipe's path.
+    config: a single file's configuration. weights: "raw", "ema", or None for the averaged ones where there
+    are any. tokenizer: a folder with the tokenizer of a text encoder that comes without. style: the format,
+    where the source does not show it.
 
     Every key is accounted for. Raises UserError, and writes nothing, for a file that is damaged or holds
     more than tensors, for a configuration that is unknown or does not fit, and where `out` exists already.
     """
     check_vacant(out)
     registry = host().registry
-    published = _read(source, config, weights)
-    recipe = resolve(load(_recipe(published, source, out)), registry)
-    system = assemble(resolve(load(_recipe(published, source, source)), registry), registry)
-    style = SINGLE_FILE if source.is_file() else folder.STYLE
-    stages = load_parts(system, published, style)
+    name = _format_of(registry, source, style)
+    published = _format(registry, name).read(registry, source, ImportOptions(config, weights, tokenizer))
     with new_folder(out) as made:
-        for name, path in published.folders.items():
-            shutil.copytree(path, made / name, ignore=PICKLES)
-        for stage, tensors in stages.items():
+        for folder, fill in published.folders.items():
+            (made / folder).mkdir()
+            fill(made / folder)
+        system = assemble(resolve(load(_recipe(published, source, made)), registry), registry)
+        for stage, tensors in load_parts(system, published, name).items():
             write_tensors(made / f"{stage}.safetensors", tensors)
+        recipe = resolve(load(_recipe(published, source, out)), registry)
         (made / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
     for note in published.notes:
         say(note)
     return out / "recipe.yaml"
 
 
-def _read(source: Path, config: Path | None, weights: str | None) -> Published:
-    registry = host().registry
-    if source.is_dir():
-        if config is not None or weights is not None:
-            raise UserError(
-                f"{source} is a folder with configurations of its own: leave out --config and --weights"
-            )
-        return folder.read(registry, source)
+def _format(registry: Registry, name: str) -> Format:
+    made: Format = build(registry, "format", Component(name=name))
+    return made
+
+
+def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
+    """The name of the format that reads `source`; UserError where none or several do."""
     if not source.exists():
         raise UserError(f"{source}: no such file")
-    if config is None:
-        raise UserError(f"{source} is a single file: give its published configuration with --config")
-    return compvis.read(registry, read_tensors(source), read_yaml(config), weights)
+    if asked is not None:
+        registry.get("format", asked)
+        return asked
+    names = registry.names("format")
+    ready = [name for name in names if _format(registry, name).accepts(source)]
+    if len(ready) == 1:
+        return ready[0]
+    which = f"may be in several formats ({', '.join(ready)})" if ready else "is in no format that is known"
+    raise UserError(f"{source} {which}: name one with --format, of {', '.join(names) or 'none'}")
 
 
 def _recipe(published: Published, source: Path, where: Path) -> dict[str, Any]:
-    """The recipe as a mapping; a pretrained encoder is named by the full path of the folder that holds it."""
+    """The recipe as a mapping; what lies in the new folder is named by its full path."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "imported"
     recipe: dict[str, Any] = {"recipe": 1, "name": name, **published.recipe, "weights": "."}
-    if published.folders:
-        caption = {**recipe["conditioners"]["caption"], "path": str(where.resolve())}
-        recipe["conditioners"] = {**recipe["conditioners"], "caption": caption}
-    return recipe
+    slots = recipe.get("conditioners", {})
+    return {**recipe, "conditioners": {name: _placed(slot, where) for name, slot in slots.items()}}
+
+
+def _placed(slot: dict[str, Any], where: Path) -> dict[str, Any]:
+    path = str(slot.get("path", ""))
+    return {**slot, "path": str((where / path).resolve())} if path.startswith(".") else slot

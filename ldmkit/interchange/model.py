@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +14,37 @@ from ldmkit.engine.components import build
 from ldmkit.engine.stage_state import check_numbers
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state, stages_of
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import KeyMap
+from ldmkit.keymaps import short, some
 from ldmkit.recipe import Component
 
 Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a person says beside the source.
+
+    config: the file of its configuration. weights: which of several sets, "raw" or "ema"; None: the averaged
+    ones where there are any. tokenizer: a folder with the tokenizer of a text encoder that comes without.
+    """
+
+    config: Path | None = None
+    weights: str | None = None
+    tokenizer: Path | None = None
 
 
 @dataclass
 class Published:
     """A foreign model taken apart.
 
-    recipe: what a recipe holds (compression, conditioners, denoiser, schedule, objective...).
-    tensors: by part ("compression", "denoiser", "conditioners.caption"), names as published, prefix removed;
-    a part without tensors is absent. scale, shift: of the latent, (raw - shift) * scale. notes: what was
-    left aside, and why.
-    folders: what the recipe needs beside its weights, by name in the output folder.
+    recipe: what a recipe holds (compression, conditioners, denoiser, schedule, objective...); a conditioner's
+    `path` that begins with "." is in the new folder. tensors: by part ("compression", "denoiser",
+    "conditioners.caption"), names as published, prefix removed; a part without tensors is absent. scale,
+    shift: of the latent, (raw - shift) * scale. notes: what was left aside, and why. folders: what the recipe
+    needs beside its weights, by name in the new folder: a function that fills an empty one.
     """
 
     recipe: dict[str, Any]
@@ -38,7 +52,20 @@ class Published:
     scale: float = 1.0
     shift: float = 0.0
     notes: list[str] = field(default_factory=list)
-    folders: dict[str, Path] = field(default_factory=dict)
+    folders: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+
+
+class Format(Protocol):
+    """A published format of whole models: a component of kind `format`, whose name key maps begin with."""
+
+    def accepts(self, source: Path) -> bool:
+        """Whether a file or folder may be a model in this format, by its name and what lies in it."""
+
+    def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
+        """The model taken apart; UserError for anything that cannot be held."""
+
+    def write(self, system: System, out: Path) -> None:
+        """Fills the empty folder `out`; UserError where the format cannot hold the model."""
 
 
 def key_map(registry: Registry, style: str, component: str) -> KeyMap:
@@ -52,12 +79,37 @@ def key_map(registry: Registry, style: str, component: str) -> KeyMap:
     return made
 
 
+def component_of(registry: Registry, style: str, kind: str, published: str, where: str) -> str:
+    """The component of a kind that a published class is, by the key maps of the format.
+
+    Raises UserError that lists the known ones; `where` begins it.
+    """
+    known = {}
+    for name in registry.names(kind):
+        if f"{style}/{name}" in registry.names("keymap"):
+            classes = getattr(key_map(registry, style, name), "classes", ())
+            known |= {own.rpartition(".")[2]: name for own in classes}
+    wanted = published.rpartition(".")[2]
+    if wanted not in known:
+        raise UserError(
+            f"{where}: {kind} '{wanted}' is not known: {some(sorted(known), 12)}{did_you_mean(wanted, known)}"
+        )
+    return known[wanted]
+
+
+def class_of(system: System, part: str, style: str) -> str:
+    """The published class of a part, by its full name."""
+    name = slot_of(system, part).name
+    found: str = key_map(system.registry, style, name).classes[0]
+    return found
+
+
 def parameters(registry: Registry, style: str, component: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A component's slot of the recipe from its published configuration."""
     try:
         return {"name": component, **key_map(registry, style, component).parameters(config)}
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # foreign values of any type
-        raise UserError(f"configuration of {component}: {error}") from error
+        raise UserError(f"configuration of {component}: {short(str(error), 1000)}") from error
 
 
 def slot_of(system: System, part: str) -> Component:
@@ -96,8 +148,7 @@ def _complete(wanted: Mapping[str, Tensor], found: Tensors) -> Tensors:
     missing = [k for k, own in wanted.items() if k not in found and isinstance(own, nn.Parameter)]
     if wrong or missing:
         problems = wrong + [f"missing {key}" for key in missing]
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"the weights do not fit the configuration: {'; '.join(problems[:5])}{more}")
+        raise UserError(f"the weights do not fit the configuration: {some(problems)}")
     return {key: found.get(key, own).detach() for key, own in wanted.items()}
 
 

@@ -7,11 +7,11 @@ import sys
 import diffusers
 import pytest
 import torch
+from ldmkit_formats.diffusers.schedulers import read_scheduler
 
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.interchange.schedulers import read_scheduler
 from ldmkit.recipe import Component, Sampling
 from ldmkit.types import Request
 

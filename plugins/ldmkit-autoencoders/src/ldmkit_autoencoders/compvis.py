@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
+from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
 from ldmkit_autoencoders.parts import Part, Sort, load, rules
 from ldmkit_autoencoders.published import Published, complete, read, topology_of
@@ -166,6 +167,9 @@ class CompVisKeys:
 class KLKeys(CompVisKeys):
     """AutoencoderKL of the published code."""
 
+    classes = ("ldm.models.autoencoder.AutoencoderKL", "sgm.models.autoencoder.AutoencoderKLInferenceWrapper")
+    fold = staticmethod(fold)
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters from the configuration's `params`; ValueError names what does not fit."""
         model = read(Model, config)
@@ -181,6 +185,8 @@ class KLKeys(CompVisKeys):
 class VQKeys(CompVisKeys):
     """VQModel and VQModelInterface of the published code; their beta sits on the codebook term ("legacy")."""
 
+    classes = ("ldm.models.autoencoder.VQModelInterface", "ldm.models.autoencoder.VQModel")
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters from the configuration's `params`; ValueError names what does not fit."""
         model = read(VQModel, config)
@@ -192,3 +198,26 @@ class VQKeys(CompVisKeys):
         """The configuration's `params`; ValueError where the format cannot hold the model."""
         p = complete(VQAutoencoder, parameters)
         return {"n_embed": p["codebook_size"], **config(p, VQ_MULTIPLIERS, double_z=False)}
+
+
+class IdentityKeys:
+    """IdentityFirstStage of the published code, which has neither parameters nor tensors."""
+
+    classes = ("ldm.models.autoencoder.IdentityFirstStage",)
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """No parameters; ValueError names the entries of a configuration that has some."""
+        keymaps.check_entries(config, (), harmless=("vq_interface",))
+        return {}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """No parameters."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """Nothing; ValueError names tensors where there are any."""
+        return keymaps.load((), tensors, module)
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}

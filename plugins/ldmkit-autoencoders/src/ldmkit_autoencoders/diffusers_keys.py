@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
+from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
 from ldmkit_autoencoders.parts import Part, Sort, load, parts, rules
 from ldmkit_autoencoders.published import Published, complete, read, topology_of
@@ -182,6 +183,9 @@ class DiffusersKeys:
 class KLKeys(DiffusersKeys):
     """diffusers' AutoencoderKL."""
 
+    classes = ("AutoencoderKL",)
+    fold = staticmethod(fold)
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters from config.json; ValueError names what does not fit."""
         model = read(KLModel, without_marks(config, "AutoencoderKL"))
@@ -193,11 +197,14 @@ class KLKeys(DiffusersKeys):
         if p["z_channels"] not in (None, p["channels"]):
             raise ValueError("diffusers' AutoencoderKL has no z_channels other than the latent's channels")
         shared = config(p, MULTIPLIERS)
-        return {"_class_name": "AutoencoderKL", **shared, "latent_channels": p["channels"]}
+        own = {"latent_channels": p["channels"], "shift_factor": None}
+        return {"_class_name": "AutoencoderKL", **shared, **own}
 
 
 class VQKeys(DiffusersKeys):
     """diffusers' VQModel; its beta sits on the commitment."""
+
+    classes = ("VQModel",)
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters from config.json; ValueError names what does not fit."""

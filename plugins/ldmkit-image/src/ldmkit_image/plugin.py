@@ -14,6 +14,16 @@ COMPONENTS = (
         "masked:MaskedImage",
         "The masked picture's latent and the mask, joined to the latent.",
     ),
+    (
+        "conditioner",
+        "noised-low-res",
+        "noised:NoisedLowRes",
+        "The low-resolution picture with noise of a level that the network is told.",
+    ),
+    ("keymap", "compvis/low-res", "keymaps:CompvisLowRes", "Identity of the published single file."),
+    ("keymap", "compvis/masked-image", "keymaps:CompvisMaskedImage", "The first stage as conditioner."),
+    ("keymap", "diffusers/low-res", "keymaps:DiffusersLowRes", "LDMSuperResolutionPipeline."),
+    ("keymap", "diffusers/masked-image", "keymaps:DiffusersMaskedImage", "StableDiffusionInpaintPipeline."),
     ("data", "with-masks", "mask_data:WithMasks", "Another data set with holes drawn over its pictures."),
     ("data", "with-low-res", "low_res_data:WithLowRes", "Another data set with degraded small copies."),
 )

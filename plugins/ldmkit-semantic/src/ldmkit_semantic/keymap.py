@@ -18,6 +18,9 @@ DEFAULTS = {"stages": 1, "classes": 3, "channels": None, "method": "bilinear", "
 class CompvisSpatialRescaler:
     """`config` is the published class's `params`; the tensors have the same names here."""
 
+    classes = ("ldm.modules.encoders.modules.SpatialRescaler",)
+    condition = "segmentation"
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """spatial-rescaler's parameters; ValueError for what it cannot be."""
         check_entries(config, (*RENAMED, "method", "bias"), fixed={"multiplier": (0.5,)})

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ldmkit.errors import did_you_mean
 from ldmkit.types import Condition, ConditionSpec, Prepared
@@ -29,7 +30,8 @@ class ClassEmbedding(nn.Module):
         names: what the classes are called, in the order of their ids: inputs may be names then.
         unconditional: the class that stands for "any", for dropout and guidance (1000 of 1001 in the
             published v2 model); by default the one after `names`; without names the null condition is zeros.
-        to: "tokens" for cross-attention, "vector" for the time embedding.
+        to: "tokens" for cross-attention, "vector" for the time embedding, "one-hot" for a vector of `classes`
+            zeros and a one, which a denoiser embeds itself; `width` is not used then.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class ClassEmbedding(nn.Module):
         width: Size = 512,
         names: tuple[str, ...] = (),
         unconditional: Annotated[int, Field(ge=0)] | None = None,
-        to: Literal["tokens", "vector"] = "tokens",
+        to: Literal["tokens", "vector", "one-hot"] = "tokens",
     ) -> None:
         super().__init__()
         if len(set(names)) < len(names):
@@ -55,16 +57,14 @@ class ClassEmbedding(nn.Module):
             raise ValueError(f"unconditional {unconditional} is none of the {classes} classes")
         self.field, self.unconditional, self.target = field, unconditional, to
         self._ids = {name: i for i, name in enumerate(names)}
-        self.spec = ConditionSpec(
-            fields=(field,), tokens=width if to == "tokens" else 0, vector=width if to == "vector" else 0
-        )
-        self.embedding = nn.Embedding(classes, width)
+        self.classes = classes
+        vector = {"tokens": 0, "vector": width, "one-hot": classes}[to]
+        self.spec = ConditionSpec(fields=(field,), tokens=width if to == "tokens" else 0, vector=vector)
+        self.embedding = None if to == "one-hot" else nn.Embedding(classes, width)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Class ids or names to a tensor "b"; ValueError says what is expected."""
-        expected = (
-            f"{self.field}: expects class ids from 0 to {self.embedding.num_embeddings - 1}, one a picture"
-        )
+        expected = f"{self.field}: expects class ids from 0 to {self.classes - 1}, one a picture"
         given = self._numbers(raw.get(self.field))
         try:
             labels = torch.as_tensor(given)
@@ -72,7 +72,7 @@ class ClassEmbedding(nn.Module):
             raise ValueError(expected) from None
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(expected)
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.embedding.num_embeddings:
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
             raise ValueError(f"{expected}; found {int(labels.min())} to {int(labels.max())}")
         return {self.field: labels.long()}
 
@@ -99,5 +99,7 @@ class ClassEmbedding(nn.Module):
         return self._condition(torch.full((held.shape[0],), self.unconditional, device=held.device))
 
     def _condition(self, labels: Int[Tensor, " b"]) -> Condition:
+        if self.embedding is None:
+            return Condition(vector=one_hot(labels, self.classes).to(torch.get_default_dtype()))
         states = self.embedding(labels)
         return Condition(vector=states) if self.target == "vector" else Condition(tokens=states.unsqueeze(1))

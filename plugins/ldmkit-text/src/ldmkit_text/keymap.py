@@ -20,6 +20,7 @@ from ldmkit_text.wordpieces import VOCABULARY
 
 Names = Iterator[tuple[str, tuple[str, ...]]]
 """Our name of a tensor, with the published ones whose rows it holds one below the other."""
+ENCODERS = "ldm.modules.encoders.modules"
 AFFINE = ("weight", "bias")
 PUBLISHED_HEADS = {"heads": 8, "head_channels": 64}
 
@@ -95,6 +96,12 @@ class CompvisTextTransformer(TransformerKeys):
     object, else plain ids.
     """
 
+    classes = (
+        "ldm.modules.encoders.modules.BERTEmbedder",
+        "ldm.modules.encoders.modules.TransformerEmbedder",
+    )
+    condition = "caption"
+
     def __init__(self) -> None:
         super().__init__(compvis_names, "transformer.to_logits")
 
@@ -132,6 +139,7 @@ class CompvisTextTransformer(TransformerKeys):
 class DiffusersTextTransformer(TransformerKeys):
     """`LDMBertModel`; `config` is its config.json, whose bookkeeping of transformers is passed over."""
 
+    classes = ("LDMBertModel",)
     RENAMED = (
         ("d_model", "width", 1280),
         ("encoder_layers", "layers", 32),
@@ -177,6 +185,8 @@ class CompvisClassEmbedding:
     With 1001 classes, one more than ImageNet has, the last is the unconditional one.
     """
 
+    classes = (f"{ENCODERS}.ClassEmbedder",)
+    condition = "label"
     IMAGENET = 1000
     TABLE = (Rule("embedding.weight", ("embedding.weight",)),)
 
@@ -190,7 +200,7 @@ class CompvisClassEmbedding:
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """`ClassEmbedder`'s params; ValueError where the class goes to the time embedding."""
         if parameters.get("to", "tokens") != "tokens":
-            raise ValueError("to: the published format has tokens only")
+            raise ValueError(f"to {parameters['to']}: the published format has tokens only")
         return {
             "embed_dim": parameters.get("width", 512),
             "n_classes": parameters.get("classes", self.IMAGENET),

@@ -87,6 +87,8 @@ class CompVisUNet:
     UNet's to know.
     """
 
+    classes = ("ldm.modules.diffusionmodules.openaimodel.UNetModel",)
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters of the published configuration; ValueError names every entry it cannot hold."""
         required = ("model_channels", "num_res_blocks", "attention_resolutions")

@@ -69,6 +69,8 @@ class DiffusersUNet:
     takes the constructor's arguments, those included that build supplies; it leaves out `sample_size`.
     """
 
+    classes = ("UNet2DConditionModel", "UNet2DModel")
+
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters of a `config.json`; ValueError names every entry that cannot be held."""
         return read(config)

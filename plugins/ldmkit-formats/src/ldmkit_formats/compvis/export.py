@@ -10,28 +10,26 @@ import yaml
 
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.interchange import compvis
-from ldmkit.interchange.compvis_config import OBJECTIVES, SCHEDULES, STYLE
-from ldmkit.interchange.model import Tensors, config_of, published_name, refuse_others, save_part
+from ldmkit.interchange.model import (
+    Tensors,
+    class_of,
+    config_of,
+    published_name,
+    refuse_others,
+    save_part,
+)
 from ldmkit.interchange.scaling import first_stage_of
+from ldmkit_formats.compvis.config import FIRST_STAGE, OBJECTIVES, SCHEDULES, STYLE, UNCONDITIONAL
 
-CLASSES = {
-    "kl-autoencoder": "ldm.models.autoencoder.AutoencoderKL",
-    "vq-autoencoder": "ldm.models.autoencoder.VQModelInterface",
-    "text-transformer": "ldm.modules.encoders.modules.BERTEmbedder",
-    "class-embedding": "ldm.modules.encoders.modules.ClassEmbedder",
-    "spatial-rescaler": "ldm.modules.encoders.modules.SpatialRescaler",
-}
-"""The published classes, named as their code names them."""
-WITHOUT_TENSORS = {"masked-image": "__is_first_stage__", "low-res": {"target": "torch.nn.Identity"}}
-"""`cond_stage_config` of conditioners that bring no tensors of their own."""
+NETWORK, FIRST, CONDITION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
+"""Prefixes of the parts' keys."""
 
 
 def write(system: System, out: Path) -> None:
     """Fills the folder `out`; UserError where the format cannot hold the model."""
-    first, scale = first_stage_of(system, STYLE)
+    first, scale, _ = first_stage_of(system, STYLE)
     if system.denoiser is None:
-        model, state = _first_stage(system), first
+        model, state = _section(system, "compression"), first
     else:
         model, state = _model(system, scale), _state(system, first, scale)
     torch.save({"state_dict": {k: v.detach().cpu().clone() for k, v in state.items()}}, out / "model.ckpt")
@@ -44,11 +42,8 @@ def _model(system: System, scale: float) -> dict[str, Any]:
         **_schedule(system),
         "channels": system.compression.latent.channels,
         "scale_factor": scale,
-        "unet_config": {
-            "target": "ldm.modules.diffusionmodules.openaimodel.UNetModel",
-            "params": config_of(system, "denoiser", STYLE),
-        },
-        "first_stage_config": _first_stage(system),
+        "unet_config": _section(system, "denoiser"),
+        "first_stage_config": _section(system, "compression"),
         **_condition(system),
     }
     if recipe.sample.size:
@@ -73,34 +68,31 @@ def _schedule(system: System) -> dict[str, Any]:
     }
 
 
-def _first_stage(system: System) -> dict[str, Any]:
-    name = system.recipe.compression.name
-    if name == "identity":
-        return {"target": "ldm.models.autoencoder.IdentityFirstStage"}
-    config = config_of(system, "compression", STYLE)
-    return {"target": CLASSES[name], "params": config}
+def _section(system: System, part: str) -> dict[str, Any]:
+    """A part's class and its parameters."""
+    config = config_of(system, part, STYLE)
+    return {"target": class_of(system, part, STYLE), **({"params": config} if config else {})}
 
 
 def _condition(system: System) -> dict[str, Any]:
     """The one condition that the format can hold."""
-    slots = list(system.recipe.conditioners.items())
+    slots = system.recipe.conditioners
     if not slots:
-        return {"cond_stage_config": "__is_unconditional__"}
+        return {"cond_stage_config": UNCONDITIONAL}
     if len(slots) > 1:
         raise UserError(f"the {STYLE} format holds one condition, not {len(slots)}")
-    name, slot = slots[0]
-    spec: Any = system.get_submodule(f"conditioners.{name}").spec
-    way = {"conditioning_key": "crossattn" if spec.tokens else "concat"}
-    if slot.name in WITHOUT_TENSORS:
-        return {**way, "cond_stage_config": WITHOUT_TENSORS[slot.name]}
-    config = config_of(system, f"conditioners.{name}", STYLE)
-    return {**way, "cond_stage_config": {"target": CLASSES[slot.name], "params": config}}
+    part = f"conditioners.{next(iter(slots))}"
+    spec: Any = system.get_submodule(part).spec
+    section: Any = _section(system, part)
+    return {
+        "conditioning_key": "crossattn" if spec.tokens else "concat",
+        "cond_stage_config": section["target"] if section["target"] == FIRST_STAGE else section,
+    }
 
 
 def _state(system: System, first: Tensors, scale: float) -> Tensors:
-    parts = {compvis.FIRST: first, compvis.NETWORK: save_part(system, "denoiser", STYLE)}
-    for name, slot in system.recipe.conditioners.items():
-        if slot.name not in WITHOUT_TENSORS:
-            parts[compvis.CONDITION] = save_part(system, f"conditioners.{name}", STYLE)
+    parts = {FIRST: first, NETWORK: save_part(system, "denoiser", STYLE)}
+    for name in system.recipe.conditioners:
+        parts[CONDITION] = save_part(system, f"conditioners.{name}", STYLE)
     state = {f"{prefix}{key}": x for prefix, tensors in parts.items() for key, x in tensors.items()}
     return state | {"scale_factor": torch.tensor(scale)}

@@ -1,6 +1,6 @@
 """The published single file's configuration.
 
-It names Python classes; here a class name is looked up in a table and nothing is imported.
+It names Python classes; here a class name is looked up among the key maps and nothing is imported.
 """
 
 from __future__ import annotations
@@ -8,24 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ldmkit.errors import UserError, did_you_mean
+from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interchange.model import parameters
+from ldmkit.interchange.model import component_of, parameters
+from ldmkit.keymaps import check_entries, short
 
 STYLE = "compvis"
-FIRST_STAGES = {
-    "AutoencoderKL": "kl-autoencoder",
-    "VQModel": "vq-autoencoder",
-    "VQModelInterface": "vq-autoencoder",
-    "IdentityFirstStage": "identity",
-}
-CONDITIONERS = {
-    "BERTEmbedder": ("caption", "text-transformer"),
-    "TransformerEmbedder": ("caption", "text-transformer"),
-    "ClassEmbedder": ("label", "class-embedding"),
-    "SpatialRescaler": ("segmentation", "spatial-rescaler"),
-}
-"""Class to (batch field, component)."""
+MODELS = ("LatentDiffusion", "LatentInpaintDiffusion")
+UNCONDITIONAL, FIRST_STAGE = "__is_unconditional__", "__is_first_stage__"
+"""What stands in place of a conditioner's class: there is none; it is the first stage."""
 SCHEDULES = {"linear": "linear-beta", "cosine": "cosine", "sqrt_linear": "sqrt-linear", "sqrt": "sqrt"}
 OBJECTIVES = {"eps": "epsilon", "x0": "x0", "v": "v"}
 READ = {
@@ -37,44 +28,39 @@ TRAINING_ONLY = {
     "num_timesteps_cond", "log_every_t", "first_stage_key", "monitor", "cond_stage_trainable", "use_ema",
     "scale_by_std", "ckpt_path", "ignore_keys", "cond_stage_forward", "scheduler_config", "clip_denoised",
     "load_only_unet", "use_positional_encodings", "original_elbo_weight", "v_posterior", "l_simple_weight",
-    "learn_logvar", "logvar_init",
+    "learn_logvar", "logvar_init", "finetune_keys", "concat_keys", "masked_image_key", "keep_finetune_dims",
+    "unet_trainable", "reset_ema", "reset_num_ema_updates", "make_it_fit", "ucg_training",
+    "force_null_conditioning",
 }  # fmt: skip
 """Known entries that have no part in what the trained model computes."""
 
 
-def first_stage(registry: Registry, section: Mapping[str, Any]) -> dict[str, Any]:
-    name = class_of(section)
-    if name not in FIRST_STAGES:
-        raise UserError(f"first stage '{name}' is not known: {', '.join(FIRST_STAGES)}")
-    if FIRST_STAGES[name] == "identity":
-        return {"name": "identity"}
-    return parameters(registry, STYLE, FIRST_STAGES[name], section_of(section, "params"))
+def slot(registry: Registry, kind: str, section: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A component's slot of the recipe from a section with `target` and `params`."""
+    name = component_of(registry, STYLE, kind, class_of(section), where)
+    given = section.get("params") or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}: params {short(given)} is no mapping")
+    return parameters(registry, STYLE, name, given)
 
 
-def conditioners(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The one condition of the published models, by the batch field that it reads."""
+def conditioner(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The slot of the condition that cond_stage_config names; None where the model has none."""
     section = given.get("cond_stage_config")
-    if section == "__is_unconditional__" or section is None:
-        return {}
-    if section == "__is_first_stage__":
-        return {"image": {"name": "masked-image"}}
+    if section == UNCONDITIONAL or section is None:
+        return None
+    if section == FIRST_STAGE:
+        return slot(registry, "conditioner", {"target": FIRST_STAGE}, "cond_stage_config")
     if not isinstance(section, Mapping):
-        raise UserError(f"cond_stage_config: {section!r} is not known")
-    name = class_of(section)
-    if name == "Identity":
-        return {"low_res": {"name": "low-res", "field": "low_res"}}
-    if name not in CONDITIONERS:
-        raise UserError(
-            f"cond_stage_config.target '{name}' is not known: {', '.join(CONDITIONERS)}, Identity"
-        )
-    field, component = CONDITIONERS[name]
-    return {field: parameters(registry, STYLE, component, section.get("params") or {})}
+        raise UserError(f"cond_stage_config: {short(section)} is not known")
+    return slot(registry, "conditioner", section, "cond_stage_config")
 
 
 def schedule(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The noise schedule's slot."""
     kind = str(given.get("beta_schedule", "linear"))
     if kind not in SCHEDULES:
-        raise UserError(f"beta_schedule '{kind}' is not known: {', '.join(SCHEDULES)}")
+        raise UserError(f"beta_schedule '{short(kind)}' is not known: {', '.join(SCHEDULES)}")
     made: dict[str, Any] = {"name": SCHEDULES[kind], "steps": given.get("timesteps", 1000)}
     if kind != "cosine":
         made |= {"start": given.get("linear_start", 1e-4), "end": given.get("linear_end", 2e-2)}
@@ -84,21 +70,23 @@ def schedule(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def objective(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The objective's slot."""
     kind = str(given.get("parameterization", "eps"))
     if kind not in OBJECTIVES:
-        raise UserError(f"parameterization '{kind}' is not known: {', '.join(OBJECTIVES)}")
+        raise UserError(f"parameterization '{short(kind)}' is not known: {', '.join(OBJECTIVES)}")
     return {"name": OBJECTIVES[kind], "loss": given.get("loss_type", "l2")}
 
 
 def refuse_unknown(given: Mapping[str, Any]) -> None:
-    for key in given:
-        if key not in READ | TRAINING_ONLY:
-            raise UserError(
-                f"model.params: unknown key '{key}'{did_you_mean(str(key), READ | TRAINING_ONLY)}"
-            )
+    """UserError that names entries of `model.params` that nobody reads."""
+    try:
+        check_entries(given, READ, harmless=TRAINING_ONLY)
+    except ValueError as error:
+        raise UserError(f"model.params: {error}") from error
 
 
 def section_of(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A section of the configuration; UserError where there is none."""
     value = config.get(key)
     if not isinstance(value, dict):
         raise UserError(f"the configuration has no section '{key}'")
@@ -110,4 +98,4 @@ def class_of(section: Mapping[str, Any]) -> str:
     name = section.get("target")
     if not isinstance(name, str):
         raise UserError("the configuration has a section without 'target'")
-    return name.rsplit(".", 1)[-1]
+    return short(name.rsplit(".", 1)[-1])

@@ -1,0 +1,1 @@
+"""Published formats: the paper's single file and the Hugging Face folder."""

@@ -1,0 +1,1 @@
+"""The Hugging Face folder: `model_index.json` and a sub-folder a component, or one component by itself."""

@@ -1,0 +1,130 @@
+"""A system as a Hugging Face folder: a pipeline, or a first stage by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldmkit.checkpoint.files import write_tensors
+from ldmkit.disk import write_json
+from ldmkit.engine.system import System
+from ldmkit.errors import UserError
+from ldmkit.interchange.model import (
+    Tensors,
+    config_of,
+    key_map,
+    published_name,
+    refuse_others,
+    save_part,
+    slot_of,
+)
+from ldmkit.interchange.scaling import first_stage_of
+from ldmkit_formats.diffusers.layout import INDEX, STEM, STYLE, TEXT_STEM
+from ldmkit_formats.diffusers.schedulers import BETAS, OBJECTIVES
+
+LATENT_DIFFUSION = {
+    (): "LDMPipeline",
+    ("low-res",): "LDMSuperResolutionPipeline",
+    ("text-transformer",): "LDMTextToImagePipeline",
+}
+STABLE_DIFFUSION = {
+    ("pretrained-text",): "StableDiffusionPipeline",
+    ("pretrained-text", "masked-image"): "StableDiffusionInpaintPipeline",
+}
+PIXELS = {(): "DDIMPipeline"}
+"""The pipeline of each set of conditioners that the format can hold."""
+
+
+def write(system: System, out: Path) -> None:
+    """Fills the folder `out`; UserError where the format cannot hold the model."""
+    if system.denoiser is None:
+        _first_stage(system, out)
+        return
+    pipeline, first = _pipeline(system)
+    parts: dict[str, Any] = {}
+    if first is not None:
+        parts[first] = ["diffusers", _first_stage(system, out / first)]
+    unet = {**config_of(system, "denoiser", STYLE), **_sample_size(system)}
+    parts["unet"] = ["diffusers", _component(out / "unet", unet, save_part(system, "denoiser", STYLE))]
+    for name in system.recipe.conditioners:
+        parts |= _condition(system, f"conditioners.{name}", out)
+    parts["scheduler"] = ["diffusers", "DDIMScheduler"]
+    _write(out / "scheduler" / "scheduler_config.json", _scheduler(system))
+    if pipeline in STABLE_DIFFUSION.values():
+        parts |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+        parts["requires_safety_checker"] = False
+    _write(out / INDEX, {"_class_name": pipeline, **parts})
+
+
+def _pipeline(system: System) -> tuple[str, str | None]:
+    """The pipeline's class, and its name for the first stage where it has one."""
+    slots = tuple(slot.name for slot in system.recipe.conditioners.values())
+    if system.recipe.compression.name == "identity" and slots in PIXELS:
+        return PIXELS[slots], None
+    if slots in STABLE_DIFFUSION:
+        return STABLE_DIFFUSION[slots], "vae"
+    if slots in LATENT_DIFFUSION:
+        return LATENT_DIFFUSION[slots], "vqvae"  # its name there, whichever it is
+    if len(slots) > 1:
+        raise UserError(f"the {STYLE} format holds one condition, not {len(slots)}: {', '.join(slots)}")
+    raise UserError(f"conditioner '{slots[0]}' cannot be held in the {STYLE} format")
+
+
+def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
+    """Writes a conditioner's folders; their entries in the index."""
+    keys: Any = key_map(system.registry, STYLE, slot_of(system, part).name)
+    if hasattr(keys, "write_folders"):
+        entries: dict[str, Any] = keys.write_folders(system.get_submodule(part), out)
+        return entries
+    config = config_of(system, part, STYLE)
+    if not config:
+        return {}
+    return {"bert": ["latent_diffusion", _component(out / "bert", config, save_part(system, part, STYLE))]}
+
+
+def _sample_size(system: System) -> dict[str, int]:
+    size = system.recipe.sample.size
+    return {"sample_size": size[0] // system.compression.latent.factor} if size else {}
+
+
+def _first_stage(system: System, out: Path) -> str:
+    config = config_of(system, "compression", STYLE)
+    shifts = "shift_factor" in config
+    tensors, scale, shift = first_stage_of(system, STYLE, shift=shifts)
+    held = {"scaling_factor": scale, **({"shift_factor": shift or None} if shifts else {})}
+    return _component(out, {**config, **held}, tensors)
+
+
+def _component(out: Path, config: Mapping[str, Any], tensors: Tensors) -> str:
+    """Writes one sub-folder; the name of its class."""
+    _write(out / "config.json", config)
+    # A class of transformers' kind has another file name than those of diffusers' own.
+    own = "_class_name" in config
+    write_tensors(out / f"{STEM if own else TEXT_STEM}.safetensors", tensors)
+    name: str = config["_class_name"] if own else config["architectures"][0]
+    return name
+
+
+def _scheduler(system: System) -> dict[str, Any]:
+    schedule, objective = system.recipe.schedule, system.recipe.objective
+    refuse_others(schedule, "schedule", STYLE, {"clip": 0.999, "offset": 0.008})
+    refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
+    given = schedule.parameters
+    config = {
+        "_class_name": "DDIMScheduler",
+        "beta_schedule": published_name(BETAS, schedule, "schedule", STYLE),
+        "num_train_timesteps": given["steps"],
+        "prediction_type": published_name(OBJECTIVES, objective, "objective", STYLE),
+        "rescale_betas_zero_snr": given["zero_snr"],
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    }
+    return config | ({"beta_start": given["start"], "beta_end": given["end"]} if "start" in given else {})
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, value)

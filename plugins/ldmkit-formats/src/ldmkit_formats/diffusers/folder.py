@@ -1,0 +1,110 @@
+"""Reading a Hugging Face folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldmkit.artifacts import check_inside, read_folder
+from ldmkit.engine.system import System
+from ldmkit.errors import UserError
+from ldmkit.host.registry import Registry
+from ldmkit.interchange.model import ImportOptions, Published, component_of, parameters
+from ldmkit.interchange.reading import number, read_json
+from ldmkit.keymaps import short
+from ldmkit_formats.diffusers import export
+from ldmkit_formats.diffusers.conditions import read_conditions
+from ldmkit_formats.diffusers.layout import (
+    DENOISERS,
+    FIRST_STAGES,
+    INDEX,
+    SCALING,
+    STEM,
+    STYLE,
+    TEXTS,
+    UNUSED,
+)
+from ldmkit_formats.diffusers.schedulers import read_scheduler
+
+
+class Folder:
+    """Format `diffusers`: `model_index.json` and a sub-folder a component, or one first stage by itself."""
+
+    def accepts(self, source: Path) -> bool:
+        """A folder."""
+        return source.is_dir()
+
+    def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
+        """A pipeline, or a first stage by itself."""
+        if options.config is not None or options.weights is not None:
+            raise UserError(
+                f"{source} is a folder with configurations of its own: leave out --config and --weights"
+            )
+        if (source / INDEX).exists():
+            return _pipeline(registry, source, options)
+        return _first_stage(registry, source)
+
+    def write(self, system: System, out: Path) -> None:
+        """A pipeline, or a first stage by itself."""
+        export.write(system, out)
+
+
+def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Published:
+    index = read_json(check_inside(folder, folder / INDEX))
+    parts = {k: str(v[1]) for k, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1]}
+    known = {*FIRST_STAGES, *DENOISERS, *TEXTS, "scheduler", "low_res_scheduler", *UNUSED}
+    first = next((name for name in FIRST_STAGES if name in parts), None)
+    network = next((name for name in DENOISERS if name in parts), None)
+    strange = sorted(parts.keys() - known)
+    if strange or network is None or "scheduler" not in parts:
+        why = f"it has {', '.join(strange)}" if strange else "it lacks a denoiser or a scheduler"
+        raise UserError(
+            f"{folder / INDEX}: {short(index.get('_class_name'))} is no pipeline that a recipe can hold: "
+            f"{short(why, 300)}"
+        )
+    published = Published({"compression": {"name": "identity"}}, {"compression": {}})
+    if first is not None:
+        published = _first_stage(registry, folder / first, parts[first])
+    config = read_part(folder / network, parts[network])
+    _network(registry, published, folder / network, config)
+    read_conditions(registry, published, folder, parts, config, options)
+    _scheduler(published, folder, parts["scheduler"], config)
+    aside = sorted(UNUSED & set(parts))
+    if aside:
+        published.notes.append(f"left aside {', '.join(aside)}: no part of the model that makes pictures")
+    return published
+
+
+def read_part(folder: Path, name: str | None = None) -> dict[str, Any]:
+    """A sub-folder's configuration, whose class is that of the pipeline's index where it says none."""
+    config = read_json(check_inside(folder, folder / "config.json"))
+    return {"_class_name": name, **config} if name else config
+
+
+def _first_stage(registry: Registry, folder: Path, name: str | None = None) -> Published:
+    config = read_part(folder, name)
+    component = component_of(registry, STYLE, "compression", str(config.get("_class_name")), str(folder))
+    found = parameters(registry, STYLE, component, config)
+    scale, shift = number(config, "scaling_factor", SCALING), number(config, "shift_factor", 0.0)
+    return Published({"compression": found}, {"compression": read_folder(folder, STEM)}, scale, shift)
+
+
+def _network(registry: Registry, published: Published, folder: Path, config: Mapping[str, Any]) -> None:
+    component = component_of(registry, STYLE, "denoiser", str(config["_class_name"]), str(folder))
+    published.recipe["denoiser"] = parameters(registry, STYLE, component, config)
+    published.tensors["denoiser"] = read_folder(folder, STEM)
+    factor = published.recipe["compression"].get("factor", 1)
+    size = config.get("sample_size")
+    sides = [size, size] if isinstance(size, int) else size
+    if isinstance(sides, list) and len(sides) == 2 and all(isinstance(s, int) and s > 0 for s in sides):
+        published.recipe["sample"] = {"size": [side * factor for side in sides]}
+
+
+def _scheduler(published: Published, folder: Path, name: str, network: Mapping[str, Any]) -> None:
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = {"_class_name": name, **read_json(check_inside(folder, path))}
+    channels = published.recipe["compression"].get("channels", 3)
+    reading = read_scheduler(config, int(number(network, "out_channels", channels)), channels)
+    published.recipe |= reading.recipe
+    published.notes += reading.notes

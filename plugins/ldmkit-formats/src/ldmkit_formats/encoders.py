@@ -1,0 +1,69 @@
+"""Folders of text encoders and tokenizers, which stay as transformers reads them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldmkit.artifacts import Tensors, check_inside, find_weights, read_folder, read_tensors
+from ldmkit.checkpoint.files import write_tensors
+from ldmkit.engine.stage_state import check_numbers
+from ldmkit.errors import UserError
+
+STEM = "model"
+WEIGHTS = f"{STEM}.safetensors"
+PICKLE = "pytorch_model.bin"
+PLAIN = ("*.json", "*.txt", "*.model")
+"""What a tokenizer and a configuration consist of."""
+
+
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """The files of a tokenizer's folder, or of the folder `tokenizer` in it; UserError where it has none."""
+    folder = source / "tokenizer" if (source / "tokenizer").is_dir() else source
+    copy_plain(folder, out)
+    if not any(
+        (out / name).exists() for name in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+    ):
+        raise UserError(f"{folder}: no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
+
+
+def copy_encoder(source: Path, out: Path) -> None:
+    """A text encoder's configuration and its weights, whatever files hold them, as one safetensors file."""
+    copy_plain(source, out)
+    write_checked(out, encoder_tensors(source))
+
+
+def encoder_tensors(source: Path) -> Tensors:
+    """The weights of a text encoder's folder: safetensors, else an old pickle read as tensors alone."""
+    if find_weights(source, STEM) or not (source / PICKLE).is_file():
+        return read_folder(source, STEM)
+    return read_tensors(check_inside(source, source / PICKLE))
+
+
+def write_encoder(config: Mapping[str, Any], tensors: Tensors, out: Path) -> None:
+    """A text encoder's folder out of its configuration and weights."""
+    (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_checked(out, tensors)
+
+
+def write_checked(out: Path, tensors: Tensors) -> None:
+    """The weights, which must be numbers; ids of positions are integers."""
+    real = {name: x for name, x in tensors.items() if not name.endswith("position_ids")}
+    check_numbers(real, "text encoder")
+    write_tensors(out / WEIGHTS, tensors)
+
+
+def copy_plain(source: Path, out: Path) -> None:
+    """Configurations and vocabularies; no index of weights, no link that leads out."""
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(p for pattern in PLAIN for p in source.glob(pattern)):
+        if ".index" not in path.name and path.is_file():
+            shutil.copyfile(check_inside(source, path), out / path.name)

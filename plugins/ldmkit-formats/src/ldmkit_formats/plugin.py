@@ -1,0 +1,29 @@
+"""What this distribution registers; imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldmkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ldmkit.host.registry import Registrar
+
+LDMKIT_API = 1
+
+
+@hookimpl
+def ldmkit_register(registry: Registrar) -> None:
+    """The two formats in which latent diffusion models are published."""
+    registry.add(
+        "format",
+        "compvis",
+        "ldmkit_formats.compvis.single_file:SingleFile",
+        "The paper's single file with its YAML configuration",
+    )
+    registry.add(
+        "format",
+        "diffusers",
+        "ldmkit_formats.diffusers.folder:Folder",
+        "A Hugging Face folder: a pipeline, or a first stage by itself",
+    )
