@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ldmkit.checkpoint.sums import sha256
 from ldmkit.disk import DiskError, atomic, write_json
 from ldmkit.errors import UserError
 
@@ -32,18 +33,21 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
             raise DiskError(f"{path}: cannot be written: {error}") from error
 
 
+def about(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; UserError where it is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; UserError where it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def sha256(path: Path) -> str:
-    """The file's digest, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

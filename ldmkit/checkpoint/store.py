@@ -40,10 +40,17 @@ class RunStore:
 
     def __init__(self, folder: Path, stage: str) -> None:
         self.folder = folder
+        self.about: Mapping[str, str] = {}
+        """What the files of finished weights say of themselves in their metadata."""
         self.metrics = folder / "metrics.jsonl"
         self.weights = folder / f"{stage}.safetensors"
         self.raw_weights = folder / f"{stage}.raw.safetensors"
         self.pictures = folder / "pictures"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs."""
+        return self.folder.parent.parent
 
     @property
     def finished(self) -> bool:
@@ -137,8 +144,8 @@ class RunStore:
     def finish(self, weights: Mapping[str, Tensor], raw: Mapping[str, Tensor] | None) -> None:
         """Writes the finished weights: `weights` to use (averaged where there is an average) and `raw`."""
         if raw is not None:
-            files.write_tensors(self.raw_weights, raw)
-        files.write_tensors(self.weights, weights)
+            files.write_tensors(self.raw_weights, raw, self.about)
+        files.write_tensors(self.weights, weights, self.about)
 
     def clear(self) -> None:
         """Forgets the whole training."""

@@ -91,6 +91,16 @@ REQUEST = [
 """What to make pictures of."""
 
 
+def accept(function: F) -> F:
+    """What to do where data or weights are no longer those that a training began with."""
+    return click.option(
+        "--accept-changed-data",
+        "accept",
+        is_flag=True,
+        help="Go on with data, or weights of the first stage, that have changed since the training.",
+    )(function)
+
+
 def request(function: F) -> F:
     """What to make pictures of, as one argument `asked`, and `out`, where to write them."""
 

@@ -16,6 +16,7 @@ from ldmkit.verbs.asked import Asked
 @options.runs
 @options.device
 @options.wait
+@options.accept
 @options.overrides
 @click.option(
     "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
@@ -29,6 +30,7 @@ def command(
     overrides: tuple[str, ...],
     retrain: bool,
     wait: bool,
+    accept: bool,
 ) -> None:
     """Train the stages of RECIPE that have no weights yet, then draw its pictures.
 
@@ -44,6 +46,7 @@ def command(
         runs,
         retrain=retrain,
         wait=wait,
+        accept=accept,
         device=device,
         say=click.echo,
         before=lambda system: make.check(system, asked),

@@ -16,12 +16,14 @@ from ldmkit.cli import options
 @options.runs
 @options.device
 @options.wait
+@options.accept
 @options.overrides
 def command(
     recipe: Path,
     stage: str | None,
     restart: bool,
     wait: bool,
+    accept: bool,
     runs: Path,
     device: str | None,
     overrides: tuple[str, ...],
@@ -34,5 +36,13 @@ def command(
     from ldmkit.verbs.train import train_recipe
 
     train_recipe(
-        recipe, overrides, runs, stage=stage, restart=restart, wait=wait, device=device, say=click.echo
+        recipe,
+        overrides,
+        runs,
+        stage=stage,
+        restart=restart,
+        wait=wait,
+        accept=accept,
+        device=device,
+        say=click.echo,
     )

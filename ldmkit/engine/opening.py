@@ -14,6 +14,7 @@ from warnings import warn
 
 import torch
 
+from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import find_weights, initial_weights, stages_of
@@ -83,15 +84,18 @@ def give_weights(
     say: Say,
     stages: Sequence[StageName] | None = None,
     anew: Collection[StageName] = (),
+    data: bool = False,
+    accept: bool = False,
 ) -> None:
     """Loads the weights of each stage, in order; calls `without` for a stage that has none.
 
     stages: those to look at, by default all. anew: those whose weights are not looked for.
+    data and accept: see `use_weights`.
     """
     for stage in stages_of(system.recipe) if stages is None else stages:
         path = None if stage in anew else find_weights(system.recipe, system.registry, stage, runs)
         if path is not None:
-            load_stage(system, stage, path)
+            use_weights(system, stage, path, runs, say=say, data=data, accept=accept)
             say(f"{stage}: reused {path}")
         elif learns(system, stage):
             without(system, stage)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ldmkit.engine import conditions as joining
+from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interfaces import CompressionModel, Conditioner, Denoiser, NoiseSchedule, Objective
+from ldmkit.interfaces import CompressionModel, Conditioner, Dataset, Denoiser, NoiseSchedule, Objective
 from ldmkit.recipe import Recipe
 from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
 
@@ -41,6 +42,19 @@ class Parts(nn.Module):
         self.denoiser = denoiser
         self.schedule = schedule
         self.objective = objective
+        self.weights: dict[str, str] = {}
+        """By stage, the sha256 of the file that its weights come from; nothing for weights of no file."""
+        self.trained_on: str | None = None
+        """The digest of the data that the last stage with weights was trained on, where its file says so."""
+        self._dataset: Dataset | None = None
+
+    def dataset(self) -> Dataset:
+        """The recipe's data set, built at the first call; UserError where the recipe names none."""
+        if self.recipe.data is None:
+            raise UserError(f"recipe '{self.recipe.name}' has no data to train on: add data")
+        if self._dataset is None:
+            self._dataset = build(self.registry, "data", self.recipe.data)
+        return self._dataset
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
-from ldmkit.engine.components import build
+from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.reuse import origin_of, use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
     StageName,
@@ -24,7 +26,7 @@ from ldmkit.engine.weights import (
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.recipe import dump
+from ldmkit.recipe import digest, dump
 from ldmkit.recipe.dump import flat
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.compression import CompressionStage
@@ -42,6 +44,7 @@ def train_stage(
     *,
     restart: bool = False,
     wait: bool = False,
+    accept: bool = False,
     say: Say = print,
 ) -> None:
     """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`, on
@@ -49,7 +52,9 @@ def train_stage(
 
     It goes on from the latest checkpoint under `runs`; `restart` forgets what is there. A recipe with
     `weights:` starts from them. One process (of a launcher: one group) trains a stage at a time: UserError
-    says who does, unless `wait` is set. The diffusion stage takes the compression model of `system`. On
+    says who does, unless `wait` is set. A training whose data or
+    compression weights have changed since it began goes on with `accept` alone. The diffusion stage takes the
+    compression model of `system`. On
     SIGTERM or Ctrl-C it saves at the step's end and raises Interrupted (exit code 143 or 130). Raises
     UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
     a loss is not finite.
@@ -59,23 +64,33 @@ def train_stage(
     store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
     with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
         accelerator.wait_for_everyone()
-        _train(system, stage, store, accelerator, restart, say)
+        _train(system, stage, store, accelerator, restart, accept, say)
         accelerator.wait_for_everyone()
 
 
 def _train(
-    system: System, stage: StageName, store: RunStore, accelerator: Accelerator, restart: bool, say: Say
+    system: System,
+    stage: StageName,
+    store: RunStore,
+    accelerator: Accelerator,
+    restart: bool,
+    accept: bool,
+    say: Say,
 ) -> None:
     """The same, by all processes, where this training alone has the folder."""
     if restart and accelerator.is_main_process:
         store.clear()
     accelerator.wait_for_everyone()
     if store.finished:
-        load_stage(system, stage, store.weights)
+        use_weights(system, stage, store.weights, store.runs, say=say, data=True, accept=accept)
         return
+    origin = origin_of(system, stage, store, digest(system.recipe, stage), accept=accept, say=say)
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         store.open(dump(system.recipe), versions(system))
+        origin.write(store.folder)
     accelerator.wait_for_everyone()
+    store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
     start = _initialise(system, stage)
     if start is not None and not store.steps():
         say(f"{stage}: starts from {start}")
@@ -85,6 +100,11 @@ def _train(
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
     callbacks = build_callbacks(system.registry, slots, say)
     Loop(made, store, accelerator, say, callbacks, flat(system.recipe)).run()
+    sums = Sums(store.folder.parent)
+    if accelerator.is_main_process:
+        replace(origin, weights=sums.remember(store.weights)).write(store.folder)
+    accelerator.wait_for_everyone()
+    system.weights[stage], system.trained_on = sums.of(store.weights), origin.data
 
 
 def _accelerator(device: torch.device) -> Accelerator:
@@ -117,20 +137,18 @@ def _initialise(system: System, stage: StageName) -> Path | None:
 
 def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> TrainingStage:
     """The stage as the loop wants it."""
-    options = system.recipe.train
+    options, data = system.recipe.train, _data(system, say)
     if stage == "compression" and options.compression is not None:
         torch.manual_seed(seed_of(options.compression.seed, "adversary"))
-        return CompressionStage(system, options.compression, _data(system, say))
+        return CompressionStage(system, options.compression, data)
     if stage == "diffusion" and options.diffusion is not None:
-        return DiffusionStage(system, options.diffusion, _data(system, say), store.folder.parent / "cache")
+        return DiffusionStage(system, options.diffusion, data, store.folder.parent / "cache")
     raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
 
 
 def _data(system: System, say: Say) -> Dataset:
     """The data set; says which files it leaves out."""
-    if system.recipe.data is None:
-        raise UserError(f"recipe '{system.recipe.name}' has no data to train on: add data")
-    data: Dataset = build(system.registry, "data", system.recipe.data)
+    data = system.dataset()
     for path in data.skipped:
         say(f"data: left out {path}, which is broken or no picture")
     return data

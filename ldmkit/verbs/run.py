@@ -119,6 +119,7 @@ def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[
         "recipe": system.recipe.name,
         "digest": digest(system.recipe, "samples"),
         "weights": _weights(system),
+        **({"data": system.trained_on} if system.trained_on else {}),
     }
     abouts = [
         {"seed": str(seed), **shared, **record}

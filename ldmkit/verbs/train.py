@@ -22,6 +22,7 @@ def ready(
     retrain: bool,
     say: Say,
     wait: bool = False,
+    accept: bool = False,
     device: str | None = None,
     before: Callable[[System], None] | None = None,
 ) -> System:
@@ -29,6 +30,7 @@ def ready(
 
     retrain: every stage that the recipe trains is trained again. wait: for another process that trains here.
     before: called with the assembled system before any training, to refuse what could not be done after it.
+    accept: data and weights that have changed since.
     """
     system = assembled(source, overrides, device)
     if before is not None:
@@ -37,9 +39,10 @@ def ready(
     def train(system: System, stage: StageName) -> None:
         if getattr(system.recipe.train, stage) is None:
             refuse(system, stage)
-        train_stage(system, stage, runs, restart=retrain, wait=wait, say=say)
+        train_stage(system, stage, runs, restart=retrain, wait=wait, accept=accept, say=say)
 
-    give_weights(system, runs, without=train, anew=trained_by(system.recipe) if retrain else (), say=say)
+    anew = trained_by(system.recipe) if retrain else ()
+    give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
     return system
 
 
@@ -52,6 +55,7 @@ def train_recipe(
     restart: bool,
     say: Say,
     wait: bool = False,
+    accept: bool = False,
     device: str | None = None,
 ) -> System:
     """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
@@ -68,11 +72,11 @@ def train_recipe(
 
     def train(system: System, name: StageName) -> None:
         if name in trained:
-            train_stage(system, name, runs, restart=restart, wait=wait, say=say)
+            train_stage(system, name, runs, restart=restart, wait=wait, accept=accept, say=say)
         else:
             refuse(system, name)
 
-    give_weights(system, runs, without=train, stages=wanted, anew=trained, say=say)
+    give_weights(system, runs, without=train, stages=wanted, anew=trained, say=say, data=True, accept=accept)
     return system
 
 

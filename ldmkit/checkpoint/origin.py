@@ -1,0 +1,65 @@
+"""What the weights of a stage were made from, kept beside them in `made_from.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ldmkit import disk
+
+NAME = "made_from.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a training reads besides its recipe.
+
+    data: the data set's digest; pictures and fields tell people what changed. compression: the sha256 of the
+    file of the compression weights that the diffusion stage was trained on. weights: the sha256 of the
+    finished weights themselves. before: the data sets of earlier steps, where changed data were accepted.
+    """
+
+    recipe: str
+    data: str
+    pictures: int
+    fields: Sequence[str] = ()
+    compression: str | None = None
+    weights: str | None = None
+    before: Sequence[str] = ()
+
+    def data_changes(self, now: Origin) -> str | None:
+        """How the data of `now` differ from these, in words; None where they are the same."""
+        if self.data == now.data:
+            return None
+        if self.pictures != now.pictures:
+            return f"{self.pictures} pictures then, {now.pictures} now"
+        if list(self.fields) != list(now.fields):
+            return f"fields {', '.join(self.fields) or 'none'} then, {', '.join(now.fields) or 'none'} now"
+        return f"{now.pictures} pictures as then, but other contents"
+
+    def compression_changed(self, now: str | None) -> bool:
+        """Are the compression weights others? Unknown ones are not."""
+        return None not in (self.compression, now) and self.compression != now
+
+    def accepted(self, now: Origin) -> Origin:
+        """`now`, which is trained on after this."""
+        return replace(now, before=[*self.before, self.data])
+
+    def about(self) -> dict[str, str]:
+        """The digests, as metadata of a file."""
+        digests = {"digest": self.recipe, "data": self.data, "compression": self.compression}
+        return {name: digest for name, digest in digests.items() if digest is not None}
+
+    def write(self, folder: Path) -> None:
+        """Keeps it in the folder of a run."""
+        disk.write_json(folder / NAME, asdict(self))
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What a run folder says of its origin; None where it says nothing that can be read."""
+    try:
+        return Origin(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,62 @@
+"""sha256 of files, remembered with their sizes and times, so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from ldmkit import disk
+
+NAME = "sums.json"
+
+
+def sha256(path: Path) -> str:
+    """The file's digest, in hexadecimal. Raises DiskError."""
+    with disk.explained(path, "read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Sums:
+    """The digests of files of one folder and elsewhere, kept in the folder's `sums.json`.
+
+    A memory alone: where it cannot be written, or is damaged, files are read again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+
+    def of(self, path: Path) -> str:
+        """The digest of a file: read where its size or time is not the one remembered."""
+        remembered = self._read().get(str(path.absolute()))
+        if remembered and remembered[:2] == _stamp(path):
+            return str(remembered[2])
+        return self.remember(path)
+
+    def whole(self, path: Path) -> bool:
+        """Is a file what it was when it was remembered? True for one that never was."""
+        remembered = self._read().get(str(path.absolute()))
+        return remembered is None or remembered[:2] == _stamp(path) or sha256(path) == remembered[2]
+
+    def remember(self, path: Path) -> str:
+        """Reads a file and keeps its digest."""
+        digest = sha256(path)
+        with suppress(disk.DiskError):
+            known = {p: s for p, s in self._read().items() if Path(p).exists()}
+            disk.write_json(self._path, {**known, str(path.absolute()): [*_stamp(path), digest]})
+        return digest
+
+    def _read(self) -> dict[str, list[int | str]]:
+        try:
+            read = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        entries = read.items() if isinstance(read, dict) else ()
+        return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+
+
+def _stamp(path: Path) -> list[int]:
+    with disk.explained(path, "read"):
+        status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
