@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ldmkit.checkpoint.files import read_tensors as read_safetensors
-from ldmkit.checkpoint.files import sha256
+from ldmkit.checkpoint.sums import sha256
 from ldmkit.errors import UserError
 
 Tensors = dict[str, Tensor]

@@ -17,7 +17,7 @@ from ldmkit.artifacts import (
     read_folder,
     read_tensors,
 )
-from ldmkit.checkpoint.files import sha256
+from ldmkit.checkpoint.sums import sha256
 from ldmkit.errors import UserError
 
 A, B = torch.arange(4.0), torch.ones(2, 3)

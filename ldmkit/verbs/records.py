@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ldmkit.checkpoint.files import sha256
+from ldmkit.checkpoint.sums import sha256
 from ldmkit.engine.requests import CAPTION, Inputs, inputs_of, is_picture_file
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
