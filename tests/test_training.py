@@ -137,8 +137,8 @@ def test_a_callback_changes_no_bit_whatever_it_does(tmp_path, raises):
     system = train(tmp_path / "with", *SHORT, callback, say=said.append)
     assert random.random() == drawn
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert stage_folder(system.recipe, "diffusion", tmp_path / "without").is_dir()
-    run = stage_folder(system.recipe, "diffusion", tmp_path / "with")
+    assert stage_folder(system.recipe, system.registry, "diffusion", tmp_path / "without").is_dir()
+    run = stage_folder(system.recipe, system.registry, "diffusion", tmp_path / "with")
     watched = load_file(run / "diffusion.safetensors")
     assert [n for n in usual if not torch.equal(usual[n], watched[n])] == []
     reported = [text for text in said if text.startswith("callback (toy): RuntimeError: no such tracker")]
