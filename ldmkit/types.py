@@ -54,14 +54,25 @@ class LatentSpec:
     factor: int
 
 
+FieldKind: TypeAlias = Literal["text", "label", "picture", "map", "mask", "boxes", "other"]
+"""What a batch field holds for each picture: a caption; a class id; another picture; a map of class ids; a
+mask (1 where the hole is); a list of objects (class, x, y, width, height), boxes in [0, 1]; or anything else
+that does not change where the picture is cut or mirrored."""
+
+
 @dataclass(frozen=True)
 class ConditionSpec:
-    """What a conditioner reads and what it hands to the denoiser (0: nothing of that sort)."""
+    """What a conditioner reads and what it hands to the denoiser (0: nothing of that sort).
+
+    kinds: what each field holds, so that data sets cut pictures, maps, masks and boxes as they cut the
+    picture, training mirrors them with it, and prompts reach the text fields.
+    """
 
     fields: tuple[str, ...]
     tokens: int = 0
     concat: int = 0
     vector: int = 0
+    kinds: Mapping[str, FieldKind] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +14,18 @@ import pytest
 import torch
 from PIL import Image
 
-from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
+from ldmkit.pictures import (
+    PictureError,
+    batch,
+    class_maps,
+    decode,
+    masks,
+    normalize,
+    open_picture,
+    to_pictures,
+    to_tensor,
+)
+from ldmkit.pictures.files import _Room
 
 
 def pixel(picture: Image.Image, place: tuple[int, int]) -> tuple[int, ...]:
@@ -98,3 +114,133 @@ def test_bytes_survive_the_way_to_the_model_and_back() -> None:
 def test_what_is_out_of_range_is_clipped_not_wrapped() -> None:
     picture = to_pictures(torch.tensor([-1.7, 1.7]).reshape(2, 1, 1, 1).expand(2, 3, 4, 4))
     assert [pixel(p, (0, 0)) for p in picture] == [(0, 0, 0), (255, 255, 255)]
+
+
+def matrix_profile(columns: np.ndarray, gamma: float) -> bytes:
+    """A minimal ICC 2 profile: XYZ (D50) of red, green and blue, one gamma."""
+
+    def number(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def padded(content: bytes) -> bytes:
+        return content + bytes(-len(content) % 4)
+
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"t\0" + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + number(0.9642) + number(1) + number(0.8249),
+        **{
+            f"{c}XYZ".encode(): b"XYZ " + bytes(4) + b"".join(map(number, columns[:, i]))
+            for i, c in enumerate("rgb")
+        },
+        **{f"{c}TRC".encode(): curve for c in "rgb"},
+    }
+    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += padded(content)
+    size = start + len(body)
+    header = struct.pack(">I4s4s4s4s4s", size, b"test", b"\x02\x20\0\0", b"mntr", b"RGB ", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + number(0.9642) + number(1) + number(0.8249)
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def test_an_embedded_colour_profile_is_converted_from(tmp_path):
+    # the primaries of sRGB in D50, red and green exchanged, with gamma 1: linear light in another order
+    srgb = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+    profile = matrix_profile(srgb[:, [1, 0, 2]], 1.0)
+    stored = np.array([0, 32, 64, 128, 255])
+    picture = Image.new("RGBA", (5, 5), (0, 0, 0, 255))
+    for i, red in enumerate(stored):
+        picture.putpixel((i, 0), (int(red), 64, 200, 255))
+    picture.putpixel((0, 1), (0, 0, 0, 0))
+    picture.save(tmp_path / "a.png", icc_profile=profile)
+    opened = np.asarray(open_picture(tmp_path / "a.png"))
+
+    def encoded(linear):
+        low = linear <= 0.0031308
+        return np.where(low, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+
+    assert np.abs(opened[0, :, 1] - encoded(stored / 255)).max() < 2.5  # the file's red is green
+    assert np.abs(opened[0, :, 0] - encoded(np.full(5, 64 / 255))).max() < 2.5
+    assert opened[1, 0].tolist() == [255, 255, 255]  # still transparent
+    picture.convert("RGB").save(tmp_path / "b.png", icc_profile=profile[:200])
+    assert pixel(open_picture(tmp_path / "b.png"), (4, 0)) == (255, 64, 200)  # a damaged profile is left
+
+
+def test_16_bit_grey_keeps_the_value_that_is_transparent(tmp_path):
+    Image.fromarray(np.array([[1000, 2000], [30000, 65535]], np.uint16)).save(
+        tmp_path / "a.png", transparency=1000
+    )
+    opened = open_picture(tmp_path / "a.png", background="red")
+    assert [pixel(opened, at) for at in ((0, 0), (1, 0), (0, 1))] == [(255, 0, 0), (7,) * 3, (116,) * 3]
+
+
+def test_class_maps_of_16_bits_keep_their_ids_and_jpeg_is_refused(tmp_path):
+    ids = np.array([[0, 255, 256], [999, 1000, 1]], np.uint16)
+    Image.fromarray(ids).save(tmp_path / "a.png")
+    found = class_maps({"segmentation": [str(tmp_path / "a.png")]}, "segmentation", 1001)
+    assert found[0].tolist() == ids.tolist()
+    assert class_maps({"s": [ids, ids]}, "s", 1001)[1].tolist() == ids.tolist()
+    with pytest.raises(ValueError, match="s: expects maps of class ids 0 to 999"):
+        class_maps({"s": [tmp_path / "a.png"]}, "s", 1000)
+    Image.fromarray(ids.astype(np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg is a JPEG file, which does not keep class ids"):
+        class_maps({"s": [tmp_path / "a.jpg"]}, "s", 1000)
+
+
+def test_masks_in_every_form_say_the_same(tmp_path):
+    hole = np.array([[False, True], [False, False]])
+    palette = Image.fromarray(hole.astype(np.uint8), mode="P")
+    palette.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
+    forms = {
+        "grey": Image.fromarray(hole.astype(np.uint8) * 255),
+        "ones": Image.fromarray(hole.astype(np.uint8)),  # 0 and 1, as many tools write them
+        "bit": Image.fromarray(hole),
+        "palette": palette,
+        "deep": Image.fromarray(hole.astype(np.uint16) * 65535),
+        "colour": Image.fromarray(np.stack([hole.astype(np.uint8) * 255] * 3, -1)),
+    }
+    for name, picture in forms.items():
+        picture.save(tmp_path / f"{name}.png")
+        for given in (picture, tmp_path / f"{name}.png", str(tmp_path / f"{name}.png")):
+            assert masks({"mask": [given]}, "mask")[0, 0].tolist() == hole.tolist(), (name, given)
+    for array in (hole, hole.astype(np.float32), torch.from_numpy(hole)):
+        assert masks({"mask": [array]}, "mask")[0, 0].tolist() == hole.tolist()
+    with pytest.raises(ValueError, match="mask: a picture is in colour"):
+        masks({"mask": [Image.new("RGB", (2, 2), "red")]}, "mask")
+
+
+def test_pictures_may_be_arrays_with_their_channels_last(tmp_path):
+    pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = batch({"image": [tmp_path / "a.png"]}, "image")
+    assert torch.equal(batch({"image": [pixels]}, "image"), expected)
+    assert torch.equal(batch({"image": pixels[None]}, "image"), expected)
+    assert torch.equal(batch({"image": [pixels.transpose(2, 0, 1)]}, "image"), expected)
+
+
+def test_a_pipe_named_like_a_picture_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="it is no file"):
+        open_picture(tmp_path / "a.png")
+
+
+def test_large_pictures_wait_for_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("ldmkit.pictures.files._room", _Room(3 * 100))
+    Image.new("L", (10, 10)).save(tmp_path / "a.png")
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def use(picture):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decode(tmp_path / "a.png", use), range(24)))
+    assert 1 <= most <= 3

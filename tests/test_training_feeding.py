@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -18,6 +20,8 @@ from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import Order
 from ldmkit.training.dropout import drop_groups
+from ldmkit.training.look import look_at_data
+from ldmkit.types import Condition, ConditionSpec
 
 SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
 
@@ -147,3 +151,83 @@ def test_mirroring_takes_maps_along():
 def test_a_field_that_the_data_lacks_is_named(tmp_path):
     with pytest.raises(UserError, match="'text' reads tags"):
         train(tmp_path, *SHORT, "conditioners.text.field=tags")
+
+
+def test_what_lies_on_the_picture_is_mirrored_in_every_form(tmp_path):
+    left = np.zeros((4, 6), np.uint8)
+    left[:, :3] = 255
+    PIL.Image.fromarray(left).save(tmp_path / "a.png")
+    flip, choice = torch.tensor([True, False]), torch.tensor([0, 0])
+    for form in (str(tmp_path / "a.png"), PIL.Image.fromarray(left), left, torch.from_numpy(left)):
+        for kind in ("map", "mask"):
+            raw = raw_of([{"x": form}] * 2, ["x"], choice, flip, {"x": kind})
+            assert torch.equal(raw["x"], torch.from_numpy(np.stack([left[:, ::-1], left])))
+    raw = raw_of([{"x": str(tmp_path / "a.png")}] * 2, ["x"], choice, flip, {"x": "picture"})
+    assert raw["x"][0, 0, 0].tolist() == [-1, -1, -1, 1, 1, 1]
+    boxes = [[5, 0.1, 0.2, 0.3, 0.4], [6, 0.0, 0.0, 1.0, 1.0]]
+    raw = raw_of([{"x": boxes}] * 2, ["x"], choice, flip, {"x": "boxes"})
+    assert [pytest.approx(row) for row in raw["x"][0]] == [(5, 0.6, 0.2, 0.3, 0.4), (6, 0, 0, 1, 1)]
+    assert raw["x"][1] == boxes
+    raw = raw_of([{"x": "a red fox"}] * 2, ["x"], choice, flip, {"x": "text"})
+    assert raw["x"] == ["a red fox"] * 2
+
+
+class Reader(torch.nn.Module):
+    """A conditioner that takes anything and puts out channels of one size."""
+
+    def __init__(self, kinds, size=4):
+        super().__init__()
+        self.spec = ConditionSpec(fields=("extra",), concat=1, kinds=kinds)
+        self._size = size
+
+    def prepare(self, raw):
+        if not all(isinstance(x, str | PIL.Image.Image | torch.Tensor) for x in raw["extra"]):
+            raise ValueError("extra: expects pictures")
+        return {"extra": torch.zeros(len(raw["extra"]), 1)}
+
+    def encode(self, prepared, generator=None):
+        return Condition(concat=torch.zeros(len(prepared["extra"]), 1, self._size, self._size))
+
+
+class Extra(Pictures):
+    """Seven toy pictures with one more field, of which the last one has another value."""
+
+    def __init__(self, value, odd=None):
+        super().__init__(count=7)
+        self.value, self.odd = value, odd
+
+    def __getitem__(self, index):
+        odd = self.odd is not None and index == 6
+        return {**super().__getitem__(index), "extra": self.odd if odd else self.value}
+
+    def split(self, name):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("kinds", "size", "data", "said"),
+    [
+        ({}, 4, Extra("a.png"), r"example 0: condition 'text': extra: train\.diffusion\.flip"),
+        ({}, 4, Extra(PIL.Image.new("L", (16, 16))), r"extra: train\.diffusion\.flip .* set flip: false"),
+        ({}, 4, Extra(torch.zeros(77, 512)), r"extra: train\.diffusion\.flip"),
+        ({"extra": "boxes"}, 4, Extra(torch.zeros(92, dtype=torch.long)), "ids of boxes cannot be mirrored"),
+        ({"extra": "text"}, 4, Extra("fine", odd=7), "example 6: condition 'text': extra: expects pictures"),
+        ({"extra": "map"}, 8, Extra(torch.zeros(16, 16)), "gives 8x8 positions, .* has 4x4"),
+        ({}, 4, Pictures(), r"reads extra, which the data does not have; it has .*conditioners\.text\.field"),
+    ],
+)
+def test_a_look_at_the_data_refuses_what_would_end_a_training(kinds, size, data, said):
+    system = toy("conditioners={text: toy}")
+    system.conditioners["text"] = Reader(kinds, size)
+    with pytest.raises(UserError, match=said):
+        look_at_data(system, data)
+
+
+def test_a_look_at_the_data_accepts_what_can_be_mirrored():
+    system = toy("conditioners={text: toy}")
+    for kinds, value in [({}, torch.zeros(16, 16)), ({"extra": "text"}, "a.png"), ({}, torch.zeros(5))]:
+        system.conditioners["text"] = Reader(kinds)
+        look_at_data(system, Extra(value))
+    system = toy("conditioners={text: toy}", "train.diffusion.flip=false")
+    system.conditioners["text"] = Reader({})
+    look_at_data(system, Extra("a.png"))

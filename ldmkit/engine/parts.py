@@ -10,6 +10,7 @@ from torch import nn
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
+from ldmkit.engine.data import aligned, field_kinds
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import CompressionModel, Conditioner, Dataset, Denoiser, NoiseSchedule, Objective
@@ -49,11 +50,13 @@ class Parts(nn.Module):
         self._dataset: Dataset | None = None
 
     def dataset(self) -> Dataset:
-        """The recipe's data set, built at the first call; UserError where the recipe names none."""
+        """The recipe's data set, built at the first call, with the fields that the conditioners read cut as
+        its pictures are; UserError where the recipe names none."""
         if self.recipe.data is None:
             raise UserError(f"recipe '{self.recipe.name}' has no data to train on: add data")
         if self._dataset is None:
-            self._dataset = build(self.registry, "data", self.recipe.data)
+            data: Dataset = build(self.registry, "data", self.recipe.data)
+            self._dataset = aligned(data, field_kinds(self.named_conditioners()))
         return self._dataset
 
     @property

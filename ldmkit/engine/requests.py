@@ -14,7 +14,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 
 CAPTION = "caption"
-"""The batch field that prompts fill."""
+"""The batch field that prompts fill where no conditioner says which of its fields are texts."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """A text with one of these endings, given for a field other than the caption, is the path of a picture."""
 
@@ -44,6 +44,12 @@ class Inputs:
         )
 
 
+def prompt_field(system: Parts) -> str:
+    """The batch field that prompts fill: the first text that a conditioner reads."""
+    texts = (f for _, c in system.named_conditioners() for f, kind in c.spec.kinds.items() if kind == "text")
+    return next(texts, CAPTION)
+
+
 def inputs_of(
     system: Parts,
     prompts: str | Sequence[str] | None = None,
@@ -65,7 +71,7 @@ def inputs_of(
     sample = system.recipe.sample
     given = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
     if prompts is not None:
-        given[CAPTION] = _listed(prompts)
+        given[prompt_field(system)] = _listed(prompts)
     starts = _listed(init if init is not None else located(sample.init, system))
     length = _length(given, starts)
     left_out = {field for field, value in (fields or {}).items() if value is None}
@@ -125,7 +131,7 @@ def _of_recipe(system: Parts, without: set[str], length: int) -> dict[str, Any]:
     sample = system.recipe.sample
     own: dict[str, Any] = {f: [located(v, system) for v in values] for f, values in sample.fields.items()}
     if sample.prompts:
-        own[CAPTION] = list(sample.prompts)
+        own[prompt_field(system)] = list(sample.prompts)
     own = {field: values for field, values in own.items() if field not in without and values}
     return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()}
 

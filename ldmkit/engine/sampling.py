@@ -14,7 +14,7 @@ import torch
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.requests import CAPTION, Inputs
+from ldmkit.engine.requests import Inputs, prompt_field
 from ldmkit.errors import UserError
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler, Spacing
 from ldmkit.pictures import fitted, to_pictures
@@ -309,15 +309,15 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     raw = {field: values for field, values in inputs.raw.items() if field in read}
     conditions = system.condition(raw, count, shape)
     null = system.null(conditions)
-    _check_negative(inputs, raw)
+    _check_negative(system, inputs, raw)
     if inputs.negative is not None:
-        null = system.condition({**raw, CAPTION: [inputs.negative] * count}, count, shape)
+        null = system.condition({**raw, prompt_field(system): [inputs.negative] * count}, count, shape)
     size = size or given_size(system, conditions, None)
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
 
 
-def _check_negative(inputs: Inputs, raw: Mapping[str, Any]) -> None:
-    if inputs.negative is not None and CAPTION not in raw:
+def _check_negative(system: Parts, inputs: Inputs, raw: Mapping[str, Any]) -> None:
+    if inputs.negative is not None and prompt_field(system) not in raw:
         raise UserError("a negative prompt needs a recipe with captions")
 
 
@@ -330,7 +330,7 @@ def fields_read(system: Parts, plan: Plan) -> list[str]:
 def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
     check_fields(system, plan, inputs.raw)
-    _check_negative(inputs, inputs.raw)
+    _check_negative(system, inputs, inputs.raw)
     if system.recipe.sample.size is not None:
         latent_size(system, system.recipe.sample.size)
     together = system.recipe.sample.batch

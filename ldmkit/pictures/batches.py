@@ -1,4 +1,4 @@
-"""Pictures and masks, in any form in which people and data sets give them, as float tensors."""
+"""Pictures, masks and class maps, in any form in which people and data sets give them, as tensors."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image as Pillow
 from PIL import ImageOps
 from torch import Tensor
 
-from ldmkit.pictures.files import normalize, open_picture, to_tensor
-from ldmkit.types import Image
+from ldmkit.pictures.files import decode, flatten, normalize, open_picture, shown, to_tensor
+from ldmkit.types import FieldKind, Image
+
+COLOUR = 64
+"""Difference between channels, of 255, from which on a picture counts as coloured."""
 
 
 def batch(raw: Mapping[str, Any], field: str) -> Image:
     """The pictures of a raw input, in [-1, 1].
 
-    Accepts PIL pictures, their files, byte tensors (0..255), or float tensors (in [-1, 1]).
+    Accepts PIL pictures, their files, byte arrays (0..255), or float arrays (in [-1, 1]); one, a list, or a
+    tensor "b 3 H W". Arrays may be "3 H W" or "H W 3".
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    tensor = _stack(raw, field, to_tensor)
+    tensor = _stack(raw, field, "picture")
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(tensor.shape)}")
     return normalize(tensor) if tensor.dtype == torch.uint8 else tensor.float()
@@ -39,7 +43,7 @@ def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Imag
         return batch({field: raw}, field)
     opened = [open_picture(x) if isinstance(x, str | Path) else x for x in raw]
     cut = [
-        ImageOps.fit(x.convert("RGB"), (size[1], size[0]), Pillow.Resampling.LANCZOS)
+        ImageOps.fit(flatten(x), (size[1], size[0]), Pillow.Resampling.LANCZOS)
         if isinstance(x, Pillow.Image) and x.size != (size[1], size[0])
         else x
         for x in opened
@@ -50,33 +54,149 @@ def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Imag
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
     """The masks of a raw input as zeros and ones, 1 where the picture has a hole.
 
-    Accepts grey pictures (white = hole), their files, bool or byte tensors (0..255), or float tensors in
-    [0, 1]; a half and more count as 1.
+    Accepts grey pictures (white = hole), their files, bool or byte arrays (0..255; 0 and 1 where none is
+    larger), or float arrays in [0, 1]; a half and more count as 1. Of a palette picture that is not grey, all
+    but index 0 is a hole.
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    tensor = _stack(raw, field, lambda p: torch.from_numpy(np.array(p.convert("L"))))
+    tensor = _stack(raw, field, "mask")
     if tensor.ndim == 3:
         tensor = tensor.unsqueeze(1)
     if tensor.ndim != 4 or tensor.shape[1] != 1:
         raise ValueError(f"{field}: expects masks 'b 1 H W', not {tuple(tensor.shape)}")
-    half = 128 if tensor.dtype == torch.uint8 else 0.5
-    return tensor.float() if tensor.dtype == torch.bool else (tensor >= half).float()
+    if tensor.dtype == torch.uint8:
+        tensor = torch.where(tensor.amax((1, 2, 3), keepdim=True) <= 1, tensor * 255, tensor) >= 128
+    return tensor.float() if tensor.dtype == torch.bool else (tensor >= 0.5).float()
 
 
-def _stack(raw: Mapping[str, Any], field: str, convert: Callable[[Pillow.Image], Tensor]) -> Tensor:
+def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, "b H W"]:
+    """The class maps of a raw input: ids from 0 to `classes` - 1.
+
+    Accepts integer arrays, and pictures or files whose grey values (8 or 16 bits) or palette indices are the
+    ids; a JPEG file does not keep them and is refused.
+
+    Raises ValueError that names the field; UserError for a file that is no picture.
+    """
+    expected = f"{field}: expects maps of class ids 0 to {classes - 1}, integers 'b H W'"
+    try:
+        maps = _stack(raw, field, "map")
+    except ValueError as error:
+        raise ValueError(f"{expected} ({error})") from None
+    if maps.ndim != 3 or maps.is_floating_point() or maps.is_complex() or maps.dtype == torch.bool:
+        raise ValueError(f"{expected}; not {maps.dtype} of shape {tuple(maps.shape)}")
+    maps = maps.long()
+    if maps.numel() and not 0 <= int(maps.min()) <= int(maps.max()) < classes:
+        raise ValueError(f"{expected}; found {int(maps.min())} to {int(maps.max())}")
+    return maps
+
+
+def read(value: Any, kind: FieldKind) -> Any:
+    """The value of one picture's field as a tensor, where its kind is one of pictures.
+
+    "picture": uint8 "3 H W"; "mask": uint8 "H W"; "map": integers "H W"; what is an array already keeps its
+    type. Other kinds are returned as they are. Raises ValueError, and PictureError for a file.
+    """
+    if kind not in OF_PICTURES:
+        return value
+    if isinstance(value, str | Path):
+        return _of_file(value, kind)
+    if isinstance(value, Pillow.Image):
+        return _of_picture(value, kind, "a picture")
+    tensor = _tensor(value)
+    channels_last = tensor.ndim == 3 and tensor.shape[-1] == 3 != tensor.shape[0]
+    return tensor.movedim(-1, 0) if kind == "picture" and channels_last else tensor
+
+
+def _of_file(path: str | Path, kind: FieldKind) -> Tensor:
+    def convert(picture: Pillow.Image) -> Tensor:
+        if kind == "map" and picture.format == "JPEG":
+            raise ValueError(f"{shown(path)} is a JPEG file, which does not keep class ids: save it as PNG")
+        return _of_picture(picture, kind, shown(path), saved=True)
+
+    return decode(path, convert)
+
+
+def _of_picture(picture: Pillow.Image, kind: FieldKind, name: str, saved: bool = False) -> Tensor:
+    try:
+        if saved and kind == "map" and picture.mode in ("RGB", "RGBA"):
+            picture = _grey(picture)
+        return OF_PICTURES[kind](picture)
+    except ValueError as error:
+        raise ValueError(f"{name} is {error}") from None
+
+
+def _tensor(value: Any) -> Tensor:
+    try:
+        if isinstance(value, Tensor):
+            return value
+        array = np.asarray(value)
+        wide = array.dtype.kind == "u" and array.itemsize > 1  # few operations of torch take those
+        return torch.from_numpy(array.astype(np.int64) if wide else np.array(array))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{type(value).__name__} is no picture ({error})") from None
+
+
+def _stack(raw: Mapping[str, Any], field: str, kind: FieldKind) -> Tensor:
     if field not in raw:
         raise ValueError(f"{field}: missing; expects pictures")
     given = raw[field]
     if isinstance(given, Tensor):
         return given
+    if isinstance(given, np.ndarray):
+        given = list(given)
     if isinstance(given, Pillow.Image):
         given = [given]
     if not isinstance(given, list | tuple) or not given:
         raise ValueError(f"{field}: expects a list of pictures or a tensor, not {type(given).__name__}")
-    opened = [open_picture(x) if isinstance(x, str | Path) else x for x in given]
-    tensors = [convert(x) if isinstance(x, Pillow.Image) else torch.as_tensor(x) for x in opened]
+    try:
+        tensors = [read(value, kind) for value in given]
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
         raise ValueError(f"{field}: pictures of one batch have one size, not {sorted(shapes)}")
     return torch.stack(tensors)
+
+
+def _picture(picture: Pillow.Image) -> Tensor:
+    return to_tensor(flatten(picture))
+
+
+def _mask(picture: Pillow.Image) -> Tensor:
+    if picture.mode == "P" and not _grey_palette(picture):
+        return torch.from_numpy((np.asarray(picture) > 0).astype(np.uint8) * 255)
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    pixels = np.asarray(flatten(picture))
+    if int((pixels.max(-1).astype(int) - pixels.min(-1)).max()) > COLOUR:
+        raise ValueError("in colour; a mask is a grey picture, white where the hole is")
+    return torch.from_numpy(np.array(Pillow.fromarray(pixels).convert("L")))
+
+
+def _grey_palette(picture: Pillow.Image) -> bool:
+    palette = np.array(picture.getpalette("RGB") or [], int).reshape(-1, 3)
+    return bool((palette.max(-1, initial=0) == palette.min(-1, initial=255)).all())
+
+
+def _map(picture: Pillow.Image) -> Tensor:
+    """Class ids: grey values or palette indices."""
+    if picture.mode not in ("1", "L", "P", "I", "I;16"):
+        raise ValueError(f"of mode {picture.mode}; a map is a palette or grey picture")
+    values = np.asarray(picture)
+    return torch.from_numpy(values.astype(np.uint8 if values.itemsize == 1 else np.int32))
+
+
+def _grey(picture: Pillow.Image) -> Pillow.Image:
+    """One channel of a grey picture that is saved in colour."""
+    red, green, blue, *alpha = (np.asarray(channel) for channel in picture.split())
+    if not (np.array_equal(red, green) and np.array_equal(red, blue)) or any((a < 255).any() for a in alpha):
+        raise ValueError("in colour; a map holds the class ids as grey values or palette indices")
+    return Pillow.fromarray(red)
+
+
+OF_PICTURES: Mapping[FieldKind, Callable[[Pillow.Image], Tensor]] = {
+    "picture": _picture,
+    "mask": _mask,
+    "map": _map,
+}

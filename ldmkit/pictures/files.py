@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,50 +19,123 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ldmkit.errors import UserError
+from ldmkit.pictures.colours import to_srgb
 from ldmkit.types import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 """What is opened; no other decoder of Pillow's is ever handed a file."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+OTHER_SUFFIXES = (
+    *(".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".jfif", ".jpe"),
+    *(".ppm", ".pgm", ".pbm", ".tga", ".psd", ".exr", ".dds", ".svg", ".ico"),
+)
+"""Suffixes of pictures that are not opened: who lists a folder names such files among those left out."""
 MAX_PIXELS = 64 * 2**20
+T = TypeVar("T")
 
 
 class PictureError(UserError):
     """A file that is no picture we open: another format, damaged, too large, missing."""
 
 
+class _Room:
+    """Lets pictures be decoded at once as long as they have at most `pixels` together; one always may."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels, self._taken = pixels, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Waits for room, and gives it back at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + pixels <= self._pixels)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_room = _Room(MAX_PIXELS)
+
+
 def open_picture(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, background: str = "white"
 ) -> Pillow.Image:
-    """The RGB picture in a PNG, JPEG or WEBP file, upright.
+    """The RGB picture in a PNG, JPEG or WEBP file, upright, in sRGB.
 
-    Grey becomes RGB (16 bits are scaled to 8), transparency is composited on `background`, EXIF orientation
-    is applied, of an animation the first frame counts. Raises PictureError naming the file.
+    Grey becomes RGB (16 bits are scaled to 8), an embedded colour profile is converted from, transparency is
+    composited on `background`, EXIF orientation is applied, of an animation the first frame counts. Raises
+    PictureError naming the file.
     """
+    return decode(path, lambda picture: flatten(picture, background), max_pixels=max_pixels)
+
+
+def decode(path: str | Path, use: Callable[[Pillow.Image], T], *, max_pixels: int = MAX_PIXELS) -> T:
+    """`use` of the upright picture in a file, in the file's own mode ("L", "P", "I;16", "RGBA"...).
+
+    Threads that decode at once wait for each other where their pictures exceed `MAX_PIXELS` together, until
+    `use` returns: about 1 GB at most. Raises PictureError naming the file.
+    """
+    with ExitStack() as room:
+        return use(_loaded(path, max_pixels, room))
+
+
+def _loaded(path: str | Path, max_pixels: int, room: ExitStack) -> Pillow.Image:
+    """The picture in memory, for which `room` waits first."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise PictureError(f"{shown(path)}: cannot be read (it is no file)")
         with Pillow.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > max_pixels:
+            pixels = picture.width * picture.height
+            if pixels > max_pixels:
                 size = f"{picture.width}x{picture.height}"
-                raise PictureError(f"{path}: {size} is more than the {max_pixels} pixels allowed")
-            return _flatten(ImageOps.exif_transpose(picture), background)
+                raise PictureError(f"{shown(path)}: {size} is more than the {max_pixels} pixels allowed")
+            room.enter_context(_room.taken(pixels))
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            return picture
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
+        raise PictureError(f"{shown(path)}: no such file") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{path}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from None
+        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise PictureError(f"{shown(path)}: not a {formats} picture") from None
     except Exception as error:  # decoders raise errors of all kinds on damaged files
-        raise PictureError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise PictureError(f"{shown(path)}: cannot be read ({reason})") from error
 
 
-def _flatten(picture: Pillow.Image, background: str) -> Pillow.Image:
-    """The picture as opaque 8-bit RGB."""
-    if picture.mode.startswith("I"):  # convert() would clip 16-bit grey to white
-        picture = Pillow.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+def shown(path: str | Path) -> str:
+    """A path that can be printed: bytes of its name that are not UTF-8 are escaped."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def flatten(picture: Pillow.Image, background: str = "white") -> Pillow.Image:
+    """A picture of any mode as opaque 8-bit RGB in sRGB, transparency composited on `background`."""
+    if picture.mode.startswith("I"):
+        picture = _eight_bits(picture)
+    picture = to_srgb(picture)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     canvas = Pillow.new("RGBA", picture.size, background)
     canvas.alpha_composite(picture.convert("RGBA"))
     return canvas.convert("RGB")
+
+
+def _eight_bits(picture: Pillow.Image) -> Pillow.Image:
+    """16-bit grey as 8 bits (convert() would clip to white), with the value that a PNG calls transparent."""
+    values = np.asarray(picture)
+    grey = Pillow.fromarray((values // 257).astype(np.uint8))
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Pillow.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    grey.info.update({k: v for k, v in picture.info.items() if k == "icc_profile"})
+    return grey
 
 
 def to_tensor(picture: Pillow.Image) -> UInt8[Tensor, "3 H W"]:

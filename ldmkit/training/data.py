@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.pictures import normalize
-from ldmkit.types import Image
+from ldmkit.pictures import normalize, read
+from ldmkit.types import FieldKind, Image
 
 MEMORY = 2 * 2**30
 """Bytes of decoded pictures that are kept."""
@@ -82,14 +82,29 @@ def _size(example: Example) -> int:
 
 def images_of(examples: Sequence[Example], flip: Bool[Tensor, " b"] | None = None) -> Image:
     """The pictures in [-1, 1], mirrored where `flip` says so."""
-    return normalize(torch.stack([mirrored(e["image"], i, flip) for i, e in enumerate(examples)]))
+    flips = [flip is not None and bool(flip[i]) for i in range(len(examples))]
+    pixels = [e["image"].flip(-1) if turn else e["image"] for e, turn in zip(examples, flips, strict=True)]
+    return normalize(torch.stack(pixels))
 
 
-def mirrored(value: Any, i: int, flip: Bool[Tensor, " b"] | None) -> Any:
-    """A picture, map or mask (a tensor of two dimensions or more) mirrored where `flip[i]`; else as it is."""
-    if flip is None or not flip[i] or not isinstance(value, Tensor) or value.ndim < 2:
-        return value
-    return value.flip(-1)
+def mirrored(value: Any, kind: FieldKind | None) -> Any:
+    """A field's value as it is when its picture is mirrored from left to right, read where it names a file.
+
+    kind: what the field holds; where nothing says so, a tensor of two dimensions or more is mirrored. Raises
+    ValueError for boxes that are token ids already.
+    """
+    if kind in ("picture", "map", "mask"):
+        return read(value, kind).flip(-1)
+    if kind is None:
+        return value.flip(-1) if isinstance(value, Tensor) and value.ndim > 1 else value
+    return _mirrored_boxes(value) if kind == "boxes" else value
+
+
+def _mirrored_boxes(objects: Any) -> Any:
+    if isinstance(objects, Tensor) and objects.ndim < 2:
+        raise ValueError("token ids of boxes cannot be mirrored: set flip: false")
+    rows = objects.tolist() if isinstance(objects, Tensor) else objects
+    return tuple((c, max(0.0, 1 - x - width), y, width, height) for c, x, y, width, height in rows)
 
 
 def alternatives(example: Example, field: str) -> Sequence[Any]:
@@ -102,24 +117,29 @@ def raw_of(
     fields: Sequence[str],
     choice: Int[Tensor, " b"] | None = None,
     flip: Bool[Tensor, " b"] | None = None,
+    kinds: Mapping[str, FieldKind] | None = None,
 ) -> dict[str, Any]:
     """Raw condition inputs by field, as conditioners take them; pictures come in [-1, 1].
 
     choice: large random integers that pick one of several captions; without it the example's own is taken.
+    flip: the pictures that are mirrored. kinds: what the fields hold, where a conditioner says so.
     """
+    known = kinds or {}
 
     def value(i: int, field: str) -> Any:
-        if choice is None:
-            return examples[i][field]
-        offered = alternatives(examples[i], field)
-        return mirrored(offered[int(choice[i]) % len(offered)], i, flip)
+        offered = (examples[i][field],) if choice is None else alternatives(examples[i], field)
+        chosen = offered[0] if choice is None else offered[int(choice[i]) % len(offered)]
+        if flip is None:
+            return chosen
+        kind = known.get(field)
+        return mirrored(chosen, kind) if flip[i] else read(chosen, kind or "other")
 
     columns = {field: [value(i, field) for i in range(len(examples))] for field in fields}
     return {field: _column(values) for field, values in columns.items()}
 
 
 def _column(values: list[Any]) -> Any:
-    if not isinstance(values[0], Tensor):
+    if len({v.shape if isinstance(v, Tensor) else None for v in values} | {None}) != 2:
         return values
     stacked = torch.stack(values)
     picture = stacked.dtype == torch.uint8 and stacked.ndim == 4 and stacked.shape[1] == 3

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ldmkit.engine.data import field_kinds
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
@@ -18,6 +19,7 @@ from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.draws import seed_of
 from ldmkit.training.dropout import Dropout
 from ldmkit.training.latents import Latents, cached_latents
+from ldmkit.training.look import check_fields, fields_of
 from ldmkit.training.states import States, cacheable, cached_states, inputs_of
 from ldmkit.types import Condition, Latent, Prepared
 
@@ -62,24 +64,16 @@ class Split:
     def __init__(self, system: Parts, data: Dataset, folder: Path, flip: bool) -> None:
         self._named = system.named_conditioners()
         self._dropped = Dropout(system)
-        self.fields = tuple(dict.fromkeys(f for _, c in self._named for f in c.spec.fields))
+        self.fields, self._kinds = fields_of(system), field_kinds(self._named)
         self.latents: Latents = cached_latents(system.compression, data, folder, flip)
         self.examples = Examples(data, self.fields)
-        self._check_fields()
+        check_fields(system, data[0])
         self._states: dict[str, States] = {}
         for name, conditioner in self._named:
             states = self._cached(
                 conditioner, str(system.recipe.conditioners[name].flat()), folder, system.device
             )
             self._states |= {} if states is None else {name: states}
-
-    def _check_fields(self) -> None:
-        for name, conditioner in self._named:
-            missing = sorted(set(conditioner.spec.fields) - set(self.examples[0]))
-            if missing:
-                raise UserError(
-                    f"condition '{name}' reads {', '.join(missing)}, which the data does not have"
-                )
 
     def _cached(
         self, conditioner: Conditioner, identity: str, folder: Path, device: torch.device
@@ -102,7 +96,8 @@ class Split:
         """
         if not self._named:
             return {}
-        raw = raw_of(self.examples.read(indices), self.fields, None if own else draws.choice, draws.flip)
+        chosen = self.examples.read(indices)
+        raw = raw_of(chosen, self.fields, None if own else draws.choice, draws.flip, self._kinds)
         return {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
 
     def _condition(

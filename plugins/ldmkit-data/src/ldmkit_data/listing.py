@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ldmkit.errors import UserError
+from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES, shown
+from ldmkit_data.places import Places
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 METADATA = "metadata.jsonl"
+UNREAD = ("metadata.csv", "metadata.parquet", "metadata.json")
+CAPTIONS = (".txt", ".caption")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One picture: its path from the folder, what is said of it, and what is wrong with that."""
+    """One picture: its path from the folder, what is said of it, and what is wrong with that.
+
+    base: the path from the folder at which the files that `values` names start.
+    """
 
     name: str
     values: Mapping[str, Any]
     problem: str | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,81 +41,165 @@ class Listing:
     classes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files below a folder by their paths from it, with forward slashes; hidden ones are left alone."""
+
+    pictures: Mapping[str, str | None]
+    """Pictures, with what is wrong with them: of a format that is not read, a link out of the folder..."""
+    texts: Mapping[str, str]
+    """Caption files, by the path without suffix."""
+    metadata: Sequence[str]
+
+
 def list_folder(root: Path) -> Listing:
-    """The pictures below `root` with what metadata.jsonl, else .txt files beside them, else the names of
-    sub-folders say. UserError where there is no such folder, no picture, or unusable metadata."""
+    """The pictures below `root` with what metadata.jsonl files, else text files beside the pictures, else the
+    names of sub-folders say. UserError where there is no such folder, no picture, or unusable metadata."""
     if not root.is_dir():
         raise UserError(f"image-folder: no folder {root} (relative paths start at {Path.cwd()})")
     if (root / METADATA).is_file():
-        return _described(root / METADATA)
-    names = sorted(_pictures(root))
-    if not names:
-        raise UserError(f"image-folder: no {', '.join(SUFFIXES)} file in {root}")
-    if any((root / name).with_suffix(".txt").is_file() for name in names):
-        return Listing([_captioned(root, name) for name in names], ("caption",))
-    if all("/" in name for name in names):
-        return _classified(names)
-    return Listing([Row(name, {}) for name in names])
+        return _described(root, [METADATA])
+    files = _files(root)
+    if files.metadata:
+        return _described(root, files.metadata)
+    unread = [name for name in UNREAD if (root / name).is_file()]
+    if unread:
+        raise UserError(f"image-folder: {root / unread[0]} is not read; fields come from {METADATA}")
+    if all(problem is not None for problem in files.pictures.values()):
+        first = next((f"; {p}" for p in files.pictures.values()), "")
+        raise UserError(f"image-folder: no {', '.join(SUFFIXES)} file in {root}{first}")
+    names = sorted(files.pictures)
+    if any(_stem(name) in files.texts for name in names):
+        return Listing([_captioned(root, name, files) for name in names], ("caption",))
+    below = sum("/" in name for name in names)
+    if below > len(names) - below:
+        return _classified(root, files)
+    return Listing([Row(name, {}, files.pictures[name]) for name in names])
 
 
-def _pictures(root: Path) -> Iterable[str]:
-    """Paths from `root`, with forward slashes; hidden files and folders are left alone."""
-    for path in root.rglob("*"):
-        name = path.relative_to(root)
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in name.parts):
-            yield name.as_posix()
+def _files(root: Path) -> Files:
+    pictures: dict[str, str | None] = {}
+    texts: dict[str, str] = {}
+    metadata = []
+    places = Places(root)
+    for name, entry in _walk(root, ""):
+        stem, suffix = os.path.splitext(name)
+        kind = suffix.lower()
+        if kind in SUFFIXES:
+            pictures[name] = places.problem(name, entry)
+        elif kind in OTHER_SUFFIXES:
+            pictures[name] = f"{shown(root / name)}: {suffix} files are not read: save it as PNG or JPEG"
+        elif entry.is_dir():  # a link, or it would have been walked
+            pictures[name] = f"{shown(root / name)}: a link to a folder, which is not followed"
+        elif kind in CAPTIONS:
+            texts[stem] = name
+        elif entry.name == METADATA:
+            metadata.append(name)
+    return Files(pictures, texts, sorted(metadata))
 
 
-def _captioned(root: Path, name: str) -> Row:
+def _walk(root: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All that is no folder below `root`, links to folders and folders that are named like pictures too."""
+    with os.scandir(root / below) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = f"{below}/{entry.name}" if below else entry.name
+            named_so = os.path.splitext(name)[1].lower() in SUFFIXES
+            if entry.is_dir(follow_symlinks=False) and not named_so:
+                yield from _walk(root, name)
+            else:
+                yield name, entry
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _captioned(root: Path, name: str, files: Files) -> Row:
     """The picture with the text beside it as "caption"."""
-    file = (root / name).with_suffix(".txt")
+    text = files.texts.get(_stem(name))
+    if files.pictures[name] is not None or text is None:
+        missing = f"{shown(root / name)}: its caption {shown(Path(name).with_suffix('.txt').name)} is missing"
+        return Row(name, {}, files.pictures[name] or missing)
     try:
-        return Row(name, {"caption": " ".join(file.read_text(encoding="utf-8-sig").split())})
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        return Row(name, {}, f"{root / name}: its caption {file.name} is {reason}")
+        caption = (root / text).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return Row(name, {}, f"{shown(root / name)}: its caption {shown(Path(text).name)} is unreadable")
+    return Row(name, {"caption": " ".join(caption.split())})
 
 
-def _classified(names: Sequence[str]) -> Listing:
+def _classified(root: Path, files: Files) -> Listing:
     """The first folder of each path as "class_name", its rank in sorted order as "label"."""
-    classes = sorted({name.split("/")[0] for name in names})
+    whole = [name for name, problem in files.pictures.items() if problem is None]
+    classes = sorted({name.split("/")[0] for name in whole if "/" in name})
     label = {name: i for i, name in enumerate(classes)}
-    rows = [Row(n, {"label": label[n.split("/")[0]], "class_name": n.split("/")[0]}) for n in names]
+
+    def row(name: str) -> Row:
+        folder = name.split("/")[0]
+        if files.pictures[name] is not None:
+            return Row(name, {}, files.pictures[name])
+        if "/" not in name:
+            return Row(name, {}, f"{shown(root / name)}: lies in none of the class folders")
+        return Row(name, {"label": label[folder], "class_name": folder})
+
+    rows = [row(name) for name in sorted(files.pictures)]
     return Listing(rows, ("label", "class_name"), tuple(classes))
 
 
-def _described(file: Path) -> Listing:
-    """What the lines of metadata.jsonl say; all lines have the fields of the first."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    rows = [_row(f"{file}:{i}", line) for i, line in enumerate(lines, 1) if line.strip()]
+def _described(root: Path, files: Sequence[str]) -> Listing:
+    """What the lines of the metadata files say; all lines have the fields of the first.
+
+    Paths start at the folder of their metadata file.
+    """
+    rows = [row for file in files for row in _lines(root, file)]
     if not rows:
-        raise UserError(f"{file}: is empty")
+        raise UserError(f"{root / files[0]}: is empty")
     for row in rows:
-        _compare(f"{file}: {row.name}", row.values, rows[0].values)
+        _compare(f"{shown(root / row.base / METADATA)}: {shown(row.name)}", row.values, rows[0].values)
     twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
     if twice:
-        raise UserError(f"{file}: {twice[0]} is there twice")
-    return Listing(sorted(rows, key=lambda row: row.name), tuple(rows[0].values))
+        raise UserError(f"{root / files[0]}: {twice[0]} is there twice")
+    places = Places(root)
+    placed = [replace(row, problem=places.problem(row.name)) for row in rows]
+    return Listing(sorted(placed, key=lambda row: row.name), tuple(rows[0].values))
 
 
-def _row(place: str, line: str) -> Row:
+def _lines(root: Path, file: str) -> Iterator[Row]:
+    path, base = root / file, str(PurePosixPath(file).parent)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    for i, line in enumerate(lines, 1):
+        if line.strip():
+            yield _row(f"{path}:{i}", line, "" if base == "." else base)
+
+
+def _row(place: str, line: str, base: str) -> Row:
     """One line; lists become tuples, so that what examples hold cannot change."""
     try:
         values = json.loads(line)
-    except ValueError as error:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{place}: holds half of a character (a lone surrogate)") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not JSON ({error})") from None
     name = values.pop("file_name", None) if isinstance(values, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name.strip("./"):
         raise UserError(f'{place}: expects an object with "file_name"')
     if "image" in values:
         raise UserError(f"{place}: a field cannot be named 'image'; that is the picture itself")
-    inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name or ":" in inside.parts[0]:
+    if leads_out(name):
         raise UserError(f"{place}: file_name '{name}' leads out of the folder")
-    return Row(inside.as_posix(), {k: _constant(v) for k, v in values.items()})
+    return Row(str(PurePosixPath(base, name)), {k: _constant(v) for k, v in values.items()}, None, base)
+
+
+def leads_out(name: str) -> bool:
+    """Can the path, by its text alone, leave the folder that it starts at?"""
+    inside = PurePosixPath(name)
+    foreign = "\\" in name or "\0" in name or ":" in inside.parts[0]
+    return foreign or inside.is_absolute() or ".." in inside.parts
 
 
 def _compare(place: str, values: Mapping[str, Any], first: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset
+from ldmkit.types import FieldKind
 
 VARIANTS = 4096
 """How many different draws an example offers."""
@@ -74,6 +75,15 @@ class WithField:
         example = self._of[index]
         variants = Variants(self._draw, example["image"], (self._seed, index))
         return {**example, self._field: variants[0], f"{self._field}s": variants}
+
+    def aligned(self, kinds: Mapping[str, FieldKind]) -> WithField:
+        """With the fields of the data set within cut as its pictures are."""
+        align = getattr(self._of, "aligned", None)
+        if align is None:
+            return self
+        part = copy(self)
+        part._of = align(kinds)
+        return part
 
     def split(self, name: str) -> WithField:
         """The examples of one split of the data set within; ValueError names the splits there are."""

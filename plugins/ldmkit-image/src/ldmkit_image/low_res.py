@@ -45,7 +45,8 @@ class LowRes(nn.Module):
         self.enlarge, more = divmod(self.factor, whole)
         if rest and more:
             raise ValueError(f"factor {factor} is neither a divisor nor a multiple of the latent's {whole}")
-        self.spec = ConditionSpec(fields=(field,), concat=3 * max(self.fold, 1) ** 2 + (noise > 0))
+        channels = 3 * max(self.fold, 1) ** 2 + (noise > 0)
+        self.spec = ConditionSpec(fields=(field,), concat=channels, kinds={field: "picture"})
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Pictures or tensors to "b 3 h w" in [-1, 1]; ValueError says what is expected."""

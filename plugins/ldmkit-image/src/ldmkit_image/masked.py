@@ -41,7 +41,10 @@ class MaskedImage(nn.Module):
         self.layout = layout
         self.image, self.mask = image, mask
         self._compression = (compression,)  # in a tuple, so that it is no submodule: the system owns it
-        self.spec = ConditionSpec(fields=(image, mask), concat=compression.latent.channels + 1)
+        channels = compression.latent.channels + 1
+        self.spec = ConditionSpec(
+            fields=(image, mask), concat=channels, kinds={image: "picture", mask: "mask"}
+        )
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Pictures "b 3 H W" in [-1, 1], masks "b 1 H W" of 0 and 1; ValueError says what is expected."""

@@ -52,6 +52,7 @@ class SmpEncoder(nn.Module):
             fields=(field,),
             tokens=channels if to == "tokens" else 0,
             concat=channels if to == "concat" else 0,
+            kinds={field: "map"},
         )
         self.colours = nn.Embedding(classes, 3)
         self.backbone = _backbone(backbone, weights)

@@ -46,7 +46,7 @@ class SpatialRescaler(nn.Module):
         if 2**stages != latent.factor:
             raise ValueError(f"stages {stages}: maps shrink by {2**stages}, pictures by {latent.factor}")
         self.field, self.classes, self.stages, self.method = field, classes, stages, method
-        self.spec = ConditionSpec(fields=(field,), concat=channels)
+        self.spec = ConditionSpec(fields=(field,), concat=channels, kinds={field: "map"})
         self.channel_mapper = nn.Conv2d(classes, channels, 1, bias=bias)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:

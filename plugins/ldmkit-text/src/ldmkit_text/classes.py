@@ -59,7 +59,8 @@ class ClassEmbedding(nn.Module):
         self._ids = {name: i for i, name in enumerate(names)}
         self.classes = classes
         vector = {"tokens": 0, "vector": width, "one-hot": classes}[to]
-        self.spec = ConditionSpec(fields=(field,), tokens=width if to == "tokens" else 0, vector=vector)
+        tokens = width if to == "tokens" else 0
+        self.spec = ConditionSpec((field,), tokens=tokens, vector=vector, kinds={field: "label"})
         self.embedding = None if to == "one-hot" else nn.Embedding(classes, width)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:

@@ -73,7 +73,9 @@ class PretrainedText(nn.Module):
         self.masked = self._masked(masked)
         self._check_length()
         width = int(self.encoder.config.hidden_size)
-        self.spec = ConditionSpec(fields=(field,), tokens=width, vector=width if vector else 0)
+        self.spec = ConditionSpec(
+            fields=(field,), tokens=width, vector=width if vector else 0, kinds={field: "text"}
+        )
         if not tune:
             self.encoder.requires_grad_(False)
             keep_out_of_checkpoints(self)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
+from ldmkit.types import Condition, ConditionSpec, FieldKind, Prepared, Tokens
 from ldmkit_text.boxes import capacity, encode_layouts, is_layout
 from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, fill, is_text
 
@@ -120,7 +120,8 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.field, self.length, self.vocabulary, self.tokenizer = field, length, vocabulary, tokenizer
         self._check()
-        self.spec = ConditionSpec(fields=(field,), tokens=width)
+        kinds: dict[str, FieldKind] = {"bert": "text", "boxes": "boxes", "ids": "other"}
+        self.spec = ConditionSpec(fields=(field,), tokens=width, kinds={field: kinds[tokenizer]})
         self.transformer = TokenTransformer(width, layers, heads, head_channels, length, vocabulary, logits)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:

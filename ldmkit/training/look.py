@@ -1,0 +1,146 @@
+"""One look at a recipe's data before any training: all that conditioners will read is there and fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from ldmkit.engine.data import field_kinds
+from ldmkit.engine.parts import Parts
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Conditioner, Dataset
+from ldmkit.pictures import SUFFIXES
+from ldmkit.training.data import Examples, raw_of
+from ldmkit.types import Condition
+
+LOOKED = 10_000
+"""Examples of a split that are looked at, evenly spaced; of a smaller one all."""
+BATCH = 64
+SPLITS = ("train", "validation")
+
+
+def look_at_data(system: Parts, data: Dataset) -> None:
+    """Refuses what would end a training later: UserError names the condition, the field and the example.
+
+    Fields are there and of the type that their conditioner reads, files open, maps and masks give the
+    latent's size, and with `flip` everything that lies on the picture can be mirrored with it. Uses no
+    weights; modules may be on the meta device.
+    """
+    options = system.recipe.train.diffusion
+    flip = options is not None and options.flip
+    for split in SPLITS:
+        part = data.split(split)
+        examples = Examples(part, fields_of(system), memory=0)
+        check_fields(system, part[0])
+        if flip and split == "train":
+            _check_mirrored(system, part)
+        indices = np.linspace(0, len(part) - 1, min(len(part), LOOKED)).astype(int).tolist()
+        for start in range(0, len(indices), BATCH):
+            _look(system, part, examples, indices[start : start + BATCH], flip and split == "train")
+        _check_size(system, part)
+
+
+def fields_of(system: Parts) -> tuple[str, ...]:
+    """The fields that the recipe's conditioners read."""
+    return tuple(dict.fromkeys(f for _, c in system.named_conditioners() for f in c.spec.fields))
+
+
+def check_fields(system: Parts, example: Mapping[str, Any]) -> None:
+    """UserError unless an example has every field that a conditioner reads."""
+    for name, conditioner in system.named_conditioners():
+        missing = sorted(set(conditioner.spec.fields) - set(example))
+        if missing:
+            there = ", ".join(sorted(example)) or "none"
+            raise UserError(
+                f"condition '{name}' reads {', '.join(missing)}, which the data does not have; "
+                f"it has {there}: choose one with conditioners.{name}.field"
+            )
+
+
+def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[int], flip: bool) -> None:
+    """Prepares some examples; where that fails, one after another, to name the first that does."""
+    batch = examples.read(indices)
+    try:
+        _prepare(system, batch, flip)
+    except (ValueError, UserError):
+        for index, example in zip(indices, batch, strict=True):
+            try:
+                _prepare(system, [example], flip)
+            except (ValueError, UserError) as error:
+                raise UserError(f"{_name(data, index)}: {error}") from error
+        raise
+
+
+def _prepare(system: Parts, batch: Sequence[Mapping[str, Any]], flip: bool) -> None:
+    kinds = field_kinds(system.named_conditioners())
+    for name, conditioner in system.named_conditioners():
+        fields = conditioner.spec.fields
+        try:
+            flips = torch.ones(len(batch), dtype=torch.bool) if flip else None
+            choice = torch.zeros(len(batch), dtype=torch.long)
+            conditioner.prepare(raw_of(batch, fields, choice, flips, kinds))
+        except ValueError as error:
+            raise UserError(f"condition '{name}': {error}") from error
+
+
+def _check_mirrored(system: Parts, data: Dataset) -> None:
+    """UserError where a field looks as if it lay on the picture, and no conditioner says what it holds."""
+    example, kinds = data[0], field_kinds(system.named_conditioners())
+    for name, conditioner in system.named_conditioners():
+        for field in (f for f in conditioner.spec.fields if f not in kinds):
+            if _lies_on_picture(example[field]) and not _fits(example[field], example["image"]):
+                raise UserError(
+                    f"{_name(data, 0)}: condition '{name}': {field}: train.diffusion.flip mirrors the "
+                    f"pictures, but the conditioner does not say (spec.kinds) what this field holds, so that "
+                    f"it cannot be mirrored: set flip: false"
+                )
+
+
+def _lies_on_picture(value: Any) -> bool:
+    """Is it a picture, its file, or an array of two dimensions or more?"""
+    file = isinstance(value, str | Path) and os.path.splitext(value)[1].lower() in SUFFIXES
+    return file or isinstance(value, PIL.Image.Image) or getattr(value, "ndim", 0) > 1
+
+
+def _fits(value: Any, image: Tensor) -> bool:
+    """Is it a tensor with the picture's sides, or the same part of both, which can only lie on it?"""
+    if not isinstance(value, Tensor):
+        return False
+    (height, width), (h, w) = image.shape[-2:], value.shape[-2:]
+    return height * w == width * h and (height % h == 0 or h % height == 0)
+
+
+def _check_size(system: Parts, data: Dataset) -> None:
+    """UserError where what joins the latent on channels has not its height and width."""
+    example = data[0]
+    height, width = (side // system.compression.latent.factor for side in example["image"].shape[-2:])
+    raw = raw_of([example], fields_of(system))
+    for name, conditioner in system.named_conditioners():
+        if conditioner.spec.concat:
+            channels = _encoded(conditioner, raw).concat
+            if channels is not None and channels.shape[2:] != (height, width):
+                h, w = channels.shape[2:]
+                raise UserError(
+                    f"{_name(data, 0)}: condition '{name}' ({', '.join(conditioner.spec.fields)}) gives "
+                    f"{h}x{w} positions, the latent of a picture has {height}x{width}"
+                )
+
+
+@torch.no_grad()
+def _encoded(conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
+    prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+    device = next(iter(getattr(conditioner, "parameters", list)()), torch.empty(0)).device
+    return conditioner.encode({k: v.to(device) for k, v in prepared.items()})
+
+
+def _name(data: Dataset, index: int) -> str:
+    """How a person finds an example."""
+    name = getattr(data, "name", None)
+    return f"data: example {index}" if name is None else f"data: {name(index)}"

@@ -1,0 +1,46 @@
+"""Where files of a folder really lie: links must not lead out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+
+from ldmkit.pictures import shown
+
+
+class Places:
+    """The files below one folder, by their paths from it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._real = root, os.path.realpath(root)
+        self._folder = lru_cache(maxsize=None)(os.path.realpath)
+
+    def problem(self, name: str, entry: os.DirEntry[str] | None = None) -> str | None:
+        """Why the file cannot be used: missing, no file, outside the folder; None where it can.
+
+        entry: what a walk from the folder that followed no link found at this path.
+        """
+        path = self._root / name
+        try:
+            if entry is not None and entry.is_file(follow_symlinks=False):
+                return None
+            if not self.holds(path):
+                return f"{shown(path)}: a link that leads out of the folder"
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return f"{shown(path)}: not a file"
+        except (OSError, ValueError) as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+            return f"{shown(path)}: {reason}"
+        return None
+
+    def holds(self, path: Path) -> bool:
+        """Does the file, links resolved, lie in the folder?"""
+        folder = self._folder(str(path.parent))
+        if not self._inside(folder):
+            return False
+        return not path.is_symlink() or self._inside(os.path.realpath(path))
+
+    def _inside(self, path: str) -> bool:
+        return path == self._real or path.startswith(self._real.rstrip(os.sep) + os.sep)
