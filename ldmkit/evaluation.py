@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
+from ldmkit.engine.data import aligned, field_kinds
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -217,4 +218,4 @@ def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:
         raise UserError(f"recipe '{system.recipe.name}' has no data to evaluate on: add a `data` section")
     changed = Component(name=slot.name, parameters={**slot.parameters, **changes})
     dataset: Dataset = build(system.registry, "data", changed)
-    return dataset
+    return aligned(dataset, field_kinds(system.named_conditioners()))

@@ -1,4 +1,4 @@
-"""What a recipe's conditioners read of its data, and the data set with those fields cut as its pictures are."""
+"""What the conditioners of a recipe read of its data, and the data set with that cut as its pictures are."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ldmkit.engine.components import build
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -37,7 +36,7 @@ def validation(system: System, fields: Sequence[str]) -> Dataset:
     given = " ".join(f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
         raise UserError(f"{needs} {given}, or sample.fields; there is no data to take them from")
-    data: Dataset = build(system.registry, "data", system.recipe.data)
+    data = system.dataset()
     if missing := [f for f in fields if f != "image" and f not in data.fields]:
         there = ", ".join(data.fields) or "no fields"
         raise UserError(f"{needs} {given}, or sample.fields; the data lack {', '.join(missing)}: {there}")

@@ -10,7 +10,6 @@ import torch
 
 from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine import sampling
-from ldmkit.engine.components import build
 from ldmkit.engine.requests import Inputs, inputs_of
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
@@ -177,7 +176,7 @@ def make_reconstructions(system: System, out: Path, say: Say, count: int = 16) -
     """For a compression model alone: validation pictures above what it makes of them, as `grid.png`."""
     if system.recipe.data is None:
         raise UserError(f"recipe '{system.recipe.name}' has neither denoiser nor data: nothing to show")
-    data = build(system.registry, "data", system.recipe.data).split("validation")
+    data = system.dataset().split("validation")
     images = torch.stack([data[i]["image"] for i in range(min(count, len(data)))])
     images = normalize(images.to(system.device))
     with torch.no_grad():
