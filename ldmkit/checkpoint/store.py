@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from ldmkit import disk
-from ldmkit.checkpoint import files
+from ldmkit.checkpoint import files, origin
 from ldmkit.errors import UserError
 
 KEPT = 2
@@ -114,6 +115,27 @@ class RunStore:
                 "from a copy, or begin anew with `ldmkit train --restart` or `ldmkit run --retrain`"
             )
         return None
+
+    def adopt(self, other: RunStore, step: int) -> bool:
+        """Copies a step of another training, its log and what it was made from, to go on from there; False,
+        with nothing changed, where that step is not whole."""
+        target = self._step(step)
+        aside = self.folder / f"{disk.ASIDE}{target.name}"
+        with disk.explained(target, "written"):
+            try:
+                shutil.copytree(other._step(step), aside)
+                if files.damage(aside) is not None:
+                    return False
+                os.replace(aside, target)
+            except (FileNotFoundError, shutil.Error):
+                return False
+            finally:
+                disk.remove(aside)
+            for name in (origin.NAME, self.metrics.name):
+                if (other.folder / name).is_file():
+                    shutil.copyfile(other.folder / name, self.folder / name)
+        disk.write_text(self.folder / "latest", f"{target.name}\n")
+        return True
 
     def rewind(self, step: int) -> None:
         """Forgets what lies after `step`: step folders that were damaged or never announced, and metrics."""

@@ -14,6 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.longer import go_on_from_shorter
 from ldmkit.engine.reuse import origin_of, use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
@@ -89,6 +90,9 @@ def _train(
     if store.finished:
         use_weights(system, stage, store.weights, store.runs, say=say, data=True, accept=accept)
         return
+    if accelerator.is_main_process and not restart:
+        go_on_from_shorter(system.recipe, system.registry, stage, store, say)
+    accelerator.wait_for_everyone()
     origin = origin_of(system, stage, store, digest(system.recipe, stage), accept=accept, say=say)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
