@@ -1,0 +1,92 @@
+"""Every task's recipe is valid, trains and draws: two steps at reduced size, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ldmkit.cli import main
+from ldmkit.host.plugins import host
+from ldmkit.recipe import load, resolve
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+AVATARS = "{name: avatars, size: 32, styles: [toon-head], count: 40}"
+STAGE = ("denoiser.width=32", "train.diffusion.steps=2", "train.diffusion.batch=2", "sampler.steps=2")
+OVERRIDES: dict[str, tuple[str, ...]] = {
+    "unconditional": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
+    "class2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.fields.label=[0, 5]", "sample.count=1"),
+    "semantic2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
+    "landscapes": ("data={name: landscapes, size: 32, count: 40}",),
+    "layout2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
+    "super-resolution": (f"data.of={AVATARS}", "sample.count=2"),
+    "inpaint": (f"data.of={AVATARS}", "sample.count=2"),
+    "text-and-low-res": (f"data.of={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
+    "class-and-map": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
+}
+"""What makes a recipe small, besides STAGE and the first stage."""
+SIZES = {"landscapes": (1024, 128)}
+"""Width and height of the pictures, where they are not 32 x 32."""
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def changed(*overrides: str) -> list[str]:
+    return [part for override in overrides for part in ("-s", override)]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory):
+    """A folder with the weights of a small first stage; avatars are drawn below it as well."""
+    place = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDMKIT_CACHE", str(place / "cache"))
+        small = changed(
+            f"data={AVATARS}",
+            "weights=null",
+            "compression.width=32",
+            "train.compression.steps=2",
+            "train.compression.batch=2",
+            "train.compression.loss=[{name: pixel}]",
+        )
+        call("train", str(RECIPES / "first-stage.yaml"), "--runs", str(place / "runs"), *small)
+        yield next((place / "runs" / "first-stage").glob("compression-*/compression.safetensors")).parent
+
+
+def test_every_task_is_tested() -> None:
+    named = [p.stem for p in RECIPES.glob("*.yaml") if "first-stage" in (load(p).weights or "")]  # type: ignore[operator]
+    assert sorted(named) == sorted(OVERRIDES)
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_a_task_rests_on_the_first_stage(name: str) -> None:
+    """The recipe and that of the first stage describe the same network, and only one trains it."""
+    registry = host().registry
+    recipe, below = (resolve(load(RECIPES / f"{n}.yaml"), registry) for n in (name, "first-stage"))
+    assert recipe.compression == below.compression
+    assert recipe.train.compression is None
+    assert recipe.train.diffusion is not None
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_a_task_trains_and_draws(name: str, first: Path, tmp_path: Path) -> None:
+    small = changed(f"weights={first}", "compression.width=32", *STAGE, *OVERRIDES[name])
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    call("run", str(RECIPES / f"{name}.yaml"), "--runs", str(runs), "--out", str(out), *small)
+    (log,) = runs.glob(f"{name}/diffusion-*/metrics.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[-1]["step"] == 2
+    assert any("validation_loss" in line for line in lines)
+    pictures = [p for p in out.glob("*.png") if p.name != "grid.png"]
+    assert pictures
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size == SIZES.get(name, (32, 32)), path
+            assert picture.info["ldmkit:recipe"] == name, path
