@@ -198,26 +198,3 @@ class VQKeys(CompVisKeys):
         """The configuration's `params`; ValueError where the format cannot hold the model."""
         p = complete(VQAutoencoder, parameters)
         return {"n_embed": p["codebook_size"], **config(p, VQ_MULTIPLIERS, double_z=False)}
-
-
-class IdentityKeys:
-    """IdentityFirstStage of the published code, which has neither parameters nor tensors."""
-
-    classes = ("ldm.models.autoencoder.IdentityFirstStage",)
-
-    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """No parameters; ValueError names the entries of a configuration that has some."""
-        keymaps.check_entries(config, (), harmless=("vq_interface",))
-        return {}
-
-    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """No parameters."""
-        return {}
-
-    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-        """Nothing; ValueError names tensors where there are any."""
-        return keymaps.load((), tensors, module)
-
-    def save(self, module: nn.Module) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}

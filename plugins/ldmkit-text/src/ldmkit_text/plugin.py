@@ -35,6 +35,11 @@ def ldmkit_register(registry: Registrar) -> None:
         "A learned vector a class, as one token or for the time embedding.",
     )
     for name, attribute, summary in (
+        ("compvis/pretrained-text", "CompvisPretrainedText", "CLIP text encoders of the single file."),
+        ("diffusers/pretrained-text", "DiffusersPretrainedText", "text_encoder/ and tokenizer/ of a folder."),
+    ):
+        registry.add("keymap", name, f"ldmkit_text.encoder_keys:{attribute}", summary)
+    for name, attribute, summary in (
         ("compvis/text-transformer", "CompvisTextTransformer", "BERTEmbedder of the published single file."),
         ("diffusers/text-transformer", "DiffusersTextTransformer", "LDMBertModel of a Hugging Face folder."),
         ("compvis/class-embedding", "CompvisClassEmbedding", "ClassEmbedder of the published single file."),

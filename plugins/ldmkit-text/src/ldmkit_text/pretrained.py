@@ -68,7 +68,8 @@ class PretrainedText(nn.Module):
         if sha256 is not None:
             _check_weights(folder, sha256)
         self.field, self.length, self.tune, self.vector = field, length, tune, vector
-        self.tokenizer = load_tokenizer(subfolder(root, "tokenizer"))
+        self.folders = {"text_encoder": folder, "tokenizer": subfolder(root, "tokenizer")}
+        self.tokenizer = load_tokenizer(self.folders["tokenizer"])
         self.encoder = load_encoder(folder)
         self.masked = self._masked(masked)
         self._check_length()
