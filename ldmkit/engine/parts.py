@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
@@ -64,6 +64,11 @@ class Parts(nn.Module):
         """Where the compression model's weights are."""
         return self.compression.scale.device
 
+    def like_weights(self, tensor: Tensor) -> Tensor:
+        """The tensor where the weights are; one of floating point in their type, which may be half."""
+        scale = self.compression.scale
+        return tensor.to(scale.device, scale.dtype if tensor.is_floating_point() else None)
+
     @torch.no_grad()
     def condition(
         self, raw: Mapping[str, Any], count: int | None = None, size: tuple[int, int] | None = None
@@ -94,7 +99,9 @@ class Parts(nn.Module):
 
     def _encoded(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
         prepared = self.prepared(name, conditioner, raw)
-        return conditioner.encode({k: v.to(self.device) for k, v in prepared.items()})
+        return conditioner.encode({k: self.like_weights(v) for k, v in prepared.items()}).map(
+            self.like_weights
+        )
 
     def _absent(
         self, name: str, conditioner: Conditioner, given: Conditions, size: tuple[int, int] | None
@@ -108,11 +115,13 @@ class Parts(nn.Module):
         if shape is None and conditioner.spec.concat:
             raise UserError(f"condition '{name}' is left out, and no other tells the picture's size: set it")
         count = joining.count_of(given.values())
-        return conditioner.null(joining.zeros(conditioner.spec, count or 1, shape, self.device))
+        zeros = joining.zeros(conditioner.spec, count or 1, shape, self.device).map(self.like_weights)
+        return conditioner.null(zeros).map(self.like_weights)
 
     def null(self, conditions: Conditions) -> Conditions:
         """The conditions that say nothing, in the shape of those given."""
-        return {name: c.null(conditions[name]) for name, c in self.named_conditioners()}
+        named = self.named_conditioners()
+        return {name: c.null(conditions[name]).map(self.like_weights) for name, c in named}
 
     def named_conditioners(self) -> list[tuple[str, Conditioner]]:
         """The conditioners by the recipe's id, in its order."""
@@ -120,8 +129,10 @@ class Parts(nn.Module):
 
     @torch.no_grad()
     def denoise(self, z_t: Latent, time: PerPicture, conditions: Conditions) -> Latent:
-        """The network's raw output; `time` is what the schedule tells it (an integer step as float)."""
-        return self.network(z_t, time, joining.merge(conditions))
+        """The network's raw output in the type of z_t; `time` is what the schedule tells it (an integer step
+        as float)."""
+        merged = joining.merge(conditions).map(self.like_weights)
+        return self.network(self.like_weights(z_t), time, merged).to(z_t.dtype)
 
     @property
     def network(self) -> Denoiser:

@@ -180,8 +180,9 @@ def network_estimate(system: Parts) -> ConditionedEstimate:
         n = len(wanted)
         batch = z.repeat(n, 1, 1, 1) if n > 1 else z
         time = level.time.to(z).expand(len(batch))
-        raw = network(wanted)(system.objective.scale_input(batch, level), time)
-        return _split(system.objective.estimate(raw, batch, level), n)
+        # The network may compute in half precision; what the steps add up stays in z's type.
+        raw = network(wanted)(system.like_weights(system.objective.scale_input(batch, level)), time)
+        return _split(system.objective.estimate(raw.to(batch.dtype), batch, level), n)
 
     return estimate
 
@@ -290,9 +291,9 @@ def _images(
         start = _fitted(inputs.init, request.size or _known_size(system)).to(system.device)
         request = request.replace(size=(start.shape[2], start.shape[3]))
         latent_size(system, request.size)
-        init = system.compression.encode(start)
+        init = system.compression.encode(system.like_weights(start))
     latent = sample_latent(system, plan, request, init=init, strength=inputs.strength, watch=watch)
-    return finished(plan, system.compression.decode(latent), request)
+    return finished(plan, system.compression.decode(system.like_weights(latent)), request)
 
 
 def _fitted(init: Any, size: tuple[int, int] | None) -> Image:

@@ -5,6 +5,7 @@ Each raises AssertionError saying which promise of `ldmkit.interfaces` is broken
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from ldmkit.types import Image
 
 TOLERANCE = 1e-4
 """Relative error that float32 may make of the same picture by another way."""
+HALF = 0.1
+"""By how much half precision may move a latent, relative to its norm."""
 
 
 def pictures(size: int, count: int = 2) -> Image:
@@ -38,6 +41,7 @@ def check_compression(model: CompressionModel, size: int = 64) -> None:
         _check_shapes(model, pictures(size))
         _check_scaling(model, pictures(size))
         _check_gradient(model, pictures(size))
+        _check_half(model, pictures(size))
     finally:
         model.load_state_dict(state)
         model.train(was_training)
@@ -55,6 +59,20 @@ def _check_shapes(model: CompressionModel, image: Image) -> None:
     assert all(x.ndim == 0 for x in posterior.metrics.values()), "posterior: metrics are scalars"
     assert model.decode(latent).shape == image.shape, "decode: a picture of the size that was encoded"
     assert _near(model.encode(image[:1]), latent[:1]), "encode: a picture does not depend on its batch"
+
+
+@torch.no_grad()
+def _check_half(model: CompressionModel, image: Image) -> None:
+    """In half precision the latent is that of single precision, as far as the type holds it."""
+    latent = model.encode(image)
+    for kind in (torch.bfloat16, torch.float16):
+        half: Any = copy.deepcopy(_module(model)).to(kind)
+        made = half.encode(image.to(kind)).float()
+        distance = float((made - latent).norm() / latent.norm())
+        assert distance < HALF, f"half precision: the latent moves by {distance:.1e} in {kind}"
+        assert half.decode(latent.to(kind)).isfinite().all(), (
+            f"half precision: decode is not finite in {kind}"
+        )
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -17,6 +18,10 @@ TOLERANCE = 1e-5
 """By how much a picture's condition may move with its batch, relative to its largest entry."""
 
 
+HALF = 0.1
+"""By how much half precision may move a condition, relative to its norm."""
+
+
 def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
     """AssertionError says which promise of `Conditioner` is broken.
 
@@ -29,6 +34,7 @@ def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
         condition = check_encode(conditioner, prepared)
         check_null(conditioner, condition)
         check_independence(conditioner, prepared, condition)
+        check_half(conditioner, prepared, condition)
     check_state(conditioner)
 
 
@@ -101,6 +107,20 @@ def check_independence(conditioner: Conditioner, prepared: Prepared, condition: 
             x, batched = getattr(alone, name), getattr(condition, name)
             if x is not None:
                 _check_near(x.float(), batched[i : i + 1].float(), f"encode: {name} of picture {i} alone")
+
+
+def check_half(conditioner: nn.Module, prepared: Prepared, condition: Condition) -> None:
+    """In half precision the condition is that of single precision, as far as the type holds it."""
+    for kind in (torch.bfloat16, torch.float16):
+        half: Any = copy.deepcopy(conditioner).to(kind)
+        given = {n: x.to(kind) if x.is_floating_point() else x for n, x in prepared.items()}
+        made = half.encode(given, _generator())
+        half.null(made)
+        for part in PARTS:
+            own, other = getattr(condition, part), getattr(made, part)
+            if own is not None and own.is_floating_point():
+                distance = float((other.float() - own).norm() / own.norm().clamp(min=1e-6))
+                assert distance < HALF, f"half precision: {part} moves by {distance:.1e} in {kind}"
 
 
 def check_state(conditioner: nn.Module) -> None:

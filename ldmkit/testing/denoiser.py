@@ -15,6 +15,9 @@ BATCH, LENGTH = 3, 5
 TOLERANCE = 1e-4
 """By how much a result may move with the batch that it is computed in, relative to its largest entry."""
 
+HALF = 0.1
+"""By how much half precision may move an output, relative to its norm."""
+
 Build = Callable[[LatentSpec, ConditionSpec, int], Any]
 """Makes a denoiser of (latent, conditions, out_channels), as `ldmkit.build` would."""
 
@@ -42,6 +45,7 @@ def check_denoiser(
         check_independence(denoiser, z, time, condition)
         check_condition(denoiser, z, time, condition)
         check_gradients(denoiser, z, time, condition)
+        check_half(denoiser, z, time, condition)
 
 
 def trained(denoiser: Any) -> nn.Module:
@@ -137,6 +141,19 @@ def check_gradients(denoiser: nn.Module, z: Latent, time: Tensor, condition: Con
     for name in ("tokens", "concat", "vector"):
         part = getattr(leaf, name)
         assert part is None or part.grad is not None, f"gradients: none reaches the condition's {name}"
+
+
+def check_half(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
+    """In half precision the output is that of single precision, as far as the type holds it."""
+    whole = denoiser(z, time, condition).detach()
+    for kind in (torch.bfloat16, torch.float16):
+        half = copy.deepcopy(denoiser).to(kind)
+        given = condition.map(lambda x, kind=kind: x.to(kind) if x.is_floating_point() else x)
+        with torch.inference_mode():
+            raw = half(z.to(kind), time, given)
+        assert raw.dtype == kind, f"half precision: {kind} expected, not {raw.dtype}"
+        distance = float((raw.float() - whole).norm() / whole.norm())
+        assert distance < HALF, f"half precision: the output moves by {distance:.1e} in {kind}"
 
 
 def _one(condition: Condition, i: int) -> Condition:

@@ -262,6 +262,18 @@ def test_a_first_stage_with_a_shift(tmp_path, error):
 WAYS = {"down": "Encoder", "up": "Decoder"}
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_sampling_in_half_precision_makes_nearly_the_same_pictures(stable_diffusion, tmp_path, kind):
+    folder, _ = stable_diffusion
+    model = ldmkit.build(import_model(folder, tmp_path / "out", None, None, silent))
+    options = {"steps": 4, "guidance": [{"name": "classifier-free", "scale": 3}]}
+    before = model.sample(["a red fox"], seed=3, **options)[0]
+    after = model.to(kind).sample(["a red fox"], seed=3, **options)[0]
+    pixels = [torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8).float() for p in (before, after)]
+    assert (pixels[0] - pixels[1]).abs().mean() < 4  # of 255
+
+
 def test_a_folder_with_parts_that_are_missing_or_unknown(stable_diffusion, tmp_path):
     import shutil
 

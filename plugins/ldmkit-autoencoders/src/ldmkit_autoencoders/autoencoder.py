@@ -128,7 +128,7 @@ class Autoencoder(nn.Module):
         height, width = image.shape[-2:]
         if height % self.latent.factor or width % self.latent.factor:
             raise ValueError(f"a picture of {height} x {width} is no multiple of factor {self.latent.factor}")
-        return self.to_moments(self.encoder(image))
+        return self.to_moments(self.encoder(image.to(self.scale.dtype)))
 
     def to_scaled(self, raw: Latent) -> Latent:
         """(raw - shift) * scale."""
@@ -136,7 +136,7 @@ class Autoencoder(nn.Module):
 
     def to_raw(self, latent: Latent) -> Latent:
         """The reverse of `to_scaled`."""
-        return to_raw(latent, self.scale, self.shift)
+        return to_raw(latent.to(self.scale.dtype), self.scale, self.shift)
 
 
 def per_channel(vector: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
