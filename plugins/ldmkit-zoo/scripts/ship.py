@@ -2,7 +2,8 @@
 
     python plugins/ldmkit-zoo/scripts/ship.py recipes/text2img.yaml [--runs runs]
 
-A stage that another shipped recipe determines alike is not shipped again: it is found there.
+A stage that another shipped recipe determines alike is not shipped again: it is found there. Nor is one that
+the recipe does not train.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def main(recipe: Path, runs: Path) -> None:
     system = assembled(recipe, device="cpu")
     folder = WEIGHTS / system.recipe.name
     for stage in stages_of(system.recipe):
+        if getattr(system.recipe.train, stage) is None:
+            click.echo(f"{stage}: not trained by this recipe")
+            continue
         there = shipped(system.recipe, system.registry, stage)
         if there is not None and there.parent != folder:
             click.echo(f"{stage}: shipped already, {there}")
