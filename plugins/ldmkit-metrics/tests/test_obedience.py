@@ -50,7 +50,8 @@ class Tiles:
             "image": image,
             "segmentation": tiles.to(torch.uint8),
             "layout": tuple(boxes),
-            "attributes": {"first": str(int(classes[0])), "last": str(int(classes[3])), "same": "always"},
+            "attributes": {"first": str(int(classes[0])), "same": "always"}
+            | ({"last": str(int(classes[3]))} if seed % 3 else {}),
             "label": int(classes[0]),
             "low_res": reduced.round().clamp(0, 255).to(torch.uint8),
             "mask": mask,
@@ -110,6 +111,7 @@ def test_a_model_that_follows_its_map_has_its_attributes_and_one_that_does_not_t
     assert good["sample"] == 1.0
     assert good["shuffled"] < 0.5
     assert blind["sample"] == pytest.approx(blind["shuffled"], abs=0.15)
+    assert good["last"]["sample"] == 1.0, "of the pictures that have the attribute"
     assert "same" not in good, "an attribute of one value says nothing"
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit.pictures import class_maps
 from ldmkit_metrics.choosing import choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
@@ -95,7 +96,7 @@ class MapAgreement:
         return segmenter
 
     def _maps(self, data: Dataset, index: Sequence[int]) -> Maps:
-        return torch.stack([torch.as_tensor(data[i][self.field]).long() for i in index])
+        return class_maps({self.field: [data[i][self.field] for i in index]}, self.field, self.classes)
 
 
 def compared(predicted: Maps, maps: Maps, classes: int) -> dict[str, float]:

@@ -7,26 +7,27 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Dataset, FeatureNetwork
 from ldmkit_metrics.choosing import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 
-Labels = dict[str, list[str]]
-"""A label for each picture, by the attribute's name."""
+Labels = dict[str, list[str | None]]
+"""A label for each picture, by the attribute's name; None where a picture has no such attribute."""
 
 
 class AttributeAccuracy:
     """How often a classifier finds in samples what their condition asks for.
 
     The field holds a class (a number or a name) or several attributes (a mapping of names to values); each
-    gets its own classifier: logistic regression on the features of a frozen network, fitted to the data's
-    own training pictures and never used in training. The condition itself may be another field, such as a
-    caption. Beside `sample` stand `shuffled`, the same samples against the labels of other conditions, which
-    is what a model that ignores its condition scores, and `real`, the classifier's accuracy on the
-    conditions' own pictures, none of which it was fitted to: the highest figure that can be expected. With
-    several attributes they are means over those, and each follows by its name.
+    gets its own classifier over the pictures that have it: logistic regression on the features of a frozen
+    network, fitted to the data's own training pictures and never used in training. The condition itself may
+    be another field, such as a caption. Beside `sample` stand `shuffled`, the same samples against the labels
+    of other conditions, which is what a model that ignores its condition scores, and `real`, the
+    classifier's accuracy on the conditions' own pictures, none of which it was fitted to: the highest figure
+    that can be expected. With several attributes they are means over those, and each follows by its name.
 
     Args:
         features: the frozen network; one that is in no loss and no guidance.
@@ -70,11 +71,12 @@ class AttributeAccuracy:
         real = describe(self.features, chosen.pixels)
         by_name = {
             name: {
-                "sample": c.accuracy(samples, asked[name]),
-                "shuffled": c.accuracy(samples, others[name]),
-                "real": c.accuracy(real, asked[name]),
+                "sample": _accuracy(c, samples, asked[name]),
+                "shuffled": _accuracy(c, samples, others[name]),
+                "real": _accuracy(c, real, asked[name]),
             }
             for name, c in classifiers.items()
+            if any(asked.get(name, ()))
         }
         figures = {"pictures": len(samples), **_means(list(by_name.values()))}
         return figures if len(by_name) == 1 else {**figures, **by_name}
@@ -85,18 +87,34 @@ class AttributeAccuracy:
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
         index = [i for i in order if i not in kept][: self.examples] or order[: self.examples]
         features = describe(self.features, evaluation.pixels("train")[index])
-        labels = self._labels(data, index)
-        return {n: Classifier(features, values) for n, values in labels.items() if len(set(values)) > 1}
+        fitted = {}
+        for name, values in self._labels(data, index).items():
+            rows, known = _known(values)
+            if len(set(known)) > 1:
+                fitted[name] = Classifier(features[rows], known)
+        return fitted
 
     def _labels(self, data: Dataset, index: Sequence[int]) -> Labels:
         values = [data[i][self.field] for i in index]
         if not isinstance(values[0], Mapping):
             return {self.field: [str(value) for value in values]}
-        return {name: [str(value.get(name)) for value in values] for name in values[0]}
+        names = dict.fromkeys(name for value in values for name in value)
+        return {n: [str(value[n]) if n in value else None for value in values] for n in names}
+
+
+def _known(labels: Sequence[str | None]) -> tuple[list[int], list[str]]:
+    """The pictures that have the attribute, and their labels."""
+    known = [(i, label) for i, label in enumerate(labels) if label is not None]
+    return [i for i, _ in known], [label for _, label in known]
+
+
+def _accuracy(classifier: Classifier, features: Tensor, labels: Sequence[str | None]) -> float:
+    rows, known = _known(labels)
+    return classifier.accuracy(features[rows], known)
 
 
 def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each figure."""
     if not figures:
         return {}
-    return {name: sum(f[name] for f in figures) / len(figures) for name in figures[0]}
+    return {name: float(torch.tensor([f[name] for f in figures]).nanmean()) for name in figures[0]}
