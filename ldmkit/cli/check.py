@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @options.overrides
-def command(recipe: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--data", is_flag=True, help="Look at the data too: all that a training would read of them.")
+def command(recipe: Path, overrides: tuple[str, ...], data: bool) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
-    Touches neither data nor weights. Structure and the components' names are checked before anything heavy is
-    imported. Exit code 2 where something is wrong, with a line for each mistake.
+    Touches no weights, and data with --data alone. Structure and the components' names are checked before
+    anything heavy is imported. Exit code 2 where something is wrong, with a line for each mistake.
     """
     from ldmkit.host.plugins import host
     from ldmkit.recipe import dump, load, resolve
@@ -34,6 +35,10 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     system = inspect(resolved, registry)
     click.echo(dump(resolved))
     click.echo("\n".join(_figures(system)))
+    if data:
+        from ldmkit.training.look import report_data
+
+        click.echo("\n".join(f"# {line}" for line in report_data(system)))
 
 
 def _figures(system: System) -> list[str]:

@@ -16,13 +16,15 @@ from ldmkit.engine.data import field_kinds
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
-from ldmkit.pictures import SUFFIXES
+from ldmkit.pictures import SUFFIXES, shown
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.types import Condition
 
 LOOKED = 10_000
 """Examples of a split that are looked at, evenly spaced; of a smaller one all."""
 BATCH = 64
+SHOWN = 10
+"""How many of the files that a data set leaves out are named."""
 SPLITS = ("train", "validation")
 
 
@@ -45,6 +47,16 @@ def look_at_data(system: Parts, data: Dataset) -> None:
         for start in range(0, len(indices), BATCH):
             _look(system, part, examples, indices[start : start + BATCH], flip and split == "train")
         _check_size(system, part)
+
+
+def report_data(system: Parts) -> list[str]:
+    """What the recipe's data hold, a line each, after a look at them; UserError as `look_at_data`."""
+    data = system.dataset()
+    look_at_data(system, data)
+    skipped = [f"data: left out {shown(path)}, which is broken or no picture" for path in data.skipped]
+    more = [f"data: left out {len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
+    counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
+    return [*skipped[:SHOWN], *more, f"data: {counts}; fields: {', '.join(data.fields) or 'none'}"]
 
 
 def fields_of(system: Parts) -> tuple[str, ...]:
@@ -124,7 +136,7 @@ def _check_size(system: Parts, data: Dataset) -> None:
     raw = raw_of([example], fields_of(system))
     for name, conditioner in system.named_conditioners():
         if conditioner.spec.concat:
-            channels = _encoded(conditioner, raw).concat
+            channels = _encoded(conditioner, raw, system.device).concat
             if channels is not None and channels.shape[2:] != (height, width):
                 h, w = channels.shape[2:]
                 raise UserError(
@@ -134,9 +146,8 @@ def _check_size(system: Parts, data: Dataset) -> None:
 
 
 @torch.no_grad()
-def _encoded(conditioner: Conditioner, raw: Mapping[str, Any]) -> Condition:
+def _encoded(conditioner: Conditioner, raw: Mapping[str, Any], device: torch.device) -> Condition:
     prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
-    device = next(iter(getattr(conditioner, "parameters", list)()), torch.empty(0)).device
     return conditioner.encode({k: v.to(device) for k, v in prepared.items()})
 
 

@@ -27,20 +27,16 @@ from ldmkit.engine.weights import (
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.pictures import shown
 from ldmkit.recipe import digest, dump
 from ldmkit.recipe.dump import flat
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import seed_of
-from ldmkit.training.look import look_at_data
+from ldmkit.training.look import report_data
 from ldmkit.training.loop import Loop
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
-
-SHOWN = 10
-"""How many of the files that a data set leaves out are named."""
 
 
 def train_stage(
@@ -157,15 +153,9 @@ def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> Train
 
 def _data(system: System, say: Say) -> Dataset:
     """The data set, looked at as a whole; says what it holds and which files it leaves out."""
-    data = system.dataset()
-    skipped = list(data.skipped)
-    for path in skipped[:SHOWN]:
-        say(f"data: left out {shown(path)}, which is broken or no picture")
-    if len(skipped) > SHOWN:
-        say(f"data: left out {len(skipped) - SHOWN} more files")
-    look_at_data(system, data)
-    say(f"data: {len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out")
-    return data
+    for line in report_data(system):
+        say(line)
+    return system.dataset()
 
 
 def versions(system: System) -> dict[str, str]:

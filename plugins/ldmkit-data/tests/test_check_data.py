@@ -1,0 +1,74 @@
+"""`ldmkit check --data` and trainings look at all data before any step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ldmkit.cli import main
+
+RESCALER = {"segmentation": {"name": "spatial-rescaler", "classes": 3, "channels": 2, "stages": 0}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twenty pictures with class maps, and a recipe on pixels beside them."""
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for i in range(20):
+        for path in (tmp_path / f"d/{i}.png", tmp_path / f"d/maps/{i}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((16, 16), i % 3, np.uint8)).save(path)
+        lines.append({"file_name": f"{i}.png", "segmentation": f"maps/{i}.png", "text": "a square"})
+    (tmp_path / "d/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return tmp_path
+
+
+def check(conditioners: dict[str, Any], *options: str) -> Result:
+    recipe = {
+        "recipe": 1,
+        "name": "looked-at",
+        "data": {"name": "image-folder", "path": "d", "size": 16},
+        "compression": {"name": "identity"},
+        "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+        "conditioners": conditioners,
+        "train": {"diffusion": {"steps": 1, "batch": 2, "lr": 1e-3, "flip": True}},
+    }
+    Path("a.yaml").write_text(yaml.safe_dump(recipe))
+    return CliRunner().invoke(main, ["check", "a.yaml", *options])
+
+
+def test_sound_data_are_counted(folder: Path) -> None:
+    result = check(RESCALER, "--data")
+    assert result.exit_code == 0, result.output
+    assert "# data: 19 pictures to train on, 1 held out; fields: segmentation, text" in result.output
+
+
+def test_a_class_out_of_range_in_one_map_names_its_picture(folder: Path) -> None:
+    Image.fromarray(np.full((16, 16), 3, np.uint8)).save(folder / "d/maps/13.png")
+    assert check(RESCALER).exit_code == 0
+    result = check(RESCALER, "--data")
+    assert result.exit_code == 2
+    assert "13.png: condition 'segmentation': segmentation: expects maps of class ids 0 to 2" in result.output
+
+
+def test_a_field_that_is_not_there_is_answered_with_those_that_are(folder: Path) -> None:
+    result = check({"caption": {"name": "text-transformer", "width": 32, "layers": 1}}, "--data")
+    assert result.exit_code == 2
+    assert "it has image, segmentation, text: choose one with conditioners.caption.field" in result.output
+
+
+def test_a_training_refuses_such_data_before_its_first_step(folder: Path) -> None:
+    Image.fromarray(np.full((16, 16), 3, np.uint8)).save(folder / "d/maps/13.png")
+    check(RESCALER)
+    result = CliRunner().invoke(main, ["train", "a.yaml"])
+    assert result.exit_code == 2
+    assert "expects maps of class ids 0 to 2" in result.output
+    assert not list(folder.rglob("step-*"))
