@@ -254,6 +254,24 @@ class Callback(Protocol):
         """The last call, whether the stage is finished or not."""
 
 
+class Adapter(Protocol):
+    """Adds modules to a built system, and owns their weights: the system's own are neither trained nor saved
+    with them. A newly attached adapter changes no figure until it is trained or loaded."""
+
+    def attach(self, system: nn.Module, name: str) -> None:
+        """Adds its modules, under a name that no other adapter of the system has; called once, with the
+        system's weights in place. Raises ValueError where nothing in the system fits."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Its weights by name, live: the parameters themselves, as training and loading change them."""
+
+    def set_strength(self, strength: float) -> None:
+        """How much it counts: 1 as trained, 0 not at all."""
+
+    def merge(self) -> None:
+        """Adds its effect at its present strength to the system's own weights, and takes its modules away."""
+
+
 class Dataset(Protocol):
     """Pictures with their fields. `len()` and indexing give examples: {"image": uint8 "3 H W", field: value}.
 
@@ -321,6 +339,7 @@ KIND_OF: Mapping[type, str] = {
     Optimizer: "optimizer",
     Auxiliary: "auxiliary",
     Callback: "callback",
+    Adapter: "adapter",
     Dataset: "data",
     Metric: "metric",
     KeyMap: "keymap",

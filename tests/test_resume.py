@@ -17,7 +17,11 @@ PROGRAM = Path(__file__).with_name("training_interrupted.py")
 def finished(runs: Path) -> dict[str, bytes]:
     """Everything a training leaves that must not depend on interruptions, by name."""
     files = [*runs.glob("toy/*/*.safetensors"), *runs.glob("toy/*/step-*/*.safetensors")]
-    tensors = {str(f.relative_to(runs)): load_file(f) for f in files if "step-00000010" not in str(f)}
+    tensors = {
+        str(f.relative_to(runs)): load_file(f)
+        for f in files
+        if "step-00000010" not in str(f) and not f.name.startswith(".tmp-")
+    }
     return {f"{f}:{n}": x.tobytes() for f, named in tensors.items() for n, x in named.items()}
 
 
@@ -62,6 +66,17 @@ def test_kills_leave_no_trace_in_auxiliary_losses(tmp_path):
     assert -signal.SIGKILL in codes, said
     whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
     assert any("auxiliary.losses.toy.head" in name for name in whole)
+    assert whole.keys() == broken.keys()
+    assert [name for name in whole if whole[name] != broken[name]] == []
+
+
+def test_kills_leave_no_trace_in_adapters(tmp_path):
+    training = "{steps: 12, batch: 4, lr: 0.1, ema: 0.9, checkpoint_every: 2, data: {name: toy, count: 14}}"
+    codes, said = run(tmp_path, [signal.SIGKILL] * 5, f"adapters={{style: {{name: toy, train: {training}}}}}")
+    assert codes[0] == codes[-1] == 0, said
+    assert -signal.SIGKILL in codes, said
+    whole, broken = finished(tmp_path / "whole"), finished(tmp_path / "broken")
+    assert any(name.endswith("style.raw.safetensors:shift") for name in whole)
     assert whole.keys() == broken.keys()
     assert [name for name in whole if whole[name] != broken[name]] == []
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ldmkit.engine.adapters import give_adapters
 from ldmkit.engine.system import assemble
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import load, resolve
@@ -286,6 +287,45 @@ class Meddler:
             raise RuntimeError("no such tracker")
 
 
+class Shifted(nn.Module):
+    """A layer and what adapters add to its output."""
+
+    def __init__(self, layer) -> None:
+        super().__init__()
+        self.layer, self.shifts, self.strengths = layer, nn.ParameterDict(), {}
+
+    def forward(self, x):
+        h = self.layer(x)
+        for name, shift in self.shifts.items():
+            h = h + self.strengths[name] * shift[:, None, None]
+        return h
+
+
+class Shift:
+    """Adds a trained vector to the output of the denoiser's first layer."""
+
+    def attach(self, system, name):
+        self.system, self.name = system, name
+        layer = system.denoiser.into
+        if not isinstance(layer, Shifted):
+            system.denoiser.into = layer = Shifted(layer)
+        layer.shifts[name] = nn.Parameter(torch.zeros(8))
+        layer.strengths[name] = 1.0
+        self.layer = layer
+
+    def state(self):
+        return {"shift": self.layer.shifts[self.name]}
+
+    def set_strength(self, strength):
+        self.layer.strengths[self.name] = strength
+
+    @torch.no_grad()
+    def merge(self):
+        self.layer.layer.bias += self.layer.strengths[self.name] * self.layer.shifts.pop(self.name)
+        if not self.layer.shifts:
+            self.system.denoiser.into = self.layer.layer
+
+
 def evenly(schedule, steps: int, size=None) -> Level:
     return schedule.level(torch.linspace(1, 0, steps + 1), size)
 
@@ -308,6 +348,7 @@ COMPONENTS = {
     ("schedule", "toy"): "Cosine",
     ("objective", "toy"): "Epsilon",
     ("auxiliary", "toy"): "Brightness",
+    ("adapter", "toy"): "Shift",
     ("callback", "toy"): "Meddler",
     ("optimizer", "toy"): "Momentum",
     ("optimizer", "muon"): "ldmkit_training.optimizers:Muon",
@@ -377,11 +418,15 @@ def toy(*overrides):
 
 def train(runs, *overrides, stages=("compression", "diffusion"), say=print):
     """Trains a toy system's stages; the system."""
-    from ldmkit.training import train_stage
+    from ldmkit.training.run import train_adapter, train_stage
 
     system = toy(*overrides)
     for stage in stages:
         train_stage(system, stage, Path(runs), say=say)
+    if "diffusion" in stages:
+        give_adapters(
+            system, Path(runs), without=lambda s, name: train_adapter(s, name, Path(runs), say=say), say=say
+        )
     return system
 
 

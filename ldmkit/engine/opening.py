@@ -14,6 +14,7 @@ from warnings import warn
 
 import torch
 
+from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.system import System, assemble
@@ -40,7 +41,8 @@ def open_recipe(
     """The system of a recipe in eval mode with all of its weights; UserError where a stage has none."""
     system = assembled(source, overrides, device)
     give_weights(system, runs, without=refuse, say=say)
-    return system
+    give_adapters(system, runs, without=refuse_adapter, say=say)
+    return system.eval()
 
 
 def build(
@@ -64,7 +66,8 @@ def build(
     """
     system = assembled(source, overrides, device)
     give_weights(system, Path(runs), without=_start, say=_nothing)
-    return system
+    give_adapters(system, Path(runs), without=warn_of_adapter, say=_nothing)
+    return system.eval()
 
 
 def assembled(

@@ -13,7 +13,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.data import aligned, field_kinds
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interfaces import CompressionModel, Conditioner, Dataset, Denoiser, NoiseSchedule, Objective
+from ldmkit.interfaces import Adapter, CompressionModel, Conditioner, Dataset, Denoiser, NoiseSchedule, Objective
 from ldmkit.recipe import Recipe
 from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
 
@@ -43,6 +43,8 @@ class Parts(nn.Module):
         self.denoiser = denoiser
         self.schedule = schedule
         self.objective = objective
+        self.adapters: dict[str, Adapter] = {}
+        """By the recipe's name, attached once the weights are in place."""
         self.weights: dict[str, str] = {}
         """By stage, the sha256 of the file that its weights come from; nothing for weights of no file."""
         self.trained_on: str | None = None

@@ -40,12 +40,17 @@ def stage_folder(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
     A finished run goes before one that is not. Its name ends in a digest of what determined it when it began;
     what counts is the recipe that it keeps, see `same_stage`.
     """
-    new = runs / recipe.name / f"{stage}-{digest(recipe, stage)[:12]}"
-    if RunStore(new, stage).finished:
+    return run_folder(recipe, registry, stage, stage, runs)
+
+
+def run_folder(recipe: Recipe, registry: Registry, stage: str, name: str, runs: Path) -> Path:
+    """The same for whatever is trained: `stage` as digests know it, `name` as folder and file are called."""
+    new = runs / recipe.name / f"{name}-{digest(recipe, stage)[:12]}"
+    if RunStore(new, name).finished:
         return new
-    others = [path.parent for path in sorted(new.parent.glob(f"{stage}-*/recipe.yaml"), key=_age)]
+    others = [path.parent for path in sorted(new.parent.glob(f"{name}-*/recipe.yaml"), key=_age)]
     same = [f for f in others if f != new and same_stage(f / "recipe.yaml", recipe, stage, registry)]
-    finished = [folder for folder in same if RunStore(folder, stage).finished]
+    finished = [folder for folder in same if RunStore(folder, name).finished]
     return next(iter([*finished, *([new] if new.exists() else []), *same, new]))
 
 

@@ -18,6 +18,7 @@ from ldmkit.host.descriptions import documented_parameters
 from ldmkit.host.registry import SUPPLIED, Entry
 
 OWN_KEYS = {
+    "adapter": ("name", "parameters", "weights", "strength", "merge", "train"),
     "conditioner": ("name", "parameters", "dropout"),
     "sampler": ("name", "parameters", "spacing", "steps"),
 }

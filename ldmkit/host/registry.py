@@ -26,6 +26,7 @@ KINDS = {
     "metric": "what `evaluate` reports",
     "optimizer": "how gradients change weights",
     "auxiliary": "extra losses of the diffusion stage",
+    "adapter": "small weights that change a trained system",
     "callback": "what observes a training: logs and trackers",
     "format": "published formats of whole models: import and export",
     "keymap": "published names of a component's tensors",

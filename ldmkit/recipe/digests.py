@@ -23,6 +23,7 @@ SECTIONS = {
     "samples": ("sampler", "guidance"),
 }
 """The sections of a recipe that determine an output, besides its training and the output before it."""
+ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
@@ -33,14 +34,15 @@ names of the folders of earlier trainings stay."""
 
 
 def digest(recipe: Recipe, stage: str) -> str:
-    """sha256, hexadecimal, of what determines `stage`: "compression", "diffusion" or "samples".
+    """sha256, hexadecimal, of what determines `stage`: "compression", "diffusion", "samples", or the training
+    of an adapter, "adapters.NAME".
 
     Of a resolved recipe: written-out defaults and omitted ones give the same digest. Prompts and seeds are no
     part of it: each picture carries its own.
     """
-    part = _own(recipe, stage)
-    if stage in BEFORE:
-        part[BEFORE[stage]] = digest(recipe, BEFORE[stage])
+    part, before = _own(recipe, stage), _before(stage)
+    if before is not None:
+        part[before] = digest(recipe, before)
     canonical = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -68,8 +70,8 @@ def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
     there = _values(kept, kept.stat().st_mtime_ns)
     if not isinstance(there, Mapping):
         return {}
-    stages = [name for name in (stage, BEFORE.get(stage)) if name]
-    sections = [key for name in stages for key in SECTIONS[name]]
+    stages = [name for name in (stage, _before(stage)) if name]
+    sections = [key for name in stages for key in SECTIONS.get(name, ("adapters",))]
     others = {key: value for key, value in flat(recipe).items() if key not in sections}
     train = {name: (there.get("train") or {}).get(name) for name in stages}
     return {**others, **{key: there[key] for key in sections if key in there}, "train": train}
@@ -83,17 +85,33 @@ def _values(path: Path, _: int) -> Any:
 
 def _whole(recipe: Recipe, stage: str) -> dict[str, Any]:
     """What determines a stage, and under its name what determines the output that it rests on."""
-    before = BEFORE.get(stage)
+    before = _before(stage)
     return {**_own(recipe, stage), **({before: _whole(recipe, before)} if before else {})}
+
+
+def _before(stage: str) -> str | None:
+    return "diffusion" if stage.startswith(ADAPTERS) else BEFORE.get(stage)
 
 
 def _own(recipe: Recipe, stage: str) -> dict[str, Any]:
     """What determines a stage besides the output that it rests on, as plain values."""
+    if stage.startswith(ADAPTERS):
+        return _adapter(recipe, stage.removeprefix(ADAPTERS))
     values = {name: flat(getattr(recipe, name)) for name in SECTIONS[stage]}
     if stage == "samples":
-        return {**values, "size": flat(recipe.sample.size)}
+        adapters = {"adapters": flat(recipe.adapters)} if recipe.adapters else {}
+        return {**values, "size": flat(recipe.sample.size), **adapters}
     training = flat(getattr(recipe.train, stage))
     return {**values, "train": training and {k: v for k, v in training.items() if _counts(k, v)}}
+
+
+def _adapter(recipe: Recipe, name: str) -> dict[str, Any]:
+    """What determines an adapter's training besides the system: its parameters, data and settings."""
+    slot = recipe.adapters[name]
+    training = flat(slot.train) or {}
+    data = training.pop("data", None) or flat(recipe.data)
+    settings = {k: v for k, v in training.items() if _counts(k, v)}
+    return {"name": slot.name, **flat(slot.parameters), "data": data, "train": settings}
 
 
 def _counts(key: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -125,6 +126,39 @@ class DiffusionTraining(Stage):
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 
+class AdapterTraining(DiffusionTraining):
+    """The training of an adapter: as stage two, with the system's own weights frozen.
+
+    data: what it is trained on, by default the recipe's.
+    """
+
+    data: Annotated[Component, Kind("data")] | None = None
+
+
+class Adapting(Component):
+    """An adapter.
+
+    weights: its file, relative to the recipe's folder; without one it is trained as `train` says. strength:
+    how much it counts, 0 for not at all. merge: add it to the system's weights when they are loaded, which
+    saves time at every step and fixes the strength.
+    """
+
+    weights: str | None = None
+    strength: float = 1.0
+    merge: bool = False
+    train: AdapterTraining | None = None
+
+
+def _not_a_stage(name: str) -> str:
+    if name in ("compression", "diffusion"):
+        raise ValueError("should be a name that no stage has")
+    return name
+
+
+AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), AfterValidator(_not_a_stage)]
+"""An adapter's name: of its folder, its file and its weights in the system."""
+
+
 class Train(Part):
     """The two stages. callbacks: what observes each of them; they change no result and retrain nothing."""
 
@@ -225,6 +259,7 @@ class Recipe(Part):
     weights: Weights | None = None
     data: Annotated[Component, Kind("data")] | None = None
     train: Train = Train()
+    adapters: Mapping[AdapterName, Annotated[Adapting, Kind("adapter")]] = Field(default_factory=dict)
     sampler: Annotated[Sampling, Kind("sampler")] = Sampling(name="ddim")
     guidance: tuple[Annotated[Component, Kind("guidance")], ...] = ()
     sample: Sample = Sample()

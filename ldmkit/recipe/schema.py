@@ -8,9 +8,9 @@ from typing import Any
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import KINDS, Entry, Registry
-from ldmkit.recipe.model import Component, Conditioning, Recipe, Sampling
+from ldmkit.recipe.model import Adapting, Component, Conditioning, Recipe, Sampling
 
-SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling}
+SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling, "adapter": Adapting}
 """Kinds whose slot in a recipe has keys of its own."""
 
 UNNAMED = ("keymap", "weights")

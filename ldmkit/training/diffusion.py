@@ -17,7 +17,7 @@ from ldmkit.engine import sampling
 from ldmkit.engine.conditions import merge, replaced
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, stage_state
+from ldmkit.engine.weights import stage_state
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import DiffusionTraining
@@ -104,7 +104,7 @@ class DiffusionStep(nn.Module):
 class DiffusionStage:
     """Stage two as the loop sees it. The compression model is finished and frozen."""
 
-    name: StageName = "diffusion"
+    name: str = "diffusion"
 
     def __init__(self, system: System, options: DiffusionTraining, data: Dataset, cache: Path) -> None:
         self.options, self._system, self._device = options, system, system.device
@@ -137,7 +137,7 @@ class DiffusionStage:
 
     def weights(self) -> dict[str, Tensor]:
         """The denoiser and the conditioners."""
-        return stage_state(self._system, self.name)
+        return stage_state(self._system, "diffusion")
 
     def state(self) -> dict[str, Tensor]:
         """The same, and the weights of auxiliary losses."""

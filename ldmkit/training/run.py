@@ -61,7 +61,7 @@ def train_stage(
     UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
     a loss is not finite.
     """
-    accelerator = _accelerator(system.device)
+    accelerator = accelerator_on(system.device)
     say = say if accelerator.is_main_process else lambda _: None
     store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
     with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
@@ -112,7 +112,7 @@ def _train(
     system.weights[stage], system.trained_on = sums.of(store.weights), origin.data
 
 
-def _accelerator(device: torch.device) -> Accelerator:
+def accelerator_on(device: torch.device) -> Accelerator:
     # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
     # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
     accelerator = Accelerator(

@@ -10,7 +10,6 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from ldmkit.engine.weights import StageName
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Optimizer
 from ldmkit.recipe.model import Stage
@@ -48,8 +47,8 @@ class TrainingStage(Protocol):
     """A stage of training as the loop sees it. Steps count from 0; rows are positions in the global batch."""
 
     @property
-    def name(self) -> StageName:
-        """Which of the two it is."""
+    def name(self) -> str:
+        """Which of the two it is, or the adapter's name."""
 
     @property
     def options(self) -> Stage:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ldmkit.engine.adapters import give_adapters, refuse_adapter
 from ldmkit.engine.opening import assembled, give_weights, refuse
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError
 from ldmkit.recipe import Recipe
+from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
 
@@ -43,7 +45,8 @@ def ready(
 
     anew = trained_by(system.recipe) if retrain else ()
     give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
-    return system
+    _adapt(system, runs, say, restart=retrain, wait=wait)
+    return system.eval()
 
 
 def train_recipe(
@@ -77,7 +80,22 @@ def train_recipe(
             refuse(system, name)
 
     give_weights(system, runs, without=train, stages=wanted, anew=trained, say=say, data=True, accept=accept)
-    return system
+    if stage is None:
+        _adapt(system, runs, say, restart=restart, wait=wait)
+    return system.eval()
+
+
+def _adapt(system: System, runs: Path, say: Say, *, restart: bool, wait: bool) -> None:
+    """Attaches the recipe's adapters; those without weights are trained, with `restart` all that say how."""
+    slots = system.recipe.adapters
+    anew = [name for name, slot in slots.items() if restart and slot.train and slot.weights is None]
+
+    def train(system: System, name: str) -> None:
+        if slots[name].train is None:
+            refuse_adapter(system, name)
+        train_adapter(system, name, runs, restart=name in anew, wait=wait, say=say)
+
+    give_adapters(system, runs, without=train, anew=anew, say=say)
 
 
 def trained_by(recipe: Recipe) -> list[StageName]:

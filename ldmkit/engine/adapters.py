@@ -1,0 +1,94 @@
+"""Adapters of a system: attached once its weights are in place, with weights of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from warnings import warn
+
+import torch
+
+from ldmkit.checkpoint import RunStore, files
+from ldmkit.engine.components import build
+from ldmkit.engine.stage_state import restore
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import run_folder
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Adapter
+from ldmkit.recipe import Recipe
+from ldmkit.recipe.digests import ADAPTERS
+from ldmkit.types import Say
+
+Without = Callable[[System, str], None]
+"""What is done for an adapter that has no weights: it is attached, by this name."""
+
+
+def give_adapters(
+    system: System, runs: Path, *, without: Without, say: Say, anew: Collection[str] = ()
+) -> None:
+    """Attaches the recipe's adapters in order, each with its weights, at its strength; merges some.
+
+    Calls `without` for one that has no weights, with those before it switched off. anew: those whose weights
+    are not looked for.
+    """
+    for name in system.recipe.adapters:
+        adapter = attach(system, name)
+        path = None if name in anew else find_adapter(system, name, runs)
+        if path is None:
+            without(system, name)
+        else:
+            restore(dict(adapter.state()), files.read_tensors(path), str(path))
+            say(f"adapter {name}: reused {path}")
+        adapter.set_strength(0.0)
+    for name, slot in system.recipe.adapters.items():
+        system.adapters[name].set_strength(slot.strength)
+    for name in [n for n, slot in system.recipe.adapters.items() if slot.merge]:
+        system.adapters.pop(name).merge()
+
+
+def attach(system: System, name: str, seed: int = 0) -> Adapter:
+    """The recipe's adapter of a name, attached to the system, untrained; its weights follow from the seed."""
+    slot = system.recipe.adapters[name]
+    adapter: Adapter = build(system.registry, "adapter", slot)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            adapter.attach(system, name)
+        except ValueError as error:
+            raise UserError(f"adapters.{name} ({slot.name}): {error}") from error
+    system.adapters[name] = adapter
+    return adapter
+
+
+def adapter_run(system: System, name: str, runs: Path) -> RunStore:
+    """Where the training of an adapter lives."""
+    folder = run_folder(system.recipe, system.registry, f"{ADAPTERS}{name}", name, runs)
+    return RunStore(folder, name)
+
+
+def find_adapter(system: System, name: str, runs: Path) -> Path | None:
+    """The file of an adapter: what the recipe names, else what a finished training left, else None."""
+    slot = system.recipe.adapters[name]
+    if slot.weights is None:
+        store = adapter_run(system, name, runs)
+        return store.weights if slot.train is not None and store.finished else None
+    path = _beside(system.recipe, slot.weights)
+    if not path.is_file():
+        raise UserError(f"adapters.{name}: no file {path}")
+    return path
+
+
+def _beside(recipe: Recipe, path: str) -> Path:
+    return Path(path) if recipe.origin is None else recipe.origin.parent / path
+
+
+def refuse_adapter(system: System, name: str) -> None:
+    """Raises UserError: the adapter has no weights."""
+    trains = system.recipe.adapters[name].train is not None
+    way_out = "train it with `ldmkit run`" if trains else f"add adapters.{name}.weights or .train"
+    raise UserError(f"recipe '{system.recipe.name}' has no weights for its adapter {name}: {way_out}")
+
+
+def warn_of_adapter(system: System, name: str) -> None:
+    """Leaves the adapter without effect, with a warning."""
+    warn(f"recipe '{system.recipe.name}': no weights for its adapter {name}; train it", stacklevel=4)

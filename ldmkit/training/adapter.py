@@ -1,0 +1,105 @@
+"""The training of an adapter: stage two with the system frozen and the adapter's weights alone trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ldmkit.checkpoint import RunStore, files
+from ldmkit.checkpoint.lock import locked
+from ldmkit.engine.adapters import adapter_run
+from ldmkit.engine.components import build
+from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.stage_state import restore
+from ldmkit.engine.system import System
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.recipe import dump
+from ldmkit.recipe.dump import flat
+from ldmkit.recipe.model import AdapterTraining
+from ldmkit.training.callbacks import build_callbacks
+from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.loop import Loop
+from ldmkit.training.run import accelerator_on, versions
+from ldmkit.types import Say
+
+
+def train_adapter(
+    system: System, name: str, runs: Path, *, restart: bool = False, wait: bool = False, say: Say = print
+) -> None:
+    """Trains an attached adapter of the recipe to the end of its steps, with the system's own weights frozen.
+
+    Goes on, stops, waits and raises as `train_stage` does.
+    """
+    options = system.recipe.adapters[name].train
+    if options is None:
+        raise UserError(f"adapters.{name}: nothing says how to train it: add adapters.{name}.train")
+    accelerator = accelerator_on(system.device)
+    say = say if accelerator.is_main_process else lambda _: None
+    store = adapter_run(system, name, runs)
+    with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
+        accelerator.wait_for_everyone()
+        if restart and accelerator.is_main_process:
+            store.clear()
+        accelerator.wait_for_everyone()
+        if store.finished:
+            own = dict(system.adapters[name].state())
+            restore(own, files.read_tensors(store.weights), str(store.weights))
+        else:
+            _train(system, name, options, store, accelerator, say)
+        accelerator.wait_for_everyone()
+
+
+def _train(
+    system: System,
+    name: str,
+    options: AdapterTraining,
+    store: RunStore,
+    accelerator: Accelerator,
+    say: Say,
+) -> None:
+    """The same, by all processes, where this training alone has the folder."""
+    if accelerator.is_main_process:
+        store.open(dump(system.recipe), versions(system))
+    accelerator.wait_for_everyone()
+    with accelerator.local_main_process_first():  # which makes the caches that the others then read
+        stage = AdapterStage(system, name, options, _data(system, options), store.folder.parent / "cache")
+    slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
+    callbacks = build_callbacks(system.registry, slots, say)
+    Loop(stage, store, accelerator, say, callbacks, flat(system.recipe)).run()
+
+
+def _data(system: System, options: AdapterTraining) -> Dataset:
+    """The adapter's data set, by default the recipe's."""
+    if options.data is None:
+        return system.dataset()
+    data: Dataset = build(system.registry, "data", options.data)
+    return aligned(data, field_kinds(system.named_conditioners()))
+
+
+class AdapterStage(DiffusionStage):
+    """An attached adapter of the system as the loop sees it."""
+
+    def __init__(
+        self, system: System, name: str, options: AdapterTraining, data: Dataset, cache: Path
+    ) -> None:
+        self.name, self._adapter = name, system.adapters[name]
+        system.requires_grad_(False)
+        for weight in self._weights().values():
+            weight.requires_grad_(True)
+        super().__init__(system, options, data, cache)
+
+    def averaged(self) -> dict[str, nn.Parameter]:
+        """The adapter's weights."""
+        return {name: x for name, x in self._weights().items() if isinstance(x, nn.Parameter)}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The adapter's weights."""
+        return dict(self._weights())
+
+    def _weights(self) -> Mapping[str, Tensor]:
+        return self._adapter.state()

@@ -1,0 +1,1 @@
+"""Adapters: small weights that change a trained system of ldmkit."""
