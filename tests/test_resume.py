@@ -16,12 +16,8 @@ PROGRAM = Path(__file__).with_name("training_interrupted.py")
 
 def finished(runs: Path) -> dict[str, bytes]:
     """Everything a training leaves that must not depend on interruptions, by name."""
-    files = [*runs.glob("toy/*/*.safetensors"), *runs.glob("toy/*/step-*/*.safetensors")]
-    tensors = {
-        str(f.relative_to(runs)): load_file(f)
-        for f in files
-        if "step-00000010" not in str(f) and not f.name.startswith(".tmp-")
-    }
+    files = [*runs.glob("toy/*-*/*.safetensors"), *runs.glob("toy/*/step-00000012/*.safetensors")]
+    tensors = {str(f.relative_to(runs)): load_file(f) for f in files if not f.name.startswith(".")}
     return {f"{f}:{n}": x.tobytes() for f, named in tensors.items() for n, x in named.items()}
 
 

@@ -418,7 +418,8 @@ def toy(*overrides):
 
 def train(runs, *overrides, stages=("compression", "diffusion"), say=print):
     """Trains a toy system's stages; the system."""
-    from ldmkit.training.run import train_adapter, train_stage
+    from ldmkit.training.adapter import train_adapter
+    from ldmkit.training.run import train_stage
 
     system = toy(*overrides)
     for stage in stages:

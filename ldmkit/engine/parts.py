@@ -13,7 +13,15 @@ from ldmkit.engine.components import build
 from ldmkit.engine.data import aligned, field_kinds
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interfaces import Adapter, CompressionModel, Conditioner, Dataset, Denoiser, NoiseSchedule, Objective
+from ldmkit.interfaces import (
+    Adapter,
+    CompressionModel,
+    Conditioner,
+    Dataset,
+    Denoiser,
+    NoiseSchedule,
+    Objective,
+)
 from ldmkit.recipe import Recipe
 from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
 

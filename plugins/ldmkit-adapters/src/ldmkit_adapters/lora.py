@@ -9,7 +9,7 @@ from typing import Annotated
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -55,7 +55,6 @@ class Lora:
             target_modules=targets,
             lora_dropout=self.dropout,
         )
-        training = {m: m.training for m in system.modules()}
         trained = {p: p.requires_grad for p in system.parameters()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several are meant
@@ -63,7 +62,7 @@ class Lora:
         self.system, self.name = system, name
         for layer in self._adapted():
             layer.set_adapter([*layer.lora_A])  # all of them together
-            layer.train(training.get(layer.get_base_layer(), False))
+            layer.train(layer.get_base_layer().training)
         for parameter, flag in trained.items():  # peft freezes all but its own
             parameter.requires_grad_(flag)
 
@@ -85,12 +84,13 @@ class Lora:
             if self.name not in layer.lora_A:
                 continue
             base = layer.get_base_layer()
-            base.weight += layer.get_delta_weight(self.name).to(base.weight)  # type: ignore[operator]
+            weight = base.get_parameter("weight")
+            weight += layer.get_delta_weight(self.name).to(weight)
             layer.delete_adapter(self.name)
             if not layer.lora_A:
                 self.system.set_submodule(path, base)
 
-    def _adapted(self) -> Iterator[LoraLayer]:
+    def _adapted(self) -> Iterator[Linear]:
         return (layer for _, layer in _lora_layers(self.system) if self.name in layer.lora_A)
 
     def _place(self, key: str) -> str:
@@ -102,11 +102,11 @@ def _linear_layers(system: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Linear layers by the names that they have without adapters."""
     for name, module in system.named_modules():
         inside = ".base_layer" in name or ".lora_" in name
-        if not inside and isinstance(module, nn.Linear | LoraLayer):
+        if not inside and isinstance(module, nn.Linear | Linear):
             yield name, module
 
 
-def _lora_layers(system: nn.Module) -> Iterator[tuple[str, LoraLayer]]:
+def _lora_layers(system: nn.Module) -> Iterator[tuple[str, Linear]]:
     for name, module in system.named_modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, Linear):
             yield name, module
