@@ -90,3 +90,17 @@ def test_a_task_trains_and_draws(name: str, first: Path, tmp_path: Path) -> None
         with Image.open(path) as picture:
             assert picture.size == SIZES.get(name, (32, 32)), path
             assert picture.info["ldmkit:recipe"] == name, path
+
+
+def test_img2img_draws_every_prompt_from_the_one_picture_with_the_weights_of_text2img(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    small = changed("sampler.steps=4", "sample.count=1")
+    said = call("run", str(RECIPES / "img2img.yaml"), "--runs", str(tmp_path), "--out", str(out), *small)
+    assert said.count("reused") >= 2
+    drawn = {p.name: Image.open(p).convert("RGB") for p in out.glob("0*.png")}
+    prompts = resolve(load(RECIPES / "img2img.yaml"), host().registry).sample.prompts
+    assert len(drawn) == len(prompts) == 4
+    assert len({picture.tobytes() for picture in drawn.values()}) == 4
+    for name, picture in drawn.items():
+        red, green, _ = picture.getpixel((32, 40))  # in the middle of the sketch's red disc
+        assert red > green + 40, name

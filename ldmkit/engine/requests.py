@@ -73,7 +73,7 @@ def inputs_of(
     if prompts is not None:
         given[prompt_field(system)] = _listed(prompts)
     starts = _listed(init if init is not None else located(sample.init, system))
-    length = _length(given, starts)
+    length = _length(given, () if init is None else starts)
     left_out = {field for field, value in (fields or {}).items() if value is None}
     raw = {**_of_recipe(system, set(given) | left_out, length), **given}
     length = length or _length(raw, starts) or (1 if seeds is None or count else len(seeds))
