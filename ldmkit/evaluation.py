@@ -216,6 +216,6 @@ def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:
     slot = system.recipe.data
     if slot is None:
         raise UserError(f"recipe '{system.recipe.name}' has no data to evaluate on: add a `data` section")
-    changed = Component(name=slot.name, parameters={**slot.parameters, **changes})
+    changed = slot.model_copy(update={"parameters": {**slot.parameters, **changes}})
     dataset: Dataset = build(system.registry, "data", changed)
     return aligned(dataset, field_kinds(system.named_conditioners()))

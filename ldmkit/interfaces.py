@@ -2,7 +2,8 @@
 
 A component is a class (built once) or, for samplers and spacings, a function. Its keyword-only parameters are
 what a recipe may set; every other constructor parameter is supplied by `ldmkit.build`, by name, out of
-`registry.SUPPLIED`. A keyword-only parameter annotated with one of these Protocols is a nested component.
+`registry.SUPPLIED`. A keyword-only parameter annotated with one of these Protocols is a nested component; one
+annotated `Path` is a file or folder, which a recipe names relative to its own folder.
 Contract checks for all of them are in `ldmkit.testing`.
 """
 

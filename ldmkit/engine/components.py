@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
-
-from pydantic_core import to_json
 
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import Nested, parameters_of
@@ -18,33 +18,44 @@ from ldmkit.recipe.resolve import resolve_component
 def build(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:
     """The component made with its recipe's parameters and, of `supplied`, what its constructor asks for.
 
-    Functions (samplers, spacings) become partials of their parameters. Raises UserError for parameters that
-    do not fit, and for a ValueError that the constructor raises.
+    Paths are completed with the folder of the recipe that they stand in. Functions (samplers, spacings)
+    become partials of their parameters. Raises UserError for parameters that do not fit, and for a ValueError
+    that the constructor raises.
     """
+    if component.checked.parameters is None:
+        component = resolve_component(kind, component, registry)
     entry = registry.get(kind, component.name)
-    declared = parameters_of(entry)
-    plain = resolve_component(kind, component, registry).flat()
-    keys = declared.model.model_fields
-    checked = declared.model.model_validate_json(to_json({k: plain[k] for k in keys}))
-    values = {k: getattr(checked, k) for k in keys}
+    declared, checked = parameters_of(entry), component.checked
+    values = {key: located(value, checked.folder) for key, value in checked.values.items()}
     for key, slot in declared.nested.items():
-        values[key] = _nested(registry, slot, plain[key], supplied)
-    made = entry.load()
-    if not inspect.isclass(made):
-        return partial(made, **values)
+        values[key] = _nested(registry, slot, checked.nested[key], supplied)
+    constructor = entry.load()
+    if not inspect.isclass(constructor):
+        return partial(constructor, **values)
     handed = {name: supplied[name] for name in declared.supplied if name in supplied}
     for name, required in declared.supplied.items():
         if required and name not in handed:
             raise UserError(f"{kind} ({component.name}): needs '{name}', which this place does not supply")
     try:
-        return made(**handed, **values)
+        return constructor(**handed, **values)
     except ValueError as error:
         raise UserError(f"{kind} ({component.name}): {error}") from error
+
+
+def located(value: Any, folder: Path) -> Any:
+    """A parameter with the paths in it completed with a recipe's folder."""
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, tuple):
+        return tuple(located(one, folder) for one in value)
+    if isinstance(value, Mapping):
+        return {key: located(one, folder) for key, one in value.items()}
+    return value
 
 
 def _nested(registry: Registry, slot: Nested, value: Any, supplied: dict[str, Any]) -> Any:
     if value is None:
         return None
     if slot.many:
-        return tuple(build(registry, slot.kind, Component.model_validate(v), **supplied) for v in value)
-    return build(registry, slot.kind, Component.model_validate(value), **supplied)
+        return tuple(build(registry, slot.kind, one, **supplied) for one in value)
+    return build(registry, slot.kind, value, **supplied)

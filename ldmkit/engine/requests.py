@@ -97,10 +97,7 @@ def rows(values: Any, chosen: Sequence[int]) -> Any:
 
 def located(value: Any, system: Parts) -> Any:
     """A value of the recipe: the path of a picture starts at the recipe's folder."""
-    origin = system.recipe.origin
-    if origin is None or not is_picture_file(value):
-        return value
-    return str(origin.parent / Path(value).expanduser())
+    return str(system.recipe.located(value)) if is_picture_file(value) else value
 
 
 def is_picture_file(value: Any) -> bool:

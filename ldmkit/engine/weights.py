@@ -93,8 +93,7 @@ def weights_folder(recipe: Recipe) -> Path:
     """The folder that the recipe's `weights` name, downloaded where they are on the hub."""
     if isinstance(recipe.weights, Hub):
         return _downloaded(recipe.weights)
-    folder = Path(recipe.weights or ".")
-    return folder if recipe.origin is None else recipe.origin.parent / folder
+    return recipe.located(recipe.weights or ".")
 
 
 def _downloaded(hub: Hub) -> Path:

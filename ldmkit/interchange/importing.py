@@ -15,6 +15,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Format, ImportOptions, Published, load_parts
 from ldmkit.recipe import Component, dump, load, resolve
+from ldmkit.recipe.model import Source
 from ldmkit.types import Say
 
 
@@ -45,10 +46,11 @@ def import_model(
         for folder, fill in published.folders.items():
             (made / folder).mkdir()
             fill(made / folder)
-        system = assemble(resolve(load(_recipe(published, source, made)), registry), registry)
+        here = Source(origin=made / "recipe.yaml")  # its paths start at the new folder
+        recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
+        system = assemble(recipe, registry)
         for stage, tensors in load_parts(system, published, name).items():
             write_tensors(made / f"{stage}.safetensors", tensors)
-        recipe = resolve(load(_recipe(published, source, out)), registry)
         (made / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
     for note in published.notes:
         say(note)
@@ -75,14 +77,7 @@ def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
     raise UserError(f"{source} {which}: name one with --format, of {', '.join(names) or 'none'}")
 
 
-def _recipe(published: Published, source: Path, where: Path) -> dict[str, Any]:
-    """The recipe as a mapping; what lies in the new folder is named by its full path."""
+def _recipe(published: Published, source: Path) -> dict[str, Any]:
+    """The recipe as a mapping; its paths start at the new folder."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "imported"
-    recipe: dict[str, Any] = {"recipe": 1, "name": name, **published.recipe, "weights": "."}
-    slots = recipe.get("conditioners", {})
-    return {**recipe, "conditioners": {name: _placed(slot, where) for name, slot in slots.items()}}
-
-
-def _placed(slot: dict[str, Any], where: Path) -> dict[str, Any]:
-    path = str(slot.get("path", ""))
-    return {**slot, "path": str((where / path).resolve())} if path.startswith(".") else slot
+    return {"recipe": 1, "name": name, **published.recipe, "weights": "."}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -43,8 +43,28 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What `resolve` learns of a component.
+
+    folder: what its relative paths are relative to. parameters: those that were checked. values: the same as
+    the constructor takes them. nested: the components among them.
+    """
+
+    folder: Path = Path()
+    parameters: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    nested: Mapping[str, Nested] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Always: it follows from what the component says."""
+        return isinstance(other, Checked)
+
+
 class Component(Part):
     """A component by name with its parameters: `{name: ddim, eta: 0.5}`, or just `ddim`."""
+
+    _checked: Checked = PrivateAttr(default_factory=Checked)
 
     name: str
     parameters: Mapping[str, Any] = Field(default_factory=dict)
@@ -65,6 +85,24 @@ class Component(Part):
         own = {k: getattr(self, k) for k in type(self).model_fields if k not in ("name", "parameters")}
         flat = {k: v.flat() if isinstance(v, Component) else v for k, v in own.items()}
         return {"name": self.name, **flat, **self.parameters}
+
+    @property
+    def checked(self) -> Checked:
+        """What `resolve` learned; without `parameters` where these were not checked."""
+        if self._checked.parameters is self.parameters:
+            return self._checked
+        return Checked(self._checked.folder)
+
+    def with_checked(self, checked: Checked) -> Self:
+        """The same slot with the parameters that were checked, or with another folder."""
+        changed = {} if checked.parameters is None else {"parameters": checked.parameters}
+        copy = self.model_copy(update=changed)
+        copy._checked = checked
+        return copy
+
+
+Nested = Component | tuple[Component, ...] | None
+"""A parameter that is a component, a list of them, or none."""
 
 
 class Conditioning(Component):
@@ -267,8 +305,18 @@ class Recipe(Part):
 
     @property
     def origin(self) -> Path | None:
-        """The file that the recipe was read from; relative `weights` are relative to its folder."""
+        """The file that the recipe was read from; None for a recipe from Python."""
         return self._source.origin
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the folder of the recipe's file; the working directory for a
+        recipe from Python."""
+        return Path() if self._source.origin is None else self._source.origin.parent
+
+    def located(self, path: str | Path) -> Path:
+        """A path in the recipe, from its folder; "~" is the user's home."""
+        return self.folder / Path(path).expanduser()
 
     @property
     def source(self) -> Source:

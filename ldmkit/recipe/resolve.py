@@ -6,16 +6,19 @@ Imports the components that the recipe names, and with them torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from ldmkit.errors import UserError
-from ldmkit.host.parameters import Parameters, parameters_of
+from ldmkit.host import parameters as signatures
+from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import plain
-from ldmkit.recipe.model import Component, Place, Recipe, Source
+from ldmkit.recipe.model import Checked, Component, Nested, Place, Recipe, Source
 from ldmkit.recipe.problems import Problem, problems_of, refuse
 from ldmkit.recipe.slots import replace_components
 
@@ -24,66 +27,84 @@ C = TypeVar("C", bound=Component)
 
 def resolve(recipe: Recipe, registry: Registry) -> Recipe:
     """The recipe with every parameter checked and present. UserError holds a line for each problem."""
-    problems: list[Problem] = []
-
-    def visit(path: Place, kind: str, component: Component) -> Component:
-        parameters = _resolved(registry, kind, component.name, component.parameters, path, problems)
-        return component.model_copy(update={"parameters": parameters})
-
-    resolved = replace_components(recipe, visit)
-    refuse(problems, recipe.source)
+    resolving = _Resolving(registry, recipe.folder)
+    resolved = replace_components(recipe, resolving.component)
+    refuse(resolving.problems, recipe.source)
     return resolved
 
 
-def resolve_component(kind: str, component: C, registry: Registry) -> C:
-    """One component outside a recipe, resolved likewise (its slot's own components too)."""
-    problems: list[Problem] = []
+def resolve_component(kind: str, component: C, registry: Registry, folder: Path | None = None) -> C:
+    """One component outside a recipe, resolved likewise (its slot's own components too).
 
-    def visit(path: Place, inner: str, slot: Component) -> Component:
-        parameters = _resolved(registry, inner, slot.name, slot.parameters, path, problems)
-        return slot.model_copy(update={"parameters": parameters})
-
-    made = replace_components(component, visit, (kind,))
-    parameters = _resolved(registry, kind, made.name, made.parameters, (kind,), problems)
-    refuse(problems, Source(label=""))
-    return made.model_copy(update={"parameters": parameters})
+    folder: what its relative paths are relative to, by default that of the recipe it comes from.
+    """
+    resolving = _Resolving(registry, folder or component.checked.folder)
+    inner = replace_components(component, resolving.component, (kind,))
+    resolved = resolving.component((kind,), kind, inner)
+    refuse(resolving.problems, Source(label=""))
+    return resolved
 
 
-def _resolved(
-    registry: Registry, kind: str, name: str, given: Mapping[str, Any], path: Place, problems: list[Problem]
-) -> dict[str, Any]:
-    """The parameters as a recipe would hold them, complete; adds to `problems`."""
-    try:
-        declared = parameters_of(registry.get(kind, name))
-    except UserError as error:
-        problems.append(Problem(path, str(error)))
-        return {}
-    values = dict(plain(given))
-    for key in [k for k in declared.nested if k in values]:
-        values[key] = _nested(registry, declared, key, values[key], (*path, key), problems)
-    try:
-        checked = declared.model.model_validate_json(to_json(values))
-    except ValidationError as error:
-        keys: dict[Place, list[str]] = {(): list(declared.model.model_fields)}
-        problems.extend(problems_of(error, values, path, keys, name))
-        return {}
-    dumped: dict[str, Any] = plain(checked.model_dump(mode="json"))
-    return dumped
+@dataclass
+class _Resolving:
+    """One pass over components; problems are collected."""
+
+    registry: Registry
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+
+    def component(self, path: Place, kind: str, component: C) -> C:
+        """The component with its parameters as a recipe would hold them, complete, and what was checked."""
+        try:
+            declared = parameters_of(self.registry.get(kind, component.name))
+        except UserError as error:
+            self.problems.append(Problem(path, str(error)))
+            return component
+        given = dict(plain(component.parameters))
+        nested = {
+            key: self._nested(slot, given[key], (*path, key))
+            for key, slot in declared.nested.items()
+            if key in given
+        }
+        values = {**given, **{key: _flat(value) for key, value in nested.items()}}
+        try:
+            # As JSON: strict validation takes a list for a tuple, and text for a path, there alone.
+            checked = declared.model.model_validate_json(to_json(values))
+        except ValidationError as error:
+            keys: dict[Place, list[str]] = {(): list(declared.model.model_fields)}
+            self.problems.extend(problems_of(error, values, path, keys, component.name))
+            return component
+        for key in declared.nested.keys() - nested.keys():
+            nested[key] = self._nested(declared.nested[key], plain(getattr(checked, key)), (*path, key))
+        return component.with_checked(_checked(self.folder, values, checked, nested))
+
+    def _nested(self, slot: signatures.Nested, value: Any, path: Place) -> Nested | Any:
+        """A nested component, or a list of them, resolved; what is neither is left for the schema."""
+        if not slot.many:
+            return self._nested_one(slot.kind, value, path)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return value
+        return tuple(self._nested_one(slot.kind, v, (*path, i)) for i, v in enumerate(value))
+
+    def _nested_one(self, kind: str, value: Any, path: Place) -> Component | Any:
+        named = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
+        if not isinstance(named, str):
+            return value
+        rest = {k: v for k, v in value.items() if k != "name"} if isinstance(value, Mapping) else {}
+        return self.component(path, kind, Component(name=named, parameters=rest))
 
 
-def _nested(
-    registry: Registry, declared: Parameters, key: str, value: Any, path: Place, problems: list[Problem]
-) -> Any:
-    """A nested component, or a list of them, resolved; what is neither is left for the schema to refuse."""
-    slot = declared.nested[key]
-    if slot.many and isinstance(value, Sequence) and not isinstance(value, str):
-        return [_nested_one(registry, slot.kind, v, (*path, i), problems) for i, v in enumerate(value)]
-    return value if slot.many else _nested_one(registry, slot.kind, value, path, problems)
+def _checked(folder: Path, given: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]) -> Checked:
+    """Parameters complete and plain; paths as they were written, so that they mean the same elsewhere."""
+    values = {key: getattr(model, key) for key in type(model).model_fields}
+    dumped: dict[str, Any] = plain(model.model_dump(mode="json"))
+    written = {key: given[key] for key, value in values.items() if isinstance(value, Path) and key in given}
+    parameters = {**dumped, **written, **{key: _flat(value) for key, value in nested.items()}}
+    return Checked(folder, parameters, {k: v for k, v in values.items() if k not in nested}, nested)
 
 
-def _nested_one(registry: Registry, kind: str, value: Any, path: Place, problems: list[Problem]) -> Any:
-    given = {"name": value} if isinstance(value, str) else value
-    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        return value
-    rest = {k: v for k, v in given.items() if k != "name"}
-    return {"name": given["name"], **_resolved(registry, kind, given["name"], rest, path, problems)}
+def _flat(value: Any) -> Any:
+    """Nested components as a recipe holds them."""
+    if isinstance(value, tuple):
+        return tuple(_flat(one) for one in value)
+    return plain(value.flat()) if isinstance(value, Component) else value

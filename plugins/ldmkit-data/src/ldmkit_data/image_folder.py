@@ -51,7 +51,7 @@ class ImageFolder:
     metadata.
 
     Args:
-        path: the folder; a relative one starts at the working directory.
+        path: the folder.
         size: height and width of the examples.
         background: what transparent pictures lie on, a colour name or "#rrggbb".
         max_broken: the share of broken files up to which they are left out instead of being an error.
@@ -60,12 +60,12 @@ class ImageFolder:
     def __init__(
         self,
         *,
-        path: str,
+        path: Path,
         size: Annotated[int, Field(ge=8, le=4096)],
         background: str = "white",
         max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
     ) -> None:
-        self._root, self._size, self._background = Path(path).expanduser(), size, background
+        self._root, self._size, self._background = Path(path), size, background
         self._max_broken = max_broken
         try:
             ImageColor.getrgb(background)

@@ -29,7 +29,7 @@ class EfficientNetLite(Frozen):
     distribution: ClassVar[str]
     sha256: ClassVar[str]
 
-    def __init__(self, *, path: str | None = None, resize: Side | None = None) -> None:
+    def __init__(self, *, path: Path | None = None, resize: Side | None = None) -> None:
         import timm  # here: a recipe is checked without it, and it takes a second to import
 
         super().__init__()

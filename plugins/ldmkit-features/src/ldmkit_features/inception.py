@@ -33,7 +33,7 @@ class InceptionV3(Frozen):
         path: torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or its tensors as safetensors.
     """
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: Path) -> None:
         super().__init__()
         self.network = _network(read_tensors(Path(path)), path)
         self.freeze()
@@ -60,7 +60,7 @@ class InceptionV3(Frozen):
         return pooled
 
 
-def _network(state: State, path: str) -> FeatureExtractorInceptionV3:
+def _network(state: State, path: Path) -> FeatureExtractorInceptionV3:
     """torch-fidelity's network. Its constructor unpickles any file: it gets tensors that we wrote."""
     ours = io.BytesIO()
     torch.save(state, ours)

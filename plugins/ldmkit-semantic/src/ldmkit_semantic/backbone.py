@@ -42,7 +42,7 @@ class SmpEncoder(nn.Module):
         field: str = "segmentation",
         classes: Size = 182,
         backbone: str = "resnet18",
-        weights: str | None = None,
+        weights: Path | None = None,
         channels: Size = 16,
         to: Literal["concat", "tokens"] = "concat",
     ) -> None:
@@ -85,7 +85,7 @@ class SmpEncoder(nn.Module):
         return like.map(torch.zeros_like)
 
 
-def _backbone(name: str, weights: str | None) -> Any:
+def _backbone(name: str, weights: Path | None) -> Any:
     """The encoder; UserError for a name that the library does not have and for weights that do not fit."""
     from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 
@@ -95,7 +95,7 @@ def _backbone(name: str, weights: str | None) -> Any:
     if weights is None:
         return backbone
     try:
-        backbone.load_state_dict(read_tensors(Path(weights).expanduser()))
+        backbone.load_state_dict(read_tensors(Path(weights)))
     except RuntimeError as error:
         raise UserError(f"smp-encoder: weights {weights}: {' '.join(str(error).split())[:300]}") from None
     return backbone

@@ -13,7 +13,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
-def locate(path: str | None, package: str | None, hub: str | None, revision: str | None) -> Path:
+def locate(path: Path | None, package: str | None, hub: str | None, revision: str | None) -> Path:
     """The folder that exactly one of `path`, `package` and `hub` names; UserError says what is missing."""
     given = [name for name, value in (("path", path), ("package", package), ("hub", hub)) if value]
     if len(given) != 1:
@@ -23,7 +23,7 @@ def locate(path: str | None, package: str | None, hub: str | None, revision: str
     if (hub is None) != (revision is None):
         raise UserError("pretrained-text: hub and revision (the commit, 40 hex digits) go together")
     if path:
-        return _local(Path(path).expanduser())
+        return _local(Path(path))
     if package:
         return _installed(package)
     assert hub is not None

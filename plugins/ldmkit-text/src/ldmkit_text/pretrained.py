@@ -52,7 +52,7 @@ class PretrainedText(nn.Module):
         self,
         *,
         field: str = "caption",
-        path: str | None = None,
+        path: Path | None = None,
         package: str | None = None,
         hub: str | None = None,
         revision: Revision | None = None,
