@@ -35,6 +35,8 @@ class DiT(nn.Module):
         heads: attention heads of every block.
         patch: side of a patch in latent positions.
         checkpoint: compute activations again in the backward pass: less memory, slower.
+        closed_frequencies: the time embedding's frequencies end on 1e-4, as those of the Hugging Face
+            implementation, and not one step before it, as the paper's.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class DiT(nn.Module):
         heads: Positive = 6,
         patch: Positive = 2,
         checkpoint: bool = False,
+        closed_frequencies: bool = False,
     ) -> None:
         super().__init__()
         if width % heads or width % 4:
             raise ValueError(f"width {width} is not a multiple of 4 and of heads, {heads}")
         self.latent, self.conditions = latent, conditions
         self.width, self.patch, self.checkpoint = width, patch, checkpoint
+        self.closed = closed_frequencies
         self.patch_embed = nn.Linear((latent.channels + conditions.concat) * patch**2, width)
         self.time_embed = nn.Sequential(nn.Linear(TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
         vector = conditions.vector
@@ -77,7 +81,7 @@ class DiT(nn.Module):
 
         def bound(z: Latent, time: PerPicture) -> Latent:
             _check_size(z, self.patch)
-            emb = self.time_embed(waves(time, TIME_WAVES).to(z))
+            emb = self.time_embed(waves(time, TIME_WAVES, self.closed).to(z))
             emb = F.silu(emb if vector is None else emb + vector)
             joined = z if condition.concat is None else torch.cat([z, condition.concat], 1)
             return self._run(joined, emb, memory)

@@ -25,10 +25,11 @@ class Memory:
     mask: Bool[Tensor, "b 1 1 l"] | None = None
 
 
-def waves(positions: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
-    """[cos, sin] of positions at width/2 frequencies from 1 to 1e-4, in float32."""
+def waves(positions: Float[Tensor, " n"], width: int, closed: bool = False) -> Float[Tensor, "n width"]:
+    """[cos, sin] of positions at width/2 frequencies from 1 to 1e-4, the last included where `closed`, in
+    float32."""
     half = width // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=positions.device) / half
+    exponents = torch.arange(half, dtype=torch.float32, device=positions.device) / (half - closed)
     angles = positions.float()[:, None] * torch.exp(-math.log(1e4) * exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 

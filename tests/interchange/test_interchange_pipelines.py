@@ -1,0 +1,332 @@
+"""Hugging Face pipelines with random weights: what is imported computes what diffusers' own classes compute.
+
+One pass of the network within 2e-5; ten steps of the pipeline's own scheduler, guided, within 1e-4 (relative,
+in the L2 norm). The pipeline and ldmkit start from the same x_T.
+"""
+
+from __future__ import annotations
+
+import json
+
+import diffusers
+import pytest
+import torch
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+import ldmkit
+from ldmkit.errors import UserError
+from ldmkit.interchange import import_model
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+LEADING = {**BETAS, "steps_offset": 1, "timestep_spacing": "leading"}
+SCHEDULERS = {
+    "DDIM": diffusers.DDIMScheduler(**LEADING, clip_sample=False, set_alpha_to_one=False),
+    "PNDM": diffusers.PNDMScheduler(**LEADING, skip_prk_steps=True),
+    "DPM++": diffusers.DPMSolverMultistepScheduler(**LEADING),
+    "DPM++ Karras": diffusers.DPMSolverMultistepScheduler(**BETAS, use_karras_sigmas=True),
+    "Euler": diffusers.EulerDiscreteScheduler(**LEADING),
+    "Heun": diffusers.HeunDiscreteScheduler(**LEADING),
+    "UniPC": diffusers.UniPCMultistepScheduler(**LEADING),
+    "v": diffusers.DDIMScheduler(**LEADING, clip_sample=False, prediction_type="v_prediction"),
+}
+PROMPT, NEGATIVE = "a red fox", "blurred"
+SCALE = 5.0
+
+
+def tokenizer():
+    letters = [c + end for end in ("", "</w>") for c in "abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {t: i for i, t in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77), len(vocabulary)
+
+
+def text_encoder(width=32):
+    torch.manual_seed(1)
+    words, size = tokenizer()
+    ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1, "vocab_size": size}
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    model = CLIPTextModel(CLIPTextConfig(hidden_size=width, **sizes, **ids)).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    return {"text_encoder": model, "tokenizer": words}
+
+
+def autoencoder(levels=2, **more):
+    torch.manual_seed(2)
+    ways = {"down": "DownEncoderBlock2D", "up": "UpDecoderBlock2D"}
+    types = {f"{way}_block_types": (name,) * levels for way, name in ways.items()}
+    widths = (32, 64, 64)[:levels]
+    return diffusers.AutoencoderKL(block_out_channels=widths, latent_channels=4, **types, **more).eval()
+
+
+def conditional_unet(channels=4, **more):
+    torch.manual_seed(3)
+    types = {"down": ("CrossAttnDownBlock2D", "DownBlock2D"), "up": ("UpBlock2D", "CrossAttnUpBlock2D")}
+    return diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
+        cross_attention_dim=32, attention_head_dim=4,
+        **{f"{way}_block_types": names for way, names in types.items()}, **more,
+    ).eval()  # fmt: skip
+
+
+def unconditional_unet(channels=3, out=3, size=8, **more):
+    torch.manual_seed(4)
+    types = {"down": ("DownBlock2D", "AttnDownBlock2D"), "up": ("AttnUpBlock2D", "UpBlock2D")}
+    return diffusers.UNet2DModel(
+        sample_size=size, in_channels=channels, out_channels=out, block_out_channels=(32, 64),
+        layers_per_block=1, attention_head_dim=8,
+        **{f"{way}_block_types": names for way, names in types.items()}, **more,
+    ).eval()  # fmt: skip
+
+
+def vq():
+    torch.manual_seed(5)
+    ways = {"down": "DownEncoderBlock2D", "up": "UpDecoderBlock2D"}
+    types = {f"{way}_block_types": (name,) * 2 for way, name in ways.items()}
+    sizes = {"block_out_channels": (32, 64), "latent_channels": 3, "num_vq_embeddings": 64}
+    return diffusers.VQModel(**sizes, **types, scaling_factor=1.0).eval()
+
+
+def stable_diffusion(scheduler="DDIM", kind="StableDiffusionPipeline", channels=4, **unet):
+    parts = {"vae": autoencoder(), "unet": conditional_unet(channels, **unet), **text_encoder()}
+    unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return quiet(getattr(diffusers, kind)(scheduler=SCHEDULERS[scheduler], **parts, **unused))
+
+
+def quiet(pipeline):
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def imported(pipeline, place):
+    pipeline.save_pretrained(place / "pipeline")
+    notes = []
+    recipe = import_model(place / "pipeline", place / "out", None, None, notes.append)
+    return ldmkit.build(recipe), notes
+
+
+def guided(model, raw, first, **options):
+    """Ten steps from what diffusers' network was shown first (where that is x_T itself)."""
+    conditions = model.condition(raw)
+    null = model.condition({**raw, "caption": [NEGATIVE]}) if "caption" in raw else None
+    guidance = [{"name": "classifier-free", "scale": SCALE}] if raw else None
+    return model.sample_latent(conditions, noise=first, steps=10, guidance=guidance, null=null, **options)
+
+
+@pytest.fixture
+def noise():
+    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_stable_diffusion_by_ten_steps_of_every_scheduler(scheduler, noise, tmp_path, error):
+    """Stable Diffusion 1 and, with "v", 2."""
+    pipeline = stable_diffusion(scheduler)
+    model, notes = imported(pipeline, tmp_path)
+    condition = model.condition({"caption": [PROMPT]})
+    ids = model.conditioners["caption"].prepare({"caption": [PROMPT]})["caption"]
+    states = pipeline.text_encoder(ids).last_hidden_state
+    assert error(condition["caption"].tokens, states) < 2e-5
+    expected = pipeline.unet(noise, 801, encoder_hidden_states=states).sample
+    assert error(model.denoise(noise, torch.tensor([801.0]), condition), expected) < 2e-5
+    options = {"num_inference_steps": 10, "guidance_scale": SCALE, "negative_prompt": NEGATIVE}
+    theirs = pipeline(PROMPT, latents=noise, output_type="latent", **options).images
+    assert error(guided(model, {"caption": [PROMPT]}, unit(pipeline, noise)), theirs) < 1e-4
+    assert not [note for note in notes if "left aside" in note and "safety" not in note]
+
+
+def unit(pipeline, noise):
+    """x_T of unit variance as ldmkit means it: some schedulers scale theirs by sigma alone, and not by the
+    root of 1 + sigma^2."""
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps(10)
+    first = scheduler.scale_model_input(noise * scheduler.init_noise_sigma, scheduler.timesteps[0])
+    return first
+
+
+@torch.no_grad()
+def test_stable_diffusion_from_a_picture(noise, tmp_path, error):
+    """img2img: the last half of the steps, from a noised latent."""
+    pipeline = stable_diffusion(kind="StableDiffusionImg2ImgPipeline")
+    model, _ = imported(pipeline, tmp_path)
+    latent = model.compression.encode(torch.rand(1, 3, 16, 16) * 2 - 1)
+    options = {"num_inference_steps": 10, "guidance_scale": SCALE, "negative_prompt": NEGATIVE}
+    generator = torch.Generator().manual_seed(9)  # that of `noise`
+    theirs = pipeline(
+        PROMPT, latent, strength=0.5, generator=generator, output_type="latent", **options
+    ).images
+    own = guided(model, {"caption": [PROMPT]}, noise, init=latent, strength=0.5)
+    assert error(own, theirs) < 1e-4
+
+
+@torch.no_grad()
+def test_inpainting_with_nine_channels(noise, tmp_path, error):
+    pipeline = stable_diffusion(kind="StableDiffusionInpaintPipeline", channels=9)
+    model, _ = imported(pipeline, tmp_path)
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 4:10, 6:16] = 1
+    raw = {"caption": [PROMPT], "image": image, "mask": mask}
+    condition = model.condition(raw)
+    masked = pipeline.vae.encode(image * (mask < 0.5)).latent_dist.mode() * 0.18215
+    concat = torch.cat([mask[..., ::2, ::2], masked], 1)
+    assert error(condition["image"].concat, concat) < 2e-5
+    expected = pipeline.unet(
+        torch.cat([noise, concat], 1), 801, encoder_hidden_states=condition["caption"].tokens
+    ).sample
+    assert error(model.denoise(noise, torch.tensor([801.0]), condition), expected) < 2e-5
+    theirs = inpainted(pipeline, noise, concat)
+    assert error(guided(model, raw, noise), theirs) < 1e-4
+
+
+def inpainted(pipeline, noise, concat):
+    """The pipeline's loop, with the mode of the masked latent and not a draw."""
+    embeds = pipeline.encode_prompt(PROMPT, "cpu", 1, True, NEGATIVE)
+    states = torch.cat([embeds[1], embeds[0]])
+    pipeline.scheduler.set_timesteps(10)
+    z = noise
+    for t in pipeline.scheduler.timesteps:
+        shown = torch.cat([torch.cat([z, z]), torch.cat([concat, concat])], 1)
+        null, wanted = pipeline.unet(shown, t, encoder_hidden_states=states).sample.chunk(2)
+        z = pipeline.scheduler.step(null + SCALE * (wanted - null), t, z).prev_sample
+    return z
+
+
+@torch.no_grad()
+def test_latent_diffusion_without_conditions(tmp_path, error):
+    pipeline = quiet(
+        diffusers.LDMPipeline(vqvae=vq(), unet=unconditional_unet(), scheduler=SCHEDULERS["DDIM"])
+    )
+    model, _ = imported(pipeline, tmp_path)
+    start = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    theirs = pipeline(1, torch.Generator().manual_seed(5), num_inference_steps=10, output_type="np").images
+    own = model.compression.decode(model.sample_latent({}, noise=start, steps=10)) / 2 + 0.5
+    assert torch.allclose(torch.from_numpy(theirs).permute(0, 3, 1, 2), own.clamp(0, 1), atol=1e-4)
+
+
+@torch.no_grad()
+def test_latent_diffusion_of_a_low_resolution_picture(tmp_path, error):
+    parts = {"vqvae": vq(), "unet": unconditional_unet(6, 3), "scheduler": SCHEDULERS["DDIM"]}
+    pipeline = quiet(diffusers.LDMSuperResolutionPipeline(**parts))
+    model, _ = imported(pipeline, tmp_path)
+    small = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    start = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    theirs = pipeline(small, 1, 10, generator=generator, output_type="np").images
+    own = model.sample_latent(model.condition({"low_res": small}), noise=start, steps=10)
+    decoded = (model.compression.decode(own) / 2 + 0.5).clamp(0, 1)
+    assert torch.allclose(torch.from_numpy(theirs).permute(0, 3, 1, 2), decoded, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["DDPM", "DDIM"])
+def test_diffusion_of_pixels(kind, tmp_path, error, monkeypatch):
+    """With clipping, as published: the schedulers' default."""
+    scheduler = getattr(diffusers, f"{kind}Scheduler")()
+    pipeline = getattr(diffusers, f"{kind}Pipeline")(unet=unconditional_unet(), scheduler=scheduler)
+    model, _ = imported(quiet(pipeline), tmp_path)
+    assert model.recipe.compression.name == "identity"
+    assert [guide.name for guide in model.recipe.guidance] == ["clip"]
+    start = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    expected = pipeline.unet(start, 401).sample
+    assert error(model.denoise(start, torch.tensor([401.0]), {}), expected) < 2e-5
+    draws = [torch.randn(1, 3, 8, 8) for _ in range(10)]
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps(10)
+    module = __import__(type(scheduler).__module__, fromlist=["x"])
+    taken = iter(draws)
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(taken))
+    z = start
+    for t in scheduler.timesteps:
+        z = scheduler.step(pipeline.unet(z, t).sample, t, z).prev_sample
+    monkeypatch.setattr("ldmkit.engine.sampling.step_noise", lambda *_: lambda i: draws[i])
+    assert error(model.sample_latent({}, noise=start, steps=10), z) < 1e-4
+
+
+def dit(**more):
+    torch.manual_seed(6)
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 2, "sample_size": 8}
+    model = diffusers.DiTTransformer2DModel(**sizes, in_channels=4, out_channels=8, **more).eval()
+    for block in model.transformer_blocks[1:]:  # one embedder for all blocks, as in the published models
+        block.norm1.emb.load_state_dict(model.transformer_blocks[0].norm1.emb.state_dict())
+    return model
+
+
+@torch.no_grad()
+def test_a_diffusion_transformer_of_classes(noise, tmp_path, error):
+    parts = {"transformer": dit(), "vae": autoencoder(), "scheduler": SCHEDULERS["DDIM"]}
+    pipeline = quiet(diffusers.DiTPipeline(**parts))
+    model, notes = imported(pipeline, tmp_path)
+    condition = model.condition({"label": [207]})
+    expected = pipeline.transformer(noise, torch.tensor([801]), torch.tensor([207])).sample
+    assert error(model.denoise(noise, torch.tensor([801.0]), condition), expected) < 2e-5
+    scheduler, z = pipeline.scheduler, noise
+    scheduler.set_timesteps(10)
+    for t in scheduler.timesteps:
+        said = pipeline.transformer(torch.cat([z, z]), t.expand(2), torch.tensor([207, 1000])).sample[:, :4]
+        wanted, null = said.chunk(2)
+        z = scheduler.step(null + SCALE * (wanted - null), t, z).prev_sample
+    guidance = [{"name": "classifier-free", "scale": SCALE}]
+    assert error(model.sample_latent(condition, noise=noise, steps=10, guidance=guidance), z) < 1e-4
+    assert any("variance" in note for note in notes)
+
+
+def test_a_diffusion_transformer_whose_blocks_differ_in_their_embedders_is_refused(tmp_path):
+    model = dit()
+    model.transformer_blocks[1].norm1.emb.class_embedder.embedding_table.weight.data += 1
+    parts = {"transformer": model, "vae": autoencoder(), "scheduler": SCHEDULERS["DDIM"]}
+    diffusers.DiTPipeline(**parts).save_pretrained(tmp_path / "pipeline")
+    with pytest.raises(UserError, match=r"left over: transformer_blocks\.1\.norm1\.emb\.class_embedder"):
+        import_model(tmp_path / "pipeline", tmp_path / "out", None, None, print)
+
+
+@torch.no_grad()
+def test_an_upscaler_is_told_the_noise_of_its_low_resolution_picture(noise, tmp_path, error):
+    parts = {
+        "vae": autoencoder(3, scaling_factor=0.08333),
+        "unet": conditional_unet(7, num_class_embeds=1000),
+    }
+    low = diffusers.DDPMScheduler(beta_schedule="scaled_linear", beta_start=1e-4, beta_end=0.02)
+    pipeline = diffusers.StableDiffusionUpscalePipeline(
+        **parts, **text_encoder(), scheduler=SCHEDULERS["v"], low_res_scheduler=low, max_noise_level=350
+    )
+    model, notes = imported(quiet(pipeline), tmp_path)
+    small = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    raw = {"caption": [PROMPT], "low_res": small}
+    condition = model.condition(raw)
+    fixed = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))[None]
+    noised = low.add_noise(small, fixed, torch.tensor([20]))
+    assert error(condition["low_res"].concat, noised) < 2e-5
+    shown = torch.cat([noise, noised], 1)
+    states = condition["caption"].tokens
+    expected = pipeline.unet(shown, 801, encoder_hidden_states=states, class_labels=torch.tensor([20])).sample
+    assert error(model.denoise(noise, torch.tensor([801.0]), condition), expected) < 2e-5
+    embeds = pipeline.encode_prompt(PROMPT, "cpu", 1, True, NEGATIVE)
+    scheduler, z = pipeline.scheduler, noise
+    scheduler.set_timesteps(10)
+    for t in scheduler.timesteps:
+        both = torch.cat([torch.cat([z, z]), torch.cat([noised, noised])], 1)
+        states = torch.cat([embeds[1], embeds[0]])
+        said = pipeline.unet(
+            both, t, encoder_hidden_states=states, class_labels=torch.tensor([20, 20])
+        ).sample
+        null, wanted = said.chunk(2)
+        z = scheduler.step(null + SCALE * (wanted - null), t, z).prev_sample
+    assert error(guided(model, raw, noise), z) < 1e-4
+    assert any("noise of level 20" in note for note in notes)
+
+
+def test_a_pipeline_that_no_recipe_holds_is_named(tmp_path):
+    stable_diffusion().save_pretrained(tmp_path / "p")
+    index = json.loads((tmp_path / "p" / "model_index.json").read_text())
+    for change in (
+        {"_class_name": "StableDiffusionXLPipeline", "text_encoder_2": ["transformers", "CLIPTextModel"]},
+        {"_class_name": "StableDiffusionControlNetPipeline", "controlnet": ["diffusers", "ControlNetModel"]},
+    ):
+        (tmp_path / "p" / "model_index.json").write_text(json.dumps({**index, **change}))
+        with pytest.raises(UserError, match=change["_class_name"]):
+            import_model(tmp_path / "p", tmp_path / "out", None, None, print)
