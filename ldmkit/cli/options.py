@@ -35,6 +35,24 @@ def runs(function: F) -> F:
     )(function)
 
 
+def start(function: F) -> F:
+    """`--from`, what a training starts from, as an override of the recipe's `weights`."""
+
+    @functools.wraps(function)
+    def gathered(*, start: str | None, overrides: tuple[str, ...], **rest: Any) -> Any:
+        if start is not None:
+            folder = Path(start).expanduser()
+            shipped = not folder.exists() and folder.name == start
+            weights = {"recipe": start} if shipped else str(folder.absolute())
+            overrides = (f"weights={json.dumps(weights)}", *overrides)
+        return function(overrides=overrides, **rest)
+
+    return click.option(
+        "--from", "start", metavar="NAME|FOLDER",
+        help="Start from the weights shipped for a recipe, or from a folder of weights or trainings.",
+    )(cast(F, gathered))  # fmt: skip
+
+
 def device(function: F) -> F:
     """Where the work is done."""
     return click.option(

@@ -12,6 +12,7 @@ from ldmkit.verbs.asked import Asked
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
+@options.start
 @options.request
 @options.runs
 @options.device

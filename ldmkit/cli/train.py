@@ -13,6 +13,7 @@ from ldmkit.cli import options
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
+@options.start
 @options.runs
 @options.device
 @options.wait

@@ -124,7 +124,7 @@ def refuse(system: System, stage: StageName) -> None:
 
 def _start(system: System, stage: StageName) -> None:
     """The weights that a training would start from, else those that are there, with a warning."""
-    path = initial_weights(system.recipe, stage)
+    path = initial_weights(system.recipe, system.registry, stage)
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
     else:

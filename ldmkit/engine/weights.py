@@ -13,9 +13,9 @@ from warnings import warn
 from ldmkit.artifacts import check_sha256, packaged_file
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Entry, Registry
-from ldmkit.recipe import Hub, Recipe, digest, same_stage
+from ldmkit.recipe import Hub, Recipe, Shipped, digest, same_stage
 
 __all__ = [
     "StageName",
@@ -65,28 +65,44 @@ def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
     if run.finished:
         return run.weights
     if getattr(recipe.train, stage) is None and recipe.weights is not None:
-        return initial_weights(recipe, stage)
+        return initial_weights(recipe, registry, stage)
     return shipped(recipe, registry, stage)
 
 
-def initial_weights(recipe: Recipe, stage: StageName) -> Path | None:
+def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:
     """The file of a stage in the recipe's `weights`: what it is, or what its fine-tuning starts from.
 
-    None where the recipe names no weights, or only those of the other stage. Raises UserError for a folder
-    that is not there or holds no weights.
+    A folder holds the file itself, or is one of trainings: then the newest finished one's. None where the
+    recipe names no weights, or only those of the other stage. Raises UserError for a folder that is not there
+    or holds no weights, and for a recipe for which no plugin ships any.
     """
     if recipe.weights is None:
         return None
+    if isinstance(recipe.weights, Shipped):
+        return _verified(_entry(registry, recipe.weights.recipe), stage)
     folder = weights_folder(recipe)
-    path = folder / f"{stage}.safetensors"
-    if path.is_file():
-        return path
     if not folder.is_dir():
         raise UserError(f"weights: no folder {folder}")
-    names = [f"{name}.safetensors" for name in stages_of(recipe)]
-    if not any((folder / name).is_file() for name in names):
+    if not any(_in_folder(folder, name) for name in stages_of(recipe)):
+        names = [f"{name}.safetensors" for name in stages_of(recipe)]
         raise UserError(f"weights: no {' or '.join(names)} in {folder}")
-    return None
+    return _in_folder(folder, stage)
+
+
+def _in_folder(folder: Path, stage: StageName) -> Path | None:
+    """A stage's file in a folder of weights, else in its newest finished training below."""
+    path = folder / f"{stage}.safetensors"
+    trained = folder.glob(f"{stage}-*/{stage}.safetensors")
+    return path if path.is_file() else min(trained, key=_age, default=None)
+
+
+def _entry(registry: Registry, name: str) -> Entry:
+    """The registered weights of that name."""
+    names = registry.names("weights")
+    if name not in names:
+        near, there = did_you_mean(name, names), ", ".join(names) or "none"
+        raise UserError(f"weights: no plugin ships weights of recipe '{name}'{near}; there are: {there}")
+    return registry.get("weights", name)
 
 
 def weights_folder(recipe: Recipe) -> Path:
@@ -112,12 +128,26 @@ def shipped(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None
         folder = _located(entry) if entry.kind == "weights" else None
         if folder is None or not same_stage(folder / "recipe.yaml", recipe, stage, registry):
             continue
-        path = folder / f"{stage}.safetensors"
-        recorded = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8")).get(path.name)
-        if recorded is not None:
-            check_sha256(path, recorded, f"reinstall it (weights '{entry.name}' of {entry.distribution})")
+        path = _verified(entry, stage)
+        if path is not None:
             return path
     return None
+
+
+def _verified(entry: Entry, stage: StageName) -> Path | None:
+    """The file of a stage among registered weights; None where they are of the other stage alone.
+
+    Raises UserError for a file that is not what the manifest says.
+    """
+    folder = _located(entry)
+    if folder is None:
+        return None
+    path = folder / f"{stage}.safetensors"
+    recorded = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8")).get(path.name)
+    if recorded is None:
+        return None
+    check_sha256(path, recorded, f"reinstall it (weights '{entry.name}' of {entry.distribution})")
+    return path
 
 
 def _located(entry: Entry) -> Path | None:

@@ -12,6 +12,7 @@ from ldmkit.recipe.model import (
     Recipe,
     Sample,
     Sampling,
+    Shipped,
     Stage,
     Train,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Recipe",
     "Sample",
     "Sampling",
+    "Shipped",
     "Stage",
     "Train",
     "digest",

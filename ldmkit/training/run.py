@@ -128,7 +128,7 @@ def accelerator_on(device: torch.device) -> Accelerator:
 
 def _initialise(system: System, stage: StageName) -> Path | None:
     """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
-    given = initial_weights(system.recipe, stage)
+    given = initial_weights(system.recipe, system.registry, stage)
     if given is not None:
         load_stage(system, stage, given)
         return given

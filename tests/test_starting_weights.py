@@ -1,0 +1,120 @@
+"""What a training starts from: what is shipped for a recipe, a folder of trainings, a folder of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import load_file
+
+import ldmkit
+from ldmkit.cli import main
+
+ROOT = Path(__file__).parents[1]
+RECIPE: dict[str, Any] = {
+    "recipe": 1,
+    "name": "first",
+    "data": {"name": "image-folder", "path": "pictures", "size": 16},
+    "compression": {
+        "name": "kl-autoencoder",
+        "factor": 4,
+        "channels": 4,
+        "width": 32,
+        "multipliers": [1, 1, 1],
+        "blocks": 1,
+    },
+    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "train": {
+        "compression": {"steps": 2, "batch": 4, "lr": 1e-3, "loss": ["pixel"]},
+        "diffusion": {"steps": 2, "batch": 4, "lr": 1e-3},
+    },
+    "sampler": {"name": "ddim", "steps": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with pictures and a recipe that trains in seconds."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for i in range(12):
+        Image.new("RGB", (16, 16), (20 * i, 30, 30)).save(tmp_path / "pictures" / f"{i}.png")
+    write("first")
+    return tmp_path
+
+
+def write(name: str, **changes: Any) -> None:
+    Path(f"{name}.yaml").write_text(yaml.safe_dump({**RECIPE, "name": name, **changes}))
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_a_finished_run_is_what_another_recipe_starts_from() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    write("second", weights="runs/first", train={"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9}})
+    result = call("run", "second.yaml")
+    assert result.exit_code == 0, result.output
+    (old,) = Path("runs/first").glob("diffusion-*/diffusion.safetensors")
+    (new,) = Path("runs/second").glob("diffusion-*/diffusion.safetensors")
+    before, after = load_file(old), load_file(new)
+    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+    assert "compression: reused runs/first/compression-" in result.output
+
+
+def test_from_on_the_command_line_is_the_same() -> None:
+    call("run", "first.yaml")
+    write("second", train={"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9}})
+    result = call("run", "second.yaml", "--from", "runs/first")
+    assert result.exit_code == 0, result.output
+    assert "compression: reused" in result.output
+
+
+def test_what_is_shipped_for_a_recipe_is_found_by_its_name() -> None:
+    values = yaml.safe_load((ROOT / "recipes/autoencoder-vq.yaml").read_text())
+    own = {key: values[key] for key in ("recipe", "compression")}
+    system = ldmkit.build({**own, "name": "mine", "weights": {"recipe": "autoencoder-vq"}})
+    folder = ROOT / "plugins/ldmkit-zoo/src/ldmkit_zoo/weights/autoencoder-vq"
+    shipped = load_file(folder / "compression.safetensors")
+    loaded = system.compression.state_dict()
+    assert all((loaded[k.removeprefix("compression.")] == v.float()).all() for k, v in shipped.items())
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (
+            "autoencoder-vk",
+            "no plugin ships weights of recipe 'autoencoder-vk'; did you mean 'autoencoder-vq'?",
+        ),
+        ("./gone", "weights: no folder"),
+        ("pictures", "weights: no compression.safetensors or diffusion.safetensors in"),
+    ],
+)
+def test_weights_that_are_not_there_are_one_line(start: str, said: str) -> None:
+    result = call("run", "first.yaml", "--from", start)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_weights_of_another_shape_are_one_line() -> None:
+    call("run", "first.yaml")
+    write("wider", denoiser={**RECIPE["denoiser"], "width": 64})
+    result = call("run", "wider.yaml", "--from", "runs/first")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert len(result.output) < 3000
+
+
+def test_finetuning_starts_from_the_model_that_text2img_is() -> None:
+    text2img, finetune = (
+        yaml.safe_load((ROOT / f"recipes/{n}.yaml").read_text()) for n in ("text2img", "finetune")
+    )
+    for part in ("compression", "conditioners", "denoiser", "schedule", "objective"):
+        assert finetune[part] == text2img[part], part
+    assert finetune["weights"] == {"recipe": "text2img"}
