@@ -79,6 +79,20 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise UserError(f"{path} is not the recorded file ({said}): it is damaged; {remedy}")
 
 
+def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
+    """UserError that names the first tensor that is not of floating point, or holds NaN or infinity."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise UserError(
+                f"{where}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, not real"
+            )
+        if not bool(tensor.isfinite().all()):
+            wrong = int((~tensor.isfinite()).sum())
+            raise UserError(
+                f"{where}: {name} holds {wrong} of {tensor.numel()} entries that are NaN or infinite"
+            )
+
+
 def read_tensors(path: Path) -> Tensors:
     """The tensors of a .safetensors file, or the state dict of a PyTorch file (`weights_only`: tensors and
     plain data alone).

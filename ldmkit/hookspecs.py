@@ -18,6 +18,28 @@ API_VERSION = 2
 """The version of this hook and of `ldmkit.interfaces`; a plugin states the one it was written for."""
 CHANGED = {2: ("adversary",)}
 """By version: the kinds whose Protocol that version changed."""
+PUBLIC = (
+    "ldmkit",
+    "ldmkit.artifacts",
+    "ldmkit.disk",
+    "ldmkit.errors",
+    "ldmkit.evaluation",
+    "ldmkit.guidance",
+    "ldmkit.hookspecs",
+    "ldmkit.interfaces",
+    "ldmkit.keymaps",
+    "ldmkit.pictures",
+    "ldmkit.recipe",
+    "ldmkit.testing",
+    "ldmkit.types",
+    # For formats, which take whole systems apart:
+    "ldmkit.engine.components",
+    "ldmkit.host.registry",
+    "ldmkit.interchange.model",
+    "ldmkit.interchange.reading",
+    "ldmkit.interchange.scaling",
+)
+"""What a plugin may import: these modules, and those of these packages. All else may change at any time."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

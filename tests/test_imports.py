@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import ldmkit
+from ldmkit.hookspecs import PUBLIC
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "ldmkit"
@@ -115,11 +119,35 @@ def test_a_plugin_imports_the_core_and_itself_alone(plugin):
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
-def test_a_plugin_uses_no_private_name_of_the_core(plugin):
+def test_a_plugin_imports_public_modules_of_the_core_alone(plugin):
     for path in (plugin / "src").rglob("*.py"):
         for name in imported(path):
             if name.startswith("ldmkit."):
                 assert not any(part.startswith("_") for part in name.split(".")), f"{path}: {name}"
+                assert _is_public(name), f"{path}: {name} is in no module of ldmkit.hookspecs.PUBLIC"
+
+
+def _is_public(name: str) -> bool:
+    """Is an imported name one of a public module, or of `ldmkit` itself?"""
+    around = [name.rsplit(".", n)[0] for n in range(name.count("."))]
+    return any(module in PUBLIC for module in around) or name.removeprefix("ldmkit.") in ldmkit.__all__
+
+
+def test_every_public_module_is_there_and_in_the_guide():
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for module in PUBLIC:
+        assert importlib.util.find_spec(module), module
+        assert f"`{module}`" in guide, module
+
+
+def test_the_package_shows_its_public_names():
+    assert {"System", "build", "load"} <= set(dir(ldmkit))
+    assert all(callable(getattr(ldmkit, name)) for name in ldmkit.__all__)
+
+
+@pytest.mark.parametrize("package", [CORE, *(p.parent for p in ROOT.glob("plugins/*/src/*/__init__.py"))])
+def test_every_package_says_that_it_is_typed(package):
+    assert (package / "py.typed").exists()
 
 
 def test_what_answers_at_once_imports_no_torch():

@@ -21,7 +21,7 @@ from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import find_weights, initial_weights, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe import Recipe, load, resolve
+from ldmkit.recipe import Recipe, complete
 from ldmkit.types import Say
 
 Source = str | Path | Mapping[str, Any] | Recipe
@@ -76,7 +76,7 @@ def assembled(
     """The system of a recipe on its device, without weights."""
     registry = host().registry
     chosen = choose_device(device)
-    return assemble(resolve(load(source, overrides, registry), registry), registry).to(chosen).eval()
+    return assemble(complete(source, overrides, registry), registry).to(chosen).eval()
 
 
 def give_weights(

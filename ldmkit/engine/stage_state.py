@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ldmkit.artifacts import check_numbers
 from ldmkit.checkpoint import files
 from ldmkit.errors import UserError
 
@@ -59,20 +60,6 @@ def restore(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str
     check_numbers({n: given[n] for n, own in state.items() if own.is_floating_point()}, where)
     for name, tensor in state.items():
         tensor.detach().copy_(given[name])
-
-
-def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
-    """UserError that names the first tensor that is not of floating point, or holds NaN or infinity."""
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise UserError(
-                f"{where}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, not real"
-            )
-        if not bool(tensor.isfinite().all()):
-            wrong = int((~tensor.isfinite()).sum())
-            raise UserError(
-                f"{where}: {name} holds {wrong} of {tensor.numel()} entries that are NaN or infinite"
-            )
 
 
 def _some(names: list[str]) -> str:

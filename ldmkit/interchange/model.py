@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ldmkit.artifacts import check_numbers
 from ldmkit.engine.components import build
-from ldmkit.engine.stage_state import check_numbers
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state, stages_of
 from ldmkit.errors import UserError, did_you_mean

@@ -16,8 +16,9 @@ from ldmkit.recipe.model import (
     Stage,
     Train,
 )
+from ldmkit.recipe.named import find_recipe, known_recipes
 from ldmkit.recipe.read import load
-from ldmkit.recipe.resolve import resolve, resolve_component
+from ldmkit.recipe.resolve import complete, resolve, resolve_component
 
 __all__ = [
     "Component",
@@ -32,8 +33,11 @@ __all__ = [
     "Shipped",
     "Stage",
     "Train",
+    "complete",
     "digest",
     "dump",
+    "find_recipe",
+    "known_recipes",
     "load",
     "resolve",
     "resolve_component",

@@ -17,6 +17,7 @@ from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
 from ldmkit.recipe.model import Recipe, Source
+from ldmkit.recipe.named import find_recipe
 from ldmkit.recipe.overrides import apply_overrides
 from ldmkit.recipe.problems import MAX_SHOWN, Problem, problems_of, refuse
 from ldmkit.recipe.slots import named_components, valid_keys
@@ -28,7 +29,8 @@ def load(
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Recipe:
-    """The recipe of a file's path, a mapping or a Recipe, with `path=value` overrides applied.
+    """The recipe of a file's path, a name (see `find_recipe`), a mapping or a Recipe, with `path=value`
+    overrides applied.
 
     Raises UserError with one line for each problem: place, path in the recipe, message, nearest valid name.
     """
@@ -52,9 +54,11 @@ def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]
     if isinstance(source, Mapping):
         return plain(source), Source()
     path = Path(source)
-    if not path.is_file():
+    if path.is_file():
+        return read_file(path)
+    if path.suffix or path.is_dir():
         raise UserError(_no_file(path))
-    return read_file(path)
+    return read_file(find_recipe(path.as_posix()))
 
 
 def _no_file(path: Path) -> str:

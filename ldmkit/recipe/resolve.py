@@ -16,13 +16,33 @@ from pydantic_core import to_json
 from ldmkit.errors import UserError
 from ldmkit.host import parameters as signatures
 from ldmkit.host.parameters import parameters_of
+from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import plain
 from ldmkit.recipe.model import Checked, Component, Nested, Place, Recipe, Source
 from ldmkit.recipe.problems import Problem, problems_of, refuse
+from ldmkit.recipe.read import load
 from ldmkit.recipe.slots import replace_components
 
 C = TypeVar("C", bound=Component)
+
+
+def complete(
+    source: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Recipe:
+    """The recipe of a file, a name ("text2img"), a mapping or a Recipe: checked whole, with every default.
+
+    Args:
+        source: where the recipe comes from.
+        overrides: changes of single values, as "sampler.steps=20".
+        registry: the components there are, by default those of the installed plugins.
+
+    Raises UserError with one line for each mistake: place, path in the recipe, message, nearest valid name.
+    """
+    known = registry or host().registry
+    return resolve(load(source, overrides, known), known)
 
 
 def resolve(recipe: Recipe, registry: Registry) -> Recipe:

@@ -8,9 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ldmkit.artifacts import Tensors, check_inside, find_weights, read_folder, read_tensors
-from ldmkit.checkpoint.files import write_tensors
-from ldmkit.engine.stage_state import check_numbers
+from ldmkit.artifacts import (
+    Tensors,
+    check_inside,
+    check_numbers,
+    find_weights,
+    read_folder,
+    read_tensors,
+    write_tensors,
+)
 from ldmkit.errors import UserError
 
 STEM = "model"

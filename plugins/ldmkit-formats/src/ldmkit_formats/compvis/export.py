@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 
-from ldmkit.engine.system import System
+from ldmkit import System
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import (
     Tensors,

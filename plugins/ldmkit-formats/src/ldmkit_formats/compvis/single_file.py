@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldmkit import System
 from ldmkit.artifacts import read_tensors
 from ldmkit.engine.components import build
-from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import ImportOptions, Published, Tensors, key_map

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ldmkit.checkpoint.files import write_tensors
+from ldmkit import System
+from ldmkit.artifacts import write_tensors
 from ldmkit.disk import write_json
-from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import (
     Tensors,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ldmkit import System
 from ldmkit.artifacts import check_inside, read_folder
-from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import ImportOptions, Published, component_of, parameters

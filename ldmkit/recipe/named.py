@@ -1,0 +1,48 @@
+"""Recipes by name: those of the working directory, of a clone, of the installed package."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from ldmkit.errors import UserError, did_you_mean
+
+FOLDER = "recipes"
+"""The folder whose files are found by name: in the working directory, and beside the sources in a clone."""
+SHARED = "share/ldmkit/recipes/"
+"""Where a wheel puts the same files below the environment's root."""
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe by its path in `recipes/` without the suffix: "text2img", "paper/imagenet".
+
+    The working directory's `recipes/` goes before the ones that come with ldmkit. UserError names those
+    there are.
+    """
+    known = known_recipes()
+    if name in known:
+        return known[name]
+    names = ", ".join(n for n in known if "/" not in n) or "none"
+    near = did_you_mean(name, known)
+    raise UserError(f"no recipe '{name}': no such file, and by name there are: {names}{near}")
+
+
+def known_recipes() -> dict[str, Path]:
+    """Every recipe that can be named, by name."""
+    found = {**_installed(), **_below(Path(__file__).parents[2] / FOLDER), **_below(Path(FOLDER))}
+    return dict(sorted(found.items()))
+
+
+def _below(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+
+
+def _installed() -> dict[str, Path]:
+    """What the wheel of ldmkit has put into the environment."""
+    try:
+        ours = distribution("ldmkit")
+    except PackageNotFoundError:
+        return {}
+    names = {file: file.as_posix().partition(SHARED)[2] for file in ours.files or ()}
+    paths = {name.removesuffix(".yaml"): Path(str(ours.locate_file(f))) for f, name in names.items() if name}
+    return {name: path.resolve() for name, path in paths.items() if path.suffix == ".yaml"}
