@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import distributions, entry_points
+from pathlib import Path
 
 import pytest
 
@@ -74,13 +76,69 @@ def test_a_broken_plugin_is_kept_with_its_error_and_the_others_serve(installed, 
     assert loaded.registry.get("sampler", "g")
 
 
-def test_a_duplicate_name_is_refused_whole_naming_both(installed):
+def test_a_name_that_is_taken_is_refused_alone_naming_both(installed):
     second = GOOD.format(name="same") + '    registry.add("sampler", "own", "nowhere:nothing", "A toy.")\n'
     loaded = load_plugins(installed(one=GOOD.format(name="same"), two=second))
-    assert names(loaded) == ["same"]
+    assert names(loaded) == ["own", "same"]
+    assert loaded.registry.get("sampler", "same").distribution == "one"
     (broken,) = loaded.broken
     assert broken.distribution == "two"
     assert "sampler 'same' of two 1.5 is already provided by one 1.5" in broken.error
+
+
+def test_a_name_of_ours_stays_ours_whatever_the_other_distribution_is_called(installed):
+    ours = [p for p in entry_points(group="ldmkit") if p.dist and p.dist.name == "ldmkit-diffusion"]
+    taken = GOOD.format(name="ddim") + '    registry.add("sampler", "own", "nowhere:nothing", "A toy.")\n'
+    loaded = load_plugins([*installed(aaa=taken), *ours])
+    assert loaded.registry.get("sampler", "ddim").distribution == "ldmkit-diffusion"
+    assert loaded.registry.get("sampler", "own").distribution == "aaa"
+    assert [broken.distribution for broken in loaded.broken] == ["aaa"]
+
+
+def test_the_distribution_installed_earlier_keeps_a_name(installed, tmp_path):
+    points = installed(a=GOOD.format(name="same"), b=GOOD.format(name="same"))
+    for name, installed_at in (("a", 2_000_000_000), ("b", 1_000_000_000)):
+        info = tmp_path / f"{name}-1.5.dist-info"
+        (info / "RECORD").write_text(f"{name}-1.5.dist-info/METADATA,,\n")
+        os.utime(info / "METADATA", (installed_at, installed_at))
+    assert load_plugins(points).registry.get("sampler", "same").distribution == "b"
+
+
+UNSPEAKABLE = """
+class Unspeakable(BaseException):
+    def __str__(self):
+        raise ValueError
+raise Unspeakable
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (UNSPEAKABLE, "Unspeakable: (its text cannot be had)"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise ValueError('x\\n' * 50_000)", "ValueError: x x"),
+        (GOOD.replace('"{name}"', "3"), "no line of text"),
+        (GOOD.replace('"{name}"', "None"), "no line of text"),
+        (GOOD.replace('"sampler"', "[]"), "no line of text"),
+        (GOOD.replace('"{name}"', '"a\\nb"'), "no line of text"),
+    ],
+)
+def test_whatever_a_plugin_raises_or_registers_the_others_serve(installed, source, said):
+    loaded = load_plugins(installed(bad=source.replace("{name}", "b"), good=GOOD.format(name="g")))
+    assert names(loaded) == ["g"]
+    assert said in loaded.broken[0].error
+    assert len(loaded.broken[0].error) <= 300
+
+
+def test_what_a_plugin_prints_and_where_it_goes_stays_with_it(installed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    noisy = "import os, time\nprint('hello')\nos.chdir('/')\ntime.sleep(0.01)\n" + GOOD.format(name="n")
+    loaded = load_plugins(installed(noisy=noisy))
+    assert names(loaded) == ["n"]
+    assert Path.cwd() == tmp_path
+    assert capsys.readouterr() == ("", "hello\n")
+    assert loaded.seconds["noisy"] >= 0.01
 
 
 def test_plugins_that_are_turned_off_are_not_imported(installed):

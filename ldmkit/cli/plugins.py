@@ -13,6 +13,9 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import Host, host
 from ldmkit.host.registry import KINDS, Entry
 
+SLOW = 0.5
+"""Seconds from which on a distribution's plugins are told of: every command waits for them."""
+
 
 @click.command()
 @click.argument("kind", required=False)
@@ -46,6 +49,9 @@ def _show_all(loaded: Host, kind: str | None) -> None:
     _table(("kind", "name", "distribution", "version", "what it is"), rows)
     for broken in loaded.broken:
         click.echo(f"broken: {broken.distribution} {broken.version}: {broken.error}")
+    for distribution, seconds in loaded.seconds.items():
+        if seconds > SLOW:
+            click.echo(f"slow: {distribution} took {seconds:.1f} s to import and register")
 
 
 def _show_component(entry: Entry) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from ldmkit.errors import UserError
+from ldmkit.host.contained import described
 from ldmkit.host.descriptions import documented_parameters
 from ldmkit.host.registry import SUPPLIED, Entry
 
@@ -61,10 +62,12 @@ def parameters_of(entry: Entry) -> Parameters:
     """
     try:
         return _derived(entry.kind, entry.name, entry.load())
-    except Exception as error:  # a stranger's module may raise anything on import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's module may raise anything on import
         raise UserError(
             f"{entry.kind} '{entry.name}' of {entry.distribution} {entry.version} cannot be used: "
-            f"{type(error).__name__}: {error}"
+            f"{described(error)}"
         ) from error
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+import re
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from ldmkit import hookspecs
-from ldmkit.errors import UserError
-from ldmkit.host.registry import Collector, Registry
+from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.contained import contained, described
+from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 
 WITHOUT = "LDMKIT_WITHOUT"
 """Environment variable: distributions whose plugins are not loaded, separated by commas."""
@@ -34,23 +39,34 @@ class Host:
 
     registry: Registry
     broken: tuple[Broken, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each distribution's plugins took to import and register."""
 
 
 def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) -> Host:
-    """Loads each entry point by itself: one that raises is kept with its error, the others serve."""
-    registry, broken = Registry(), []
+    """Loads each entry point by itself: one that raises is kept with its error, the others serve.
+
+    Where two distributions give one name, the first keeps it: see `_precedence`.
+    """
+    registry, broken, seconds = Registry(), [], defaultdict[str, float](float)
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
-    for point in sorted(points, key=lambda p: (_origin(p)[0], p.name)):
+    for point in sorted(points, key=_precedence):
         distribution, version = _origin(point)
         if distribution in without:
             continue
+        began = time.monotonic()
         try:
-            _load_one(manager, point, Collector(distribution, version), registry)
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; none may stop the others
-            broken.append(Broken(distribution, version, f"{type(error).__name__}: {error}"))
+            with contained():
+                refused = _load_one(manager, point, Collector(distribution, version), registry)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything; none may stop the others
+            refused = [described(error)]
+        broken += [Broken(distribution, version, said) for said in refused]
+        seconds[distribution] += time.monotonic() - began
     registry.broken = [f"{b.distribution} {b.version} ({b.error})" for b in broken]
-    return Host(registry, tuple(broken))
+    return Host(registry, tuple(broken), seconds)
 
 
 @cache
@@ -67,6 +83,32 @@ def host() -> Host:
     return load_plugins(points, without)
 
 
+def _precedence(point: EntryPoint) -> tuple[bool, float, str, str]:
+    """Distributions that ldmkit itself names in its extras come first, then those installed earlier."""
+    name, _ = _origin(point)
+    named = name in _named()
+    return not named, 0.0 if named else _installed_at(point), name, point.name
+
+
+@cache
+def _named() -> frozenset[str]:
+    """The distributions that ldmkit's own metadata name."""
+    try:
+        required = requires("ldmkit") or []
+    except PackageNotFoundError:
+        required = []
+    return frozenset(match[0] for line in required if (match := re.match(r"[\w.-]+", line)))
+
+
+def _installed_at(point: EntryPoint) -> float:
+    """When a distribution was installed, in seconds; 0 where its files do not say."""
+    files = (point.dist and point.dist.files) or ()
+    try:
+        return next((Path(str(f.locate())).stat().st_mtime for f in files if f.name == "METADATA"), 0.0)
+    except OSError:
+        return 0.0
+
+
 def _origin(point: EntryPoint) -> tuple[str, str]:
     """The distribution's name and version."""
     return (point.dist.name, point.dist.version) if point.dist else (point.value, "?")
@@ -74,7 +116,8 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 
 def _load_one(
     manager: pluggy.PluginManager, point: EntryPoint, registrar: Collector, registry: Registry
-) -> None:
+) -> list[str]:
+    """Adds a plugin's entries to the registry; why some of them were refused."""
     plugin = point.load()
     _check_api(plugin)
     manager.register(plugin, name=f"{registrar.distribution}:{point.name}")
@@ -85,8 +128,10 @@ def _load_one(
         if not hook.get_hookimpls():
             raise ValueError("implements no ldmkit_register hook (is it marked with @hookimpl?)")
         hook(registry=registrar)
+        for entry in registrar.entries:
+            _check_entry(entry)
         _check_kinds(plugin, registrar)
-        _join(registry, registrar)
+        return _joined(registry, registrar)
     except BaseException:
         manager.unregister(plugin)
         raise
@@ -110,10 +155,21 @@ def _check_kinds(plugin: Any, registrar: Collector) -> None:
             )
 
 
-def _join(registry: Registry, registrar: Collector) -> None:
-    """All of a plugin's entries or none."""
-    trial = Registry()
-    for entry in [*registry, *registrar.entries]:
-        trial.add(entry)
+def _joined(registry: Registry, registrar: Collector) -> list[str]:
+    """All of a plugin's entries but those whose names another distribution has already; which these are."""
+    refused = []
     for entry in registrar.entries:
-        registry.add(entry)
+        try:
+            registry.add(entry)
+        except DuplicateComponent as error:
+            refused.append(described(error))
+    return refused
+
+
+def _check_entry(entry: Entry) -> None:
+    """A plugin with an entry of an unknown kind, or one that is no text, joins with none."""
+    words = (entry.kind, entry.name, entry.target, entry.summary)
+    if not all(isinstance(word, str) and word.isprintable() for word in words) or not entry.name:
+        raise TypeError("registers a component whose kind, name, reference or summary is no line of text")
+    if entry.kind not in KINDS:
+        raise ValueError(f"unknown kind '{entry.kind}'{did_you_mean(entry.kind, KINDS)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.contained import contained
 
 KINDS = {
     "compression": "E and D: pictures to latents and back",
@@ -59,7 +60,8 @@ class Entry:
     def load(self) -> Callable[..., Any]:
         """The class or function itself; imports its module."""
         module, _, attribute = self.target.partition(":")
-        component: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        with contained():
+            component: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         return component
 
 
