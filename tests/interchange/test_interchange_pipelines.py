@@ -11,7 +11,17 @@ import json
 import diffusers
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from tiny_pipelines import (
+    SCHEDULERS,
+    autoencoder,
+    conditional_unet,
+    dit,
+    quiet,
+    stable_diffusion,
+    text_encoder,
+    unconditional_unet,
+    vq,
+)
 
 import ldmkit
 from ldmkit.errors import UserError
@@ -21,84 +31,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-LEADING = {**BETAS, "steps_offset": 1, "timestep_spacing": "leading"}
-SCHEDULERS = {
-    "DDIM": diffusers.DDIMScheduler(**LEADING, clip_sample=False, set_alpha_to_one=False),
-    "PNDM": diffusers.PNDMScheduler(**LEADING, skip_prk_steps=True),
-    "DPM++": diffusers.DPMSolverMultistepScheduler(**LEADING),
-    "DPM++ Karras": diffusers.DPMSolverMultistepScheduler(**BETAS, use_karras_sigmas=True),
-    "Euler": diffusers.EulerDiscreteScheduler(**LEADING),
-    "Heun": diffusers.HeunDiscreteScheduler(**LEADING),
-    "UniPC": diffusers.UniPCMultistepScheduler(**LEADING),
-    "v": diffusers.DDIMScheduler(**LEADING, clip_sample=False, prediction_type="v_prediction"),
-}
 PROMPT, NEGATIVE = "a red fox", "blurred"
 SCALE = 5.0
-
-
-def tokenizer():
-    letters = [c + end for end in ("", "</w>") for c in "abcdefghijklmnopqrstuvwxyz"]
-    vocabulary = {t: i for i, t in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77), len(vocabulary)
-
-
-def text_encoder(width=32):
-    torch.manual_seed(1)
-    words, size = tokenizer()
-    ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1, "vocab_size": size}
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    model = CLIPTextModel(CLIPTextConfig(hidden_size=width, **sizes, **ids)).eval()
-    for parameter in model.parameters():
-        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
-    return {"text_encoder": model, "tokenizer": words}
-
-
-def autoencoder(levels=2, **more):
-    torch.manual_seed(2)
-    ways = {"down": "DownEncoderBlock2D", "up": "UpDecoderBlock2D"}
-    types = {f"{way}_block_types": (name,) * levels for way, name in ways.items()}
-    widths = (32, 64, 64)[:levels]
-    return diffusers.AutoencoderKL(block_out_channels=widths, latent_channels=4, **types, **more).eval()
-
-
-def conditional_unet(channels=4, **more):
-    torch.manual_seed(3)
-    types = {"down": ("CrossAttnDownBlock2D", "DownBlock2D"), "up": ("UpBlock2D", "CrossAttnUpBlock2D")}
-    return diffusers.UNet2DConditionModel(
-        sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-        cross_attention_dim=32, attention_head_dim=4,
-        **{f"{way}_block_types": names for way, names in types.items()}, **more,
-    ).eval()  # fmt: skip
-
-
-def unconditional_unet(channels=3, out=3, size=8, **more):
-    torch.manual_seed(4)
-    types = {"down": ("DownBlock2D", "AttnDownBlock2D"), "up": ("AttnUpBlock2D", "UpBlock2D")}
-    return diffusers.UNet2DModel(
-        sample_size=size, in_channels=channels, out_channels=out, block_out_channels=(32, 64),
-        layers_per_block=1, attention_head_dim=8,
-        **{f"{way}_block_types": names for way, names in types.items()}, **more,
-    ).eval()  # fmt: skip
-
-
-def vq():
-    torch.manual_seed(5)
-    ways = {"down": "DownEncoderBlock2D", "up": "UpDecoderBlock2D"}
-    types = {f"{way}_block_types": (name,) * 2 for way, name in ways.items()}
-    sizes = {"block_out_channels": (32, 64), "latent_channels": 3, "num_vq_embeddings": 64}
-    return diffusers.VQModel(**sizes, **types, scaling_factor=1.0).eval()
-
-
-def stable_diffusion(scheduler="DDIM", kind="StableDiffusionPipeline", channels=4, **unet):
-    parts = {"vae": autoencoder(), "unet": conditional_unet(channels, **unet), **text_encoder()}
-    unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    return quiet(getattr(diffusers, kind)(scheduler=SCHEDULERS[scheduler], **parts, **unused))
-
-
-def quiet(pipeline):
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def imported(pipeline, place):
@@ -245,15 +179,6 @@ def test_diffusion_of_pixels(kind, tmp_path, error, monkeypatch):
         z = scheduler.step(pipeline.unet(z, t).sample, t, z).prev_sample
     monkeypatch.setattr("ldmkit.engine.sampling.step_noise", lambda *_: lambda i: draws[i])
     assert error(model.sample_latent({}, noise=start, steps=10), z) < 1e-4
-
-
-def dit(**more):
-    torch.manual_seed(6)
-    sizes = {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 2, "sample_size": 8}
-    model = diffusers.DiTTransformer2DModel(**sizes, in_channels=4, out_channels=8, **more).eval()
-    for block in model.transformer_blocks[1:]:  # one embedder for all blocks, as in the published models
-        block.norm1.emb.load_state_dict(model.transformer_blocks[0].norm1.emb.state_dict())
-    return model
 
 
 @torch.no_grad()

@@ -1,0 +1,233 @@
+"""Stable Diffusion's single files at reduced width, with text encoders that other libraries compute."""
+
+from __future__ import annotations
+
+import copy
+
+import open_clip
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+import ldmkit
+from ldmkit.engine.system import assemble
+from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
+from ldmkit.interchange import export_model, import_model
+from ldmkit.recipe import load, resolve
+
+WIDTH = 64
+UNET = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
+    "attention_resolutions": [2, 1], "num_res_blocks": 1, "channel_mult": [1, 2], "num_heads": 4,
+    "use_spatial_transformer": True, "transformer_depth": 1, "context_dim": WIDTH, "use_checkpoint": True,
+    "legacy": False,
+}  # fmt: skip
+SECOND = {"use_fp16": True, "num_head_channels": 32, "use_linear_in_transformer": True}
+DDCONFIG = {
+    "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 32,
+    "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
+}  # fmt: skip
+FIRST_STAGE = {
+    "target": "ldm.models.autoencoder.AutoencoderKL",
+    "params": {
+        "embed_dim": 4,
+        "monitor": "val/rec_loss",
+        "ddconfig": DDCONFIG,
+        "lossconfig": {"target": "torch.nn.Identity"},
+    },
+}
+PARAMS = {
+    "linear_start": 0.00085, "linear_end": 0.0120, "num_timesteps_cond": 1, "log_every_t": 200,
+    "timesteps": 1000, "first_stage_key": "jpg", "cond_stage_key": "txt", "image_size": 8, "channels": 4,
+    "cond_stage_trainable": False, "conditioning_key": "crossattn", "monitor": "val/loss_simple_ema",
+    "scale_factor": 0.18215, "use_ema": False,
+    "scheduler_config": {"target": "ldm.lr_scheduler.LambdaLinearScheduler", "params": {}},
+    "first_stage_config": FIRST_STAGE,
+}  # fmt: skip
+TARGET = "ldm.modules.diffusionmodules.openaimodel.UNetModel"
+ENCODERS = "ldm.modules.encoders.modules"
+
+
+def configuration(kind):
+    """The published configuration of a model: "1", "2" or "inpainting"."""
+    params = copy.deepcopy(PARAMS)
+    unet, target = dict(UNET), "ldm.models.diffusion.ddpm.LatentDiffusion"
+    encoder = {"target": f"{ENCODERS}.FrozenCLIPEmbedder"}
+    if kind == "2":
+        del unet["num_heads"]
+        unet |= SECOND
+        params["parameterization"] = "v"
+        encoder = {
+            "target": f"{ENCODERS}.FrozenOpenCLIPEmbedder",
+            "params": {"freeze": True, "layer": "penultimate"},
+        }
+    if kind == "inpainting":
+        unet["in_channels"] = 9
+        params |= {"conditioning_key": "hybrid", "finetune_keys": None}
+        target = "ldm.models.diffusion.ddpm.LatentInpaintDiffusion"
+    params |= {"unet_config": {"target": TARGET, "params": unet}, "cond_stage_config": encoder}
+    return {"model": {"base_learning_rate": 1e-4, "target": target, "params": params}}
+
+
+def tokenizer(place):
+    letters = [c + end for end in ("", "</w>") for c in "abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {t: i for i, t in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(place)
+    return place, len(vocabulary)
+
+
+def stirred(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    return module.eval()
+
+
+def clip(size):
+    """OpenAI's kind of encoder, as FrozenCLIPEmbedder holds it: (tensors of the file, states of ids)."""
+    ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 1}
+    model = stirred(CLIPTextModel(CLIPTextConfig(vocab_size=size, **sizes, **ids)))
+    tensors = {k.removeprefix("text_model."): v for k, v in model.state_dict().items()}
+    own = {f"cond_stage_model.transformer.text_model.{k}": v for k, v in tensors.items()}
+    own["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    return own, lambda tokens: model(tokens).last_hidden_state
+
+
+def penultimate(size):
+    """open_clip's encoder, as FrozenOpenCLIPEmbedder holds it: states before the last block, normalised."""
+    made = open_clip.transformer.TextTransformer(
+        context_length=77, vocab_size=size, width=WIDTH, heads=1, layers=3, output_dim=32
+    )
+    model = stirred(made)
+    own = {f"cond_stage_model.model.{k}": v for k, v in model.state_dict().items()}
+    own["cond_stage_model.model.logit_scale"] = torch.tensor(4.6)
+
+    def states(tokens):
+        x = model.token_embedding(tokens) + model.positional_embedding
+        for block in model.transformer.resblocks[:-1]:
+            x = block(x, attn_mask=model.attn_mask)
+        return model.ln_final(x)
+
+    return own, states
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A published file by kind: paths of file, configuration and tokenizer, its state, its text encoder."""
+
+    def make(kind):
+        torch.manual_seed(0)
+        place, size = tokenizer(tmp_path / "tokenizer")
+        config = configuration(kind)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        tensors, states = penultimate(size) if kind == "2" else clip(size)
+        state = {**backbone(kind), **tensors}
+        torch.save({"state_dict": state, "global_step": 5}, tmp_path / "model.ckpt")
+        return tmp_path / "model.ckpt", tmp_path / "config.yaml", place, state, states
+
+    return make
+
+
+def backbone(kind):
+    """Random tensors of UNet and first stage, under published names, out of ldmkit's own export of such a
+    model without text encoder: their names are held against the published ones elsewhere."""
+    sizes = {"width": 32, "multipliers": [1, 2], "blocks": 1, "attention": [2, 1], "heads": 4}
+    first = {"factor": 2, "channels": 4, "width": 32, "multipliers": [1, 2], "blocks": 1}
+    conditioners = {"caption": {"name": "text-transformer", "width": WIDTH, "layers": 1}}
+    recipe = {
+        "recipe": 1,
+        "name": "toy",
+        "compression": {"name": "kl-autoencoder", **first},
+        "conditioners": conditioners,
+        "denoiser": {"name": "unet", **sizes},
+    }
+    registry = host().registry
+    system = stirred(assemble(resolve(load(recipe), registry), registry))
+    from ldmkit.interchange.model import save_part
+
+    unet = save_part(system, "denoiser", "compvis")
+    name = "input_blocks.0.0.weight"
+    unet[name] = torch.randn(32, 9, 3, 3) * 0.1 if kind == "inpainting" else unet[name]
+    if kind == "2":  # linear layers in the place of 1x1 convolutions
+        unet = {
+            k: x.flatten(1) if "proj_in.weight" in k or "proj_out.weight" in k else x for k, x in unet.items()
+        }
+    first = save_part(system, "compression", "compvis")
+    own = {f"model.diffusion_model.{k}": x for k, x in unet.items()}
+    return own | {f"first_stage_model.{k}": x for k, x in first.items()}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["1", "2", "inpainting"])
+def test_a_single_file_with_its_text_encoder(kind, published, tmp_path, error):
+    file, config, words, state, states = published(kind)
+    notes = []
+    recipe = import_model(file, tmp_path / "in", config, None, notes.append, tokenizer=words)
+    model = ldmkit.build(recipe)
+    assert model.recipe.objective.name == ("v" if kind == "2" else "epsilon")
+    assert float(model.compression.scale[0]) == pytest.approx(0.18215)
+    raw = {"caption": ["a red fox"]}
+    ids = model.conditioners["caption"].prepare(raw)["caption"]
+    if kind == "inpainting":
+        raw |= {"image": torch.zeros(1, 3, 16, 16), "mask": torch.ones(1, 1, 16, 16)}
+        assert list(model.recipe.conditioners) == ["caption", "image"]
+    condition = model.condition(raw)
+    assert error(condition["caption"].tokens, states(ids)) < 2e-5
+    raw_output = model.denoise(torch.randn(1, 4, 8, 8), torch.tensor([3.0]), condition)
+    assert raw_output.isfinite().all()
+    loaded = load_file(recipe.with_name("diffusion.safetensors"))
+    bias = state["model.diffusion_model.out.2.bias"]
+    assert torch.equal(loaded["denoiser.conv_out.bias"], bias)
+    assert any("penultimate" in note for note in notes) == (kind == "2")
+
+
+@pytest.mark.parametrize("folder", ["moved", "in"])
+def test_the_imported_folder_may_be_moved(folder, published, tmp_path):
+    file, config, words, *_ = published("1")
+    import_model(file, tmp_path / "in", config, None, print, tokenizer=words)
+    (tmp_path / "in").rename(tmp_path / folder)
+    model = ldmkit.build(tmp_path / folder / "recipe.yaml")
+    assert model.sample(["a"], 0, steps=1)[0].size == (16, 16)
+
+
+def test_a_single_file_is_written_again_bit_for_bit(published, tmp_path):
+    file, config, words, state, _ = published("1")
+    recipe = import_model(file, tmp_path / "in", config, None, print, tokenizer=words)
+    export_model(ldmkit.build(recipe), tmp_path / "out", "compvis")
+    again = torch.load(tmp_path / "out" / "model.ckpt", weights_only=True)["state_dict"]
+    left = {"scale_factor", "cond_stage_model.transformer.text_model.embeddings.position_ids"}
+    assert again.keys() ^ state.keys() == left
+    assert all(torch.equal(again[key], state[key]) for key in again.keys() & state.keys())
+    written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["model"]["params"]
+    assert written["cond_stage_config"]["target"] == f"{ENCODERS}.FrozenCLIPEmbedder"
+    third = import_model(
+        tmp_path / "out" / "model.ckpt", tmp_path / "again", tmp_path / "out" / "config.yaml", None, print,
+        tokenizer=words,
+    )  # fmt: skip
+    assert third.exists()
+
+
+def test_a_tokenizer_is_asked_for_and_must_be_one(published, tmp_path):
+    file, config, *_ = published("1")
+    with pytest.raises(UserError, match=r"CLIP's tokenizer.*--tokenizer"):
+        import_model(file, tmp_path / "in", config, None, print)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no tokenizer"):
+        import_model(file, tmp_path / "in", config, None, print, tokenizer=tmp_path / "empty")
+    assert not (tmp_path / "in").exists()
+
+
+def test_a_text_encoder_that_lacks_tensors_is_refused(published, tmp_path):
+    file, config, words, state, _ = published("1")
+    key = "cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc1.weight"
+    torch.save({"state_dict": {k: x for k, x in state.items() if k != key}}, file)
+    with pytest.raises(UserError, match="lack or misfit 1 tensors"):
+        import_model(file, tmp_path / "in", config, None, print, tokenizer=words)
+    torch.save({"state_dict": {**state, key: state[key] * float("nan")}}, file)
+    with pytest.raises(UserError, match=r"text encoder: .*fc1\.weight holds"):
+        import_model(file, tmp_path / "in", config, None, print, tokenizer=words)
+    assert not (tmp_path / "in").exists()
