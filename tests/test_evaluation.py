@@ -110,7 +110,7 @@ def test_the_digests_name_the_weights_that_were_measured(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("evaluate.metrics=[]", "names no metrics: set evaluate.metrics, to some of caption-accuracy"),
+        ("evaluate.metrics=[]", "names no metrics: set evaluate.metrics, to some of attribute-accuracy"),
         ("data=null", "has no data to evaluate on"),
         ("evaluate.metrics=[{name: reconstruction, splits: [test]}]", "test"),
         ("evaluate.metrics=[{name: caption-accuracy}]", "features"),
