@@ -15,8 +15,22 @@ import torch
 from torch import Tensor
 
 from ldmkit.checkpoint.files import read_tensors as read_safetensors
+from ldmkit.checkpoint.files import write_tensors
 from ldmkit.checkpoint.sums import sha256
 from ldmkit.errors import UserError
+
+__all__ = [
+    "Tensors",
+    "check_inside",
+    "check_numbers",
+    "check_sha256",
+    "find_weights",
+    "installed_files",
+    "packaged_file",
+    "read_folder",
+    "read_tensors",
+    "write_tensors",
+]
 
 Tensors = dict[str, Tensor]
 
