@@ -194,3 +194,29 @@ def test_without_turns_a_distribution_off(ldmkit, monkeypatch):
     owners = {line.split("\t")[2] for line in done.output.splitlines()}
     assert owners.isdisjoint({"ldmkit-unet", "ldmkit-text"})
     assert "ldmkit-diffusion" in owners
+
+
+def test_check_says_what_a_recipe_takes(ldmkit):
+    done = ldmkit("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
+    (line,) = [x for x in done.output.splitlines() if x.startswith("#   weights: ")]
+    assert "more than the" in line
+    train = "train={compression: {steps: 1, batch: 1, lr: 1, loss: [pixel]}}"
+    done = ldmkit("check", "recipes/small.yaml", "-s", "data={name: fluent-emoji}", "-s", train)
+    total = int(
+        next(x for x in done.output.splitlines() if "together" in x).rpartition(" ")[2].replace(",", "")
+    )
+    part = int(
+        next(x for x in done.output.splitlines() if "compression (" in x).rpartition(" ")[2].replace(",", "")
+    )
+    (line,) = [x for x in done.output.splitlines() if x.startswith("#   train.compression: ")]
+    assert float(line.split()[2]) == pytest.approx((4 * total + 12 * part) / 1e6, rel=0.02)
+
+
+def test_an_out_that_cannot_be_written_is_told_before_any_work(ldmkit):
+    Path("file").write_text("")
+    for verb in ("run", "sample", "evaluate"):
+        done = ldmkit(verb, "recipes/small.yaml", "--out", "file/inside")
+        assert (done.exit_code, done.stderr) == (
+            2,
+            "error: --out file/inside: cannot be written: a file stands where a folder should be\n",
+        )

@@ -43,7 +43,7 @@ def command(recipe: Path, overrides: tuple[str, ...], data: bool) -> None:
 
 def _figures(system: System) -> list[str]:
     """The latent's shape and the parameters of each component, as comments of the YAML above them."""
-    from ldmkit.verbs.check import counts
+    from ldmkit.verbs.check import counts, demands
 
     latent = system.compression.latent
     lines = [f"# latent: {latent.channels} x H/{latent.factor} x W/{latent.factor}", "# parameters:"]
@@ -53,4 +53,5 @@ def _figures(system: System) -> list[str]:
             "" if not frozen else ", frozen" if frozen == one.parameters else f", {frozen:,} of them frozen"
         )
         lines.append(f"#   {one.part} ({one.component}): {one.parameters:,}{note}")
-    return [*lines, f"#   together: {sum(one.parameters for one in counts(system)):,}"]
+    lines.append(f"#   together: {sum(one.parameters for one in counts(system)):,}")
+    return [*lines, "# takes, besides activations:", *(f"#   {line}" for line in demands(system))]

@@ -34,6 +34,7 @@ def command(
     from ldmkit.verbs.evaluate import evaluate
     from ldmkit.verbs.progress import bar
 
+    options.check_out(out)
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
     target = out or runs / system.recipe.name / "evaluation"
     with bar() as progress:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from ldmkit.disk import check_writable
 from ldmkit.errors import UserError
 from ldmkit.verbs.asked import Asked
 
@@ -107,6 +108,12 @@ REQUEST = [
     ),
 ]  # fmt: skip
 """What to make pictures of."""
+
+
+def check_out(out: Path | None) -> None:
+    """DiskError where pictures could not be written into `--out`, before there are any."""
+    if out is not None:
+        check_writable(out, "--out")
 
 
 def accept(function: F) -> F:

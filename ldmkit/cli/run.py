@@ -41,6 +41,7 @@ def command(
     from ldmkit.verbs import run as make
     from ldmkit.verbs.train import ready
 
+    options.check_out(out)
     system = ready(
         recipe,
         overrides,

@@ -33,6 +33,7 @@ def command(
     from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs import run as make
 
+    options.check_out(out)
     if again is not None:
         asked = make.asked_again(again, asked)
     system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=click.echo)

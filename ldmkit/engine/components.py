@@ -20,7 +20,7 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
 
     Paths are completed with the folder of the recipe that they stand in. Functions (samplers, spacings)
     become partials of their parameters. Raises UserError for parameters that do not fit, and for a ValueError
-    that the constructor raises.
+    or what torch raises that the constructor lets through.
     """
     if component.checked.parameters is None:
         component = resolve_component(kind, component, registry)
@@ -38,8 +38,9 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
             raise UserError(f"{kind} ({component.name}): needs '{name}', which this place does not supply")
     try:
         return constructor(**handed, **values)
-    except ValueError as error:
-        raise UserError(f"{kind} ({component.name}): {error}") from error
+    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        said = str(error) or type(error).__name__
+        raise UserError(f"{kind} ({component.name}): {said}") from error
 
 
 def located(value: Any, folder: Path) -> Any:

@@ -11,6 +11,7 @@ import torch
 from ldmkit.engine import conditions as joining
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build as build_component
+from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.requests import inputs_of
 from ldmkit.errors import UserError
@@ -112,7 +113,15 @@ class System(Parts):
 
 
 def assemble(recipe: Recipe, registry: Registry) -> System:
-    """The untrained system of a resolved recipe; sizes are derived from neighbours."""
+    """The untrained system of a resolved recipe; sizes are derived from neighbours.
+
+    Raises UserError for components that do not fit each other, and for models that memory cannot hold.
+    """
+    with bounded(recipe.name):
+        return _assembled(recipe, registry)
+
+
+def _assembled(recipe: Recipe, registry: Registry) -> System:
     compression = build_component(registry, "compression", recipe.compression)
     latent = compression.latent
     conditioners = {

@@ -37,6 +37,8 @@ def plain(value: Any, path: str = "") -> Any:
         return tuple(plain(v, f"{path}.{i}".lstrip(".")) for i, v in enumerate(value))
     if isinstance(value, PurePath):
         return str(value)
+    if type(value) is int and abs(value) >= 2**64:
+        raise UserError(f"recipe: {path}: a whole number of {value.bit_length()} bits is too large")
     if value is None or type(value) in (str, bool, int, float):
         return value
     raise UserError(f"recipe: {path}: a {type(value).__name__} is not plain data")

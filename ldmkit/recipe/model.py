@@ -21,7 +21,9 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Bounded = Annotated[int, Field(gt=0, le=100_000)]
+"""A number of things that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Sampling(Component):
     """A sampler, the spacing of its levels and their number."""
 
     spacing: Annotated[Component, Kind("spacing")] = Component(name="leading")
-    steps: Positive = 50
+    steps: Bounded = 50
 
 
 class Stage(Part):
@@ -126,7 +128,7 @@ class Stage(Part):
     """
 
     steps: Positive
-    batch: Positive
+    batch: Bounded
     lr: Annotated[float, Field(gt=0)]
     optimizer: Annotated[Component, Kind("optimizer")] | None = None
     lr_factors: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
@@ -219,10 +221,10 @@ class Sample(Part):
     fields: Mapping[str, tuple[Any, ...]] = Field(default_factory=dict)
     init: str | None = None
     strength: Annotated[float, Field(gt=0, le=1)] = 0.6
-    count: Positive = 1
+    count: Bounded = 1
     seed: int = 0
     size: tuple[Positive, Positive] | None = None
-    batch: Positive = 16
+    batch: Bounded = 16
 
 
 class Evaluate(Part):

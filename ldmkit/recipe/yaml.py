@@ -134,7 +134,10 @@ class _Reading:
 
 
 def _integer(text: str) -> int:
-    return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    value = int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    if abs(value) >= 2**64:
+        raise ValueError("no setting is that large")
+    return value
 
 
 def _number(text: str) -> float:

@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint.store import KEPT
+from ldmkit.disk import check_room
 from ldmkit.errors import UserError
 from ldmkit.pictures.png import save_picture
 from ldmkit.training.callbacks import Callbacks
@@ -62,6 +64,7 @@ class Loop:
 
     def run(self) -> None:
         """All steps that are left; then the weights to use are in the system and in the store."""
+        self._check_room()
         start = self._resume()
         main = self._accelerator.is_main_process
         about = TrainingRun(self._recipe, self._stage.name, self._store.folder, start, self._options.steps)
@@ -221,6 +224,17 @@ class Loop:
             seconds = time.monotonic() - self._began
             self._store.save(done, tensors, {"seconds": seconds, "optimizers": numbers(self._stage)})
         self._accelerator.wait_for_everyone()
+
+    def _check_room(self) -> None:
+        """DiskError before the first step where the disk cannot hold the checkpoints to come."""
+        model = sum(x.nbytes for x in self._stage.state().values())
+        learned = sum(p.nbytes for player in self._stage.players for p in player.parameters.values())
+        average = 0 if self._average is None else learned
+        # While a step is written the kept ones are there; AdamW keeps two moments; then come the weights.
+        needed = (model + 2 * learned + average) + model + average
+        there = bool(self._store.steps())
+        if self._accelerator.is_main_process:
+            check_room(self._store.folder, needed * (1 if there else KEPT + 1), "this training")
 
     def _resume(self) -> int:
         """Puts the latest whole step back; the steps that are done."""

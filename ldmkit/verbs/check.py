@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ldmkit.checkpoint.store import KEPT
+from ldmkit.disk import size
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
+from ldmkit.engine.limits import free_memory
 from ldmkit.engine.system import System, assemble
+from ldmkit.engine.weights import stages_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe
 
@@ -59,3 +63,24 @@ def _count(part: str, component: str, module: nn.Module) -> Count:
     parameters = list(module.parameters())
     total = sum(p.numel() for p in parameters)
     return Count(part, component, total, sum(p.numel() for p in parameters if p.requires_grad))
+
+
+def demands(system: System) -> Iterator[str]:
+    """What the system's weights take: to sample with, to train each stage, and on disk; activations, which
+    depend on batch and size, come on top."""
+    total = sum(p.nbytes for p in system.parameters())
+    yield f"weights: {size(total)}{_beyond(total, free_memory(), 'memory')}"
+    for stage in stages_of(system.recipe):
+        options = getattr(system.recipe.train, stage)
+        if options is not None:
+            part = system.get_submodule("compression") if stage == "compression" else system
+            learned = sum(p.nbytes for p in part.parameters() if p.requires_grad)
+            average = learned if options.ema is not None else 0
+            training = total + 3 * learned + average  # gradients and two moments, as AdamW keeps
+            yield f"train.{stage}: {size(training)}{_beyond(training, free_memory(), 'memory')}"
+            kept = (KEPT + 1) * (3 * learned + average) + 2 * learned
+            yield f"train.{stage} on disk: {size(kept)}"
+
+
+def _beyond(needed: int, free: int, what: str) -> str:
+    return f", more than the {size(free)} of {what} that are free here" if needed > free else ""

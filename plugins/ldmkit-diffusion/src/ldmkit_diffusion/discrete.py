@@ -13,7 +13,7 @@ from torch import Tensor
 from ldmkit.types import Level
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
-Timesteps = Annotated[int, Field(gt=1)]
+Timesteps = Annotated[int, Field(gt=1, le=100_000)]
 Positive = Annotated[float, Field(gt=0)]
 Draw = Literal["uniform", "logit-normal"]
 
