@@ -84,7 +84,7 @@ def component_of(registry: Registry, style: str, kind: str, published: str, wher
 
     Raises UserError that lists the known ones; `where` begins it.
     """
-    known = {}
+    known: dict[str, str] = {}
     for name in registry.names(kind):
         if f"{style}/{name}" in registry.names("keymap"):
             classes = getattr(key_map(registry, style, name), "classes", ())
