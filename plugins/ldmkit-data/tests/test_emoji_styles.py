@@ -81,6 +81,8 @@ def test_captions_come_in_both_languages_with_tags_and_colours() -> None:
     )
     assert captions(both, "1f98a", "fluent")[0] == "3D fox"
     assert "fox" in captions(both, "1f98a", "fluent")
+    korean = EmojiStyles(languages=("en", "ko"), styles=("fluent", "noto"), tags=2, language="ko")
+    assert captions(korean, "1f98a", "noto")[:2] == ("평면 여우 얼굴", "flat fox")
     plain = EmojiStyles(languages=("ko",), styles=("noto",), tags=0, colours=False)
     assert captions(plain, "1f98a", "noto") == ("평면 여우 얼굴", "여우 얼굴, 평면", "여우 얼굴")
 

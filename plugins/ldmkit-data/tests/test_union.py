@@ -19,7 +19,7 @@ def parts() -> tuple[EmojiDataset, EmojiStyles]:
 def test_examples_come_one_part_after_another_with_shared_fields(parts) -> None:
     union, (first, second) = Union(parts=parts), parts
     assert len(union) == len(first) + len(second)
-    assert set(union.fields) == {"caption", "captions", "concept"}
+    assert set(union.fields) == {"caption", "captions", "concept", "style"}
     for index, example in (
         (0, first[0]),
         (len(first) - 1, first[-1]),

@@ -45,8 +45,8 @@ class EmojiStyles:
     its first version, EmojiOne, Mozilla's FxEmoji; on white.
 
     Examples: image (uint8 "3 H W"), caption (the canonical one in the first language, as "3D fox"), captions
-    (all that training may choose among), concept (hex code points), label (the style's place in `styles`),
-    class_name (the style).
+    (all that training may choose among), concept (hex code points), style, label (the style's place in
+    `styles`), class_name (the style once more).
 
     Splits as those of `fluent-emoji`, by a hash of the code points whatever the parameters: "train";
     "concepts" (also "validation"), concepts held out in every style; "pairs", held-out pictures whose concept
@@ -55,12 +55,13 @@ class EmojiStyles:
     Args:
         size: height and width; the stored pictures have 128.
         styles: which picture sets, the one meant by captions without a style word first.
-        languages: of the captions; the first is the canonical caption's.
+        languages: of the captions.
+        language: of the canonical caption; by default the first of `languages`.
         tags: how many of a concept's tags the caption with tags names at most; 0 leaves that caption out.
         colours: add a caption that names the picture's colours.
     """
 
-    fields = ("caption", "captions", "concept", "label", "class_name")
+    fields = ("caption", "captions", "concept", "style", "label", "class_name")
     skipped: Sequence[Path] = ()
 
     def __init__(
@@ -69,11 +70,14 @@ class EmojiStyles:
         size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
         styles: Annotated[tuple[Style, ...], Field(min_length=1)] = get_args(Style),
         languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",),
+        language: Language | None = None,
         tags: Annotated[int, Field(ge=0)] = 4,
         colours: bool = True,
     ) -> None:
         if len(set(styles)) < len(styles):
             raise UserError(f"emoji: styles names one twice: {', '.join(styles)}")
+        if language is not None:
+            languages = (language, *(other for other in languages if other != language))
         self._settings = json.dumps([size, styles, languages, tags, colours])
         self._styles, self._split = styles, ""
         self._rows = list(_rows(styles, languages, tags, colours))
@@ -89,6 +93,7 @@ class EmojiStyles:
             "caption": row.captions[0],
             "captions": row.captions,
             "concept": row.concept,
+            "style": row.style,
             "label": self._styles.index(row.style),  # type: ignore[arg-type]
             "class_name": row.style,
         }
