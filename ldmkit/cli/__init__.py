@@ -4,44 +4,31 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from ldmkit import __version__
 from ldmkit.cli import failures
+from ldmkit.errors import UserError
+from ldmkit.verbs import VERBS
 
-VERBS = {
-    "run": "Make what a recipe needs and has not, then its pictures.",
-    "train": "Train a recipe's stages.",
-    "sample": "Make pictures from weights that are there already.",
-    "evaluate": "Measure a trained recipe.",
-    "report": "Write a page that shows a training.",
-    "runs": "List the trainings at hand, or clean them.",
-    "encode": "Turn a folder of pictures into latents.",
-    "decode": "Turn latents back into pictures.",
-    "check": "Check a recipe; touches neither data nor weights.",
-    "plugins": "List what the installed plugins provide.",
-    "recipes": "List the recipes at hand.",
-    "schema": "Write the JSON Schema of recipes, for editors.",
-    "import": "Read published weights.",
-    "export": "Write weights in a published format.",
-    "new-plugin": "Write the skeleton of a plugin.",
-}
-"""Each verb and its line of help; the verb's module is imported only when it is called."""
+if TYPE_CHECKING:
+    from ldmkit.host.registry import Entry
 
 
 class Verbs(click.Group):
     """Verbs by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs in the order of work."""
-        return list(VERBS)
+        """Our verbs in the order of work, then those of plugins."""
+        return [*VERBS, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's own command."""
         if cmd_name not in VERBS:
-            return None
+            return _of_plugin(cmd_name)
         module = cmd_name.replace("-", "_") + ("_" if cmd_name == "import" else "")
         command: click.Command = importlib.import_module(f"ldmkit.cli.{module}").command
         command.name = cmd_name
@@ -51,11 +38,36 @@ class Verbs(click.Group):
         """The verbs' lines of help, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+        others = [(name, f"{e.summary} ({e.distribution})") for name, e in _of_plugins().items()]
+        if others:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(others)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the verb; what it raises ends in one line and an exit code, see `ldmkit.cli.failures`."""
         with failures.reported(debug=ctx.params["debug"]):
             return super().invoke(ctx)
+
+
+def _of_plugins() -> dict[str, Entry]:
+    """The verbs of installed plugins by name, those that have the name of one of ours aside."""
+    from ldmkit.host.plugins import host
+
+    return {e.name: e for e in host().registry if e.kind == "verb" and e.name not in VERBS}
+
+
+def _of_plugin(name: str) -> click.Command | None:
+    """A plugin's command, imported; UserError where that fails."""
+    entry = _of_plugins().get(name)
+    if entry is None:
+        return None
+    try:
+        command = copy(cast(click.Command, entry.load()))
+    except Exception as error:  # a stranger's module may raise anything on import
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"verb '{name}' of {entry.distribution} {entry.version}: {said}") from error
+    command.name = name
+    return command
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

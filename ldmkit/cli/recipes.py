@@ -7,17 +7,20 @@ from pathlib import Path
 import click
 
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
 from ldmkit.recipe.yaml import read_file
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
 def command(folder: Path) -> None:
-    """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line."""
-    paths = sorted(folder.rglob("*.yaml"))
-    if not paths:
+    """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line; then those of
+    installed plugins: the name to use, the distribution, what it is."""
+    rows = [(_name(path), str(path), _comment(path)) for path in sorted(folder.rglob("*.yaml"))]
+    brought = [e for e in host().registry if e.kind == "recipe"]
+    rows += [(e.name, f"{e.distribution} {e.version}", e.summary) for e in brought]
+    if not rows:
         raise UserError(f"{folder}: no recipes (*.yaml) there; name the folder that holds them")
-    rows = [(_name(path), str(path), _comment(path)) for path in paths]
     names, places = (max(len(row[i]) for row in rows) for i in (0, 1))
     for name, place, comment in rows:
         click.echo(f"{name:<{names}}  {place:<{places}}  {comment}".rstrip())

@@ -31,6 +31,8 @@ KINDS = {
     "callback": "what observes a training: logs and trackers",
     "format": "published formats of whole models: import and export",
     "keymap": "published names of a component's tensors",
+    "verb": "commands of the command line",
+    "recipe": "recipes that a plugin brings",
     "weights": "trained weights for the stages of shipped recipes",
 }
 """Every kind of component and what it is."""
@@ -118,4 +120,6 @@ class Collector:
 
     def add(self, kind: str, name: str, target: str, summary: str) -> None:
         """Registers a component by reference ("package.module:Attribute"); `summary` is one line of doc."""
+        if kind == "recipe":  # several distributions may bring one of the same name
+            name = f"{self.distribution}:{name}"
         self.entries.append(Entry(kind, name, target, summary, self.distribution, self.version))

@@ -1,11 +1,15 @@
-"""Recipes by name: those of the working directory, of a clone, of the installed package."""
+"""Recipes by name: those of the working directory, of a clone, of the installed package, of plugins."""
 
 from __future__ import annotations
 
+import importlib.util
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Entry
 
 FOLDER = "recipes"
 """The folder whose files are found by name: in the working directory, and beside the sources in a clone."""
@@ -14,10 +18,11 @@ SHARED = "share/ldmkit/recipes/"
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe by its path in `recipes/` without the suffix: "text2img", "paper/imagenet".
+    """The file of a recipe by its path in `recipes/` without the suffix, "text2img" or "paper/imagenet", or as
+    DISTRIBUTION:RECIPE of an installed plugin.
 
-    The working directory's `recipes/` goes before the ones that come with ldmkit. UserError names those
-    there are.
+    The working directory's `recipes/` goes before the ones that come with ldmkit, and those before a plugin's
+    that is named without its distribution. UserError names those there are.
     """
     known = known_recipes()
     if name in known:
@@ -29,8 +34,29 @@ def find_recipe(name: str) -> Path:
 
 def known_recipes() -> dict[str, Path]:
     """Every recipe that can be named, by name."""
-    found = {**_installed(), **_below(Path(__file__).parents[2] / FOLDER), **_below(Path(FOLDER))}
+    found = {**_brought(), **_installed(), **_below(Path(__file__).parents[2] / FOLDER), **_below(Path(FOLDER))}
     return dict(sorted(found.items()))
+
+
+def _brought() -> dict[str, Path]:
+    """The recipes of plugins as DISTRIBUTION:RECIPE, and by name alone where one plugin has it."""
+    entries = [entry for entry in host().registry if entry.kind == "recipe"]
+    alone = Counter(entry.name.partition(":")[2] for entry in entries)
+    found: dict[str, Path] = {}
+    for entry in entries:
+        path, short = packaged_recipe(entry), entry.name.partition(":")[2]
+        if path is not None:
+            found |= {entry.name: path, **({short: path} if alone[short] == 1 else {})}
+    return found
+
+
+def packaged_recipe(entry: Entry) -> Path | None:
+    """The file of a registered recipe, "package/folder/recipe.yaml"; its package is not imported. None where
+    it is not there."""
+    package, _, inside = entry.target.partition("/")
+    spec = importlib.util.find_spec(package)
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    return next((Path(root) / inside for root in roots if (Path(root) / inside).is_file()), None)
 
 
 def _below(folder: Path) -> dict[str, Path]:

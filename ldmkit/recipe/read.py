@@ -34,7 +34,7 @@ def load(
 
     Raises UserError with one line for each problem: place, path in the recipe, message, nearest valid name.
     """
-    values, where = _read(source)
+    values, where = _extended(*_read(source))
     values = apply_overrides(values, overrides, where)
     problems = list(islice(_naming(values, registry or host().registry), MAX_SHOWN + 1))
     try:
@@ -53,12 +53,38 @@ def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]
         return flat(source), Source(known.label, known.origin, dict(known.keys), dict(known.values))
     if isinstance(source, Mapping):
         return plain(source), Source()
-    path = Path(source)
+    return read_file(_file(Path(source)))
+
+
+def _file(path: Path) -> Path:
+    """The recipe's file, by path or by name."""
     if path.is_file():
-        return read_file(path)
+        return path
     if path.suffix or path.is_dir():
         raise UserError(_no_file(path))
-    return read_file(find_recipe(path.as_posix()))
+    return find_recipe(path.as_posix())
+
+
+def _extended(values: Any, where: Source) -> tuple[Any, Source]:
+    """The recipe that `extends` another: the other's values, each top-level key that it has itself replaced.
+
+    The other is a file, from the folder of the one that extends it, or a recipe by name; it may not extend one
+    itself. Relative paths of both start at the folder of the one that extends.
+    """
+    if not isinstance(values, Mapping) or "extends" not in values:
+        return values, where
+    named, own = values["extends"], {k: v for k, v in values.items() if k != "extends"}
+    place = where.where(("extends",))
+    if not isinstance(named, str):
+        raise UserError(f"{place}: extends: should be a recipe's file or name")
+    beside = where.origin.parent / named if where.origin else Path(named)
+    base, source = read_file(beside if beside.is_file() else _file(Path(named)))
+    if not isinstance(base, Mapping) or "extends" in base:
+        raise UserError(f"{place}: extends: {named} is no recipe, or extends one itself")
+    keys = {p: x for p, x in source.keys.items() if p[0] not in own}
+    places = {p: x for p, x in source.values.items() if p and p[0] not in own}
+    joined = Source(where.label, where.origin, {**keys, **where.keys}, {**places, **where.values})
+    return {**base, **own}, joined
 
 
 def _no_file(path: Path) -> str:

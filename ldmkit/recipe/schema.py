@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ldmkit.errors import UserError
+from ldmkit.host.catalogue import WITHOUT_PARAMETERS
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import KINDS, Entry, Registry
 from ldmkit.recipe.model import Adapting, Component, Conditioning, Recipe, Sampling
@@ -13,7 +14,7 @@ from ldmkit.recipe.model import Adapting, Component, Conditioning, Recipe, Sampl
 SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling, "adapter": Adapting}
 """Kinds whose slot in a recipe has keys of its own."""
 
-UNNAMED = ("keymap", "weights")
+UNNAMED = ("keymap", *WITHOUT_PARAMETERS)
 """Kinds that no recipe names."""
 
 
@@ -23,6 +24,12 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     named = {_key(e): _component(e) for e in registry if e.kind in kinds}
     schema = Recipe.model_json_schema()
     schema["$defs"] |= {**kinds, **named}
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "A recipe whose sections this one has too.",
+    }
+    schema["required"] = [key for key in schema["required"] if key != "compression"]
+    schema["anyOf"] = [{"required": ["compression"]}, {"required": ["extends"]}]
     finished: dict[str, Any] = _finished(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **finished}
 

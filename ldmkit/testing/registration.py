@@ -6,10 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import click
+
 from ldmkit.errors import UserError
+from ldmkit.host.catalogue import WITHOUT_PARAMETERS
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
+from ldmkit.recipe import load, resolve
+from ldmkit.recipe.named import packaged_recipe
+from ldmkit.verbs import VERBS
 
 LOADS_TORCH = """
 import sys
@@ -39,10 +45,37 @@ def check_registration(distribution: str) -> None:
     assert not problems, f"{distribution}: " + "; ".join(problems)
 
 
+def _unbuilt(entry: Entry) -> Iterator[str]:
+    """What is wrong with a verb or a recipe; weights are checked when they are used."""
+    if entry.kind == "verb":
+        if entry.name in VERBS:
+            yield "ldmkit has a verb of this name, which goes before it"
+        else:
+            yield from _command(entry)
+    if entry.kind == "recipe":
+        path = packaged_recipe(entry)
+        if path is None:
+            yield f"there is no {entry.target}"
+            return
+        try:
+            resolve(load(path), host().registry)
+        except UserError as error:
+            yield str(error)
+
+
+def _command(entry: Entry) -> Iterator[str]:
+    try:
+        if not isinstance(entry.load(), click.Command):
+            yield "is no click command"
+    except Exception as error:
+        yield f"cannot be imported: {type(error).__name__}: {error}"
+
+
 def _problems(entry: Entry) -> Iterator[str]:
     if not entry.summary.strip() or "\n" in entry.summary:
         yield "its summary is not one line"
-    if entry.kind == "weights":  # a file, not a component
+    if entry.kind in WITHOUT_PARAMETERS:
+        yield from _unbuilt(entry)
         return
     try:
         fields = parameters_of(entry).model.model_fields

@@ -85,7 +85,7 @@ class Lora:
                 continue
             base = layer.get_base_layer()
             weight = base.get_parameter("weight")
-            weight += layer.get_delta_weight(self.name).to(weight)
+            weight.add_(layer.get_delta_weight(self.name).to(weight))
             layer.delete_adapter(self.name)
             if not layer.lora_A:
                 self.system.set_submodule(path, base)
