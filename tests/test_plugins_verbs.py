@@ -61,12 +61,13 @@ def brought(tmp_path, monkeypatch):
             registry.add(entry)
     host = plugins.host
     for module in (
-        "ldmkit.recipe.find",
+        "ldmkit.recipe.named",
         "ldmkit.recipe.read",
         "ldmkit.cli.recipes",
         "ldmkit.testing.registration",
     ):
         monkeypatch.setattr(f"{module}.host", lambda: Host(registry, ()))
+    monkeypatch.setattr(plugins, "host", lambda: Host(registry, ()))
     yield registry
     assert host().registry is not registry
 

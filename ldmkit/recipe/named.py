@@ -18,8 +18,8 @@ SHARED = "share/ldmkit/recipes/"
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe by its path in `recipes/` without the suffix, "text2img" or "paper/imagenet", or as
-    DISTRIBUTION:RECIPE of an installed plugin.
+    """The file of a recipe by its path in `recipes/` without the suffix, as "text2img" or "paper/imagenet",
+    or as DISTRIBUTION:RECIPE of an installed plugin.
 
     The working directory's `recipes/` goes before the ones that come with ldmkit, and those before a plugin's
     that is named without its distribution. UserError names those there are.
@@ -34,7 +34,12 @@ def find_recipe(name: str) -> Path:
 
 def known_recipes() -> dict[str, Path]:
     """Every recipe that can be named, by name."""
-    found = {**_brought(), **_installed(), **_below(Path(__file__).parents[2] / FOLDER), **_below(Path(FOLDER))}
+    found = {
+        **_brought(),
+        **_installed(),
+        **_below(Path(__file__).parents[2] / FOLDER),
+        **_below(Path(FOLDER)),
+    }
     return dict(sorted(found.items()))
 
 

@@ -68,8 +68,8 @@ def _file(path: Path) -> Path:
 def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     """The recipe that `extends` another: the other's values, each top-level key that it has itself replaced.
 
-    The other is a file, from the folder of the one that extends it, or a recipe by name; it may not extend one
-    itself. Relative paths of both start at the folder of the one that extends.
+    The other is a file, from the folder of the one that extends it, or a recipe by name; it may not extend
+    one itself. Relative paths of both start at the folder of the one that extends.
     """
     if not isinstance(values, Mapping) or "extends" not in values:
         return values, where
