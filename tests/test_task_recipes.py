@@ -62,8 +62,7 @@ def first(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_every_task_is_tested() -> None:
-    weights = {p.stem: load(p).weights for p in RECIPES.glob("*.yaml")}
-    named = [name for name, from_ in weights.items() if getattr(from_, "recipe", None) == "first-stage"]
+    named = [p.stem for p in RECIPES.glob("*.yaml") if "first-stage" in (load(p).weights or "")]  # type: ignore[operator]
     assert sorted(named) == sorted(OVERRIDES)
 
 

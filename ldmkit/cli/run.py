@@ -54,7 +54,7 @@ def command(
         before=lambda system: make.check(system, asked),
     )
     target = out or runs / system.recipe.name / "samples"
-    if system.denoiser is None:
+    if not make.draws(system):
         make.make_reconstructions(system, target, click.echo)
         return
     make.make_pictures(system, make.wanted(system, asked), target, click.echo)

@@ -166,7 +166,12 @@ def _draw(seed: int, shape: Sequence[int]) -> torch.Tensor:
 
 
 def network_estimate(system: Parts) -> ConditionedEstimate:
-    """The bare network as an estimate: all condition sets in one batch, bound once for all steps."""
+    """The bare network as an estimate: all condition sets in one batch, bound once for all steps.
+
+    Without a denoiser a latent is its own clean estimate, which guidance may move.
+    """
+    if system.denoiser is None:
+        return lambda z, level, wanted: [Estimate(z, torch.zeros_like(z))] * len(wanted)
     bound: dict[tuple[int, ...], tuple[Any, Callable[..., Latent]]] = {}
 
     def network(wanted: Sequence[Conditions]) -> Callable[..., Latent]:
@@ -222,14 +227,17 @@ def sample_latent(
     """A latent for each seed of the request.
 
     noise: x_T, unit variance; drawn from the seeds where not given. init: latents to start from, noised to
-    the level that leaves a share `strength` of the steps (img2img; Meng et al. 2022, "SDEdit").
+    the level that leaves a share `strength` of the steps (img2img; Meng et al. 2022, "SDEdit"). A recipe
+    without a denoiser starts from them as they are; UserError where there are none.
     """
     latent = latent_size(system, request.size)
     factor = system.compression.latent.factor
     request = request.replace(size=(latent[0] * factor, latent[1] * factor))
     noise = initial_noise(system, latent, request.seeds) if noise is None else noise.to(system.device)
     levels = plan.levels(system, latent)
-    if init is None:
+    if system.denoiser is None:
+        z = _start(system, init)
+    elif init is None:
         first = levels[0]
         # The marginal's standard deviation for data of unit variance: 1 on variance-preserving schedules.
         z = noise * float((first.alpha**2 + first.sigma**2).sqrt())
@@ -239,6 +247,12 @@ def sample_latent(
     source = step_noise(noise.shape[1:], request.seeds, system.device)
     estimate = _watched(guided(system, plan, request), levels, watch)
     return plan.sampler(estimate, z, levels, source)
+
+
+def _start(system: Parts, init: Latent | None) -> Latent:
+    if init is None:
+        raise UserError(f"recipe '{system.recipe.name}' has no denoiser: give a picture to start from (init)")
+    return init
 
 
 def last_levels(levels: Levels, strength: float) -> Levels:

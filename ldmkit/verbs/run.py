@@ -51,9 +51,14 @@ def wanted(system: System, asked: Asked) -> Wanted:
     return Wanted(inputs, said)
 
 
+def draws(system: System) -> bool:
+    """Does the recipe draw pictures? A compression model alone does where guidance is to move its latents."""
+    return system.denoiser is not None or bool(system.recipe.guidance)
+
+
 def check(system: System, asked: Asked) -> None:
     """UserError for pictures that could not be drawn when the stages are trained."""
-    if system.denoiser is not None:
+    if draws(system):
         wanted(system, asked)
 
 

@@ -190,5 +190,5 @@ def test_a_scheduler_without_counterpart_is_refused(config):
 
 def test_clipping_becomes_a_guidance_that_is_told():
     reading = read_scheduler({"_class_name": "DDPMScheduler"}, 4, 4)
-    assert reading.recipe["guidance"] == [{"name": "clip", "range": 1.0, "noise": "follow"}]
+    assert reading.recipe["guidance"] == [{"name": "clamp", "range": 1.0, "noise": "follow"}]
     assert any("clip_sample" in note for note in reading.notes)

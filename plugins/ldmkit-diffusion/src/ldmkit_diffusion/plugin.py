@@ -33,7 +33,7 @@ COMPONENTS = [
     ("sampler", "dpmpp-2m-sde", "multistep:dpmpp_2m_sde", "DPM-Solver++ 2M with fresh noise"),
     ("sampler", "unipc", "unipc:unipc", "predictor-corrector of any order"),
     ("guidance", "classifier-free", "guidance:ClassifierFree", "away from the null condition"),
-    ("guidance", "clip", "clipping:Clip", "clamps the clean estimate"),
+    ("guidance", "clamp", "clipping:Clip", "clamps the clean estimate"),
     ("guidance", "dynamic-threshold", "clipping:DynamicThreshold", "clamps it to a quantile of its own"),
     ("guidance", "known-region", "known_region:KnownRegion", "keeps what a mask says is known"),
 ]

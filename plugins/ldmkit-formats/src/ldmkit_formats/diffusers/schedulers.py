@@ -200,9 +200,9 @@ def _bounds(reading: Reading, family: Family) -> None:
         reading.read |= {"clip_sample", "clip_sample_range"}
     elif family.clips is not None and reading.get("clip_sample", family.clips):
         guidance.append(
-            {"name": "clip", "range": reading.get("clip_sample_range", 1.0), "noise": family.noise}
+            {"name": "clamp", "range": reading.get("clip_sample_range", 1.0), "noise": family.noise}
         )
-        reading.took("clip_sample", "guidance clip")
+        reading.took("clip_sample", "guidance clamp")
     if guidance:
         reading.recipe["guidance"] = guidance
 

@@ -1,0 +1,295 @@
+"""Trains the CLIP that ldmkit-clip ships: emoji and avatars with their captions in English and Korean.
+
+    python plugins/ldmkit-clip/scripts/train_clip.py FOLDER
+
+Writes FOLDER/open_clip_config.json, open_clip_model.safetensors (float16) and the tokenizer, which
+`open_clip.create_model("local-dir:FOLDER")` reads, and FOLDER/log.jsonl with the retrieval of concepts that
+are held out. After an interruption the same command goes on from what is in FOLDER/work.
+
+The image tower is EfficientNet-Lite0 with ImageNet's weights, of which the first five of seven stages stay
+as they are, so that their output is computed once; the text tower is a small transformer over the word
+vectors of `vocabulary.py`, which stay too. The loss is CLIP's (Radford et al. 2021, figure 3). Pictures are
+cropped, blurred and made noisy: guidance shows the network cut-outs of clean estimates, which are blurred.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import open_clip
+import torch
+from jaxtyping import Float, Int, UInt8
+from ldmkit_avatars.dataset import Avatars
+from ldmkit_data.emoji.styles import EmojiStyles
+from ldmkit_features.efficientnet import EfficientNetLite0
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms import v2
+from vocabulary import LENGTH, pieces, save_tokenizer, vectors
+
+WIDTH, EMBEDDING, SIDE = 192, 256, 128
+LANGUAGES = ("en", "ko")
+AVATARS = 1500
+KEPT = 5
+"""Stages of the image tower that are not tuned."""
+MEAN, STD = 127 / 255, 128 / 255
+"""As EfficientNet-Lite was trained: (x - 127) / 128 of x in 0..255."""
+
+
+def configuration(vocabulary: int) -> dict[str, Any]:
+    """open_clip's own configuration of the network."""
+    vision = {"timm_model_name": "tf_efficientnet_lite0", "timm_model_pretrained": False, "image_size": SIDE}
+    text = {
+        "context_length": LENGTH,
+        "vocab_size": vocabulary,
+        "hf_tokenizer_name": "local",
+        "width": WIDTH,
+        "heads": 4,
+        "layers": 2,
+    }
+    return {
+        "model_cfg": {
+            "embed_dim": EMBEDDING,
+            "vision_cfg": {**vision, "timm_pool": "avg", "timm_proj": "linear"},
+            "text_cfg": text,
+        },
+        "preprocess_cfg": {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bilinear"},
+    }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures, the number of what each shows, and the captions of each in both languages."""
+
+    pixels: UInt8[Tensor, "n 3 H W"]
+    concepts: Int[Tensor, " n"]
+    captions: list[list[str]]
+
+
+def examples(parts: list[Any]) -> Examples:
+    """All pictures of some data sets; an avatar shows what its whole caption says."""
+    rows = [part[i] for part in parts for i in range(len(part))]
+    shown = [str(row.get("concept", row["caption"])) for row in rows]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(shown))}
+    return Examples(
+        torch.stack([row["image"] for row in rows]),
+        torch.tensor([numbers[name] for name in shown]),
+        [list(row["captions"]) for row in rows],
+    )
+
+
+def training_data() -> Examples:
+    """Emoji in six styles without the concepts and pairs that are held out, and avatars in six styles."""
+    emoji = EmojiStyles(size=SIDE, languages=LANGUAGES, tags=3).split("train")
+    return examples([emoji, Avatars(size=SIDE, count=AVATARS, languages=LANGUAGES).split("train")])
+
+
+def held_out() -> tuple[Examples, dict[str, list[str]]]:
+    """The concepts that are held out, in two styles, and their canonical captions by language."""
+    spoken = {
+        language: EmojiStyles(size=SIDE, styles=("fluent", "noto"), languages=(language,)).split("concepts")
+        for language in LANGUAGES
+    }
+    canonical = {
+        language: [part[i]["caption"] for i in range(len(part))] for language, part in spoken.items()
+    }
+    return examples([spoken["en"]]), canonical
+
+
+AUGMENTATION = v2.Compose(
+    [
+        v2.RandomResizedCrop(SIDE, scale=(0.5, 1.0), ratio=(0.85, 1.18), antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([v2.GaussianBlur(9, sigma=(0.5, 5.0))], p=0.4),
+        v2.ColorJitter(0.15, 0.15, 0.15),
+    ]
+)
+
+
+Change = Callable[[UInt8[Tensor, "b 3 H W"]], Float[Tensor, "b 3 128 128"]]
+
+
+def augmented(pixels: UInt8[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 128 128"]:
+    """Network input: each picture changed by itself, half of them with noise."""
+    x = torch.stack([AUGMENTATION(picture) for picture in pixels.float() / 255])
+    noisy = (torch.rand(len(x), 1, 1, 1) < 0.5).float() * 0.1 * torch.rand(len(x), 1, 1, 1)
+    return ((x + noisy * torch.randn_like(x)) - MEAN) / STD
+
+
+def plain(pixels: UInt8[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 128 128"]:
+    """Network input, unchanged but for its size."""
+    x = F.interpolate(pixels.float() / 255, (SIDE, SIDE), mode="bilinear", antialias=True)
+    return (x - MEAN) / STD
+
+
+def lower(trunk: Any, x: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b 112 8 8"]:
+    """The stages that stay as they are."""
+    x = trunk.bn1(trunk.conv_stem(x))
+    for stage in trunk.blocks[:KEPT]:
+        x = stage(x)
+    return x
+
+
+def embedded(visual: Any, x: Float[Tensor, "b 112 8 8"]) -> Float[Tensor, "b e"]:
+    """The tower's embedding of what `lower` gave, of unit length."""
+    trunk = visual.trunk
+    for stage in trunk.blocks[KEPT:]:
+        x = stage(x)
+    return F.normalize(visual.head(trunk.forward_head(trunk.bn2(trunk.conv_head(x)))), dim=-1)
+
+
+@torch.no_grad()
+def cached(trunk: Any, pixels: UInt8[Tensor, "n 3 H W"], change: Change, folder: Path) -> Tensor:
+    """The kept stages' output for every picture, float16; written in parts, of which those there are kept."""
+    trunk.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for turn, part in enumerate(pixels.split(512)):
+        path = folder / f"{turn}.pt"
+        if not path.exists():
+            torch.manual_seed(turn)
+            torch.save(torch.cat([lower(trunk, change(few)).half() for few in part.split(32)]), path)
+            print(f"features of {len(found) * 512 + len(part)} pictures", flush=True)
+        found.append(torch.load(path, weights_only=True))
+    return torch.cat(found)
+
+
+def contrastive(
+    images: Float[Tensor, "b e"], texts: Float[Tensor, "b e"], scale: Tensor, concepts: Int[Tensor, " b"]
+) -> Tensor:
+    """CLIP's loss; another picture of the same concept is neither right nor wrong."""
+    logits = scale * images @ texts.T
+    same = (concepts.unsqueeze(1) == concepts) & ~torch.eye(len(concepts), dtype=torch.bool)
+    logits = logits.masked_fill(same, -math.inf)
+    target = torch.arange(len(logits))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+@torch.no_grad()
+def retrieval(
+    model: Any, tokenize: Any, concepts: Int[Tensor, " n"], canonical: dict[str, list[str]], features: Tensor
+) -> dict[str, float]:
+    """How often a caption's concept is among the first one and five of the held-out pictures, by language."""
+    model.eval()
+    images = embedded(model.visual, features.float())
+    figures = {}
+    for language, captions in canonical.items():
+        texts = model.encode_text(tokenize(captions), normalize=True)
+        hits = concepts[(texts @ images.T).topk(5).indices] == concepts.unsqueeze(1)
+        figures[f"{language}_first"] = round(float(hits[:, 0].float().mean()), 4)
+        figures[f"{language}_within_5"] = round(float(hits.any(1).float().mean()), 4)
+    return figures
+
+
+def new_model(folder: Path, captions: list[str]) -> Any:
+    """The untrained network: ImageNet's trunk, the word vectors, and the rest at random."""
+    vocabulary = pieces(captions)
+    save_tokenizer(vocabulary, folder)
+    config = configuration(len(vocabulary))
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    model: Any = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    model.visual.trunk.load_state_dict(EfficientNetLite0().network.state_dict())
+    stored = folder / "work" / "vectors.pt"
+    if not stored.exists():
+        torch.save(vectors(vocabulary, WIDTH), stored)
+    with torch.no_grad():
+        model.token_embedding.weight.copy_(torch.load(stored, weights_only=True))
+        model.logit_scale.fill_(math.log(20))
+    model.token_embedding.requires_grad_(False)
+    return model
+
+
+class Training:
+    """The network, its optimiser and where it stands."""
+
+    def __init__(self, model: Any, steps: int) -> None:
+        self.model, self.step = model, 0
+        trunk = model.visual.trunk
+        tuned = [*trunk.blocks[KEPT:].parameters(), *trunk.conv_head.parameters(), *trunk.bn2.parameters()]
+        others = [p for n, p in model.named_parameters() if p.requires_grad and "visual.trunk" not in n]
+        groups = [{"params": tuned, "lr": 2e-4}, {"params": others, "lr": 1e-3}]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.1)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda n: min(1, (n + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * min(n / steps, 1))),
+        )
+
+    def update(self, loss: Tensor) -> None:
+        """One step down the loss; the temperature stays within CLIP's bound."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(100))
+
+    def save(self, path: Path) -> None:
+        """Everything that is needed to go on."""
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")}
+        torch.save({**parts, "step": self.step}, path)
+
+    def load(self, path: Path) -> None:
+        """Goes on from a checkpoint, where there is one."""
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            for name in ("model", "optimizer", "schedule"):
+                getattr(self, name).load_state_dict(state[name])
+            self.step = int(state["step"])
+
+
+def drawn(captions: list[list[str]], index: Tensor) -> list[str]:
+    """One caption of each picture, in either language."""
+    return [captions[i][int(torch.randint(len(captions[i]), ()))] for i in index.tolist()]
+
+
+def train_mode(model: Any) -> None:
+    """Training, but for the trunk's batch statistics, which stay ImageNet's."""
+    model.train()
+    model.visual.trunk.eval()
+
+
+@click.command(help=(__doc__ or "").splitlines()[0])
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--steps", default=220)
+@click.option("--batch", default=128)
+def main(folder: Path, steps: int, batch: int) -> None:
+    """Trains, measures every 50 steps, and writes the float16 weights."""
+    torch.manual_seed(0)
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    train, (unseen, canonical) = training_data(), held_out()
+    model = new_model(folder, [caption for captions in train.captions for caption in captions])
+    tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
+    features = cached(model.visual.trunk, train.pixels, augmented, work / "train")
+    seen_never = cached(model.visual.trunk, unseen.pixels, plain, work / "held-out")
+    training = Training(model, steps)
+    training.load(work / "checkpoint.pt")
+    while training.step < steps:
+        torch.manual_seed(training.step + 1)
+        index = torch.randint(len(train.pixels), (batch,))
+        train_mode(model)
+        images = embedded(model.visual, features[index].float())
+        texts = model.encode_text(tokenize(drawn(train.captions, index)), normalize=True)
+        loss = contrastive(images, texts, model.logit_scale.exp(), train.concepts[index])
+        training.update(loss)
+        if training.step % 50 == 0 or training.step == steps:
+            record = {"step": training.step, "loss": round(loss.item(), 4)}
+            record |= retrieval(model, tokenize, unseen.concepts, canonical, seen_never)
+            print(record, flush=True)
+            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+            training.save(work / "checkpoint.pt")
+    half = {name: x.half() if x.is_floating_point() else x for name, x in model.state_dict().items()}
+    save_file(half, folder / "open_clip_model.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""CLIP networks: guidance, a text conditioner and metrics."""
