@@ -38,8 +38,7 @@ class ClipText(nn.Module):
         self.field, self.vector = field, vector
         self.expected = f"{field}: expects a list of strings, or ids as integers 'b {clip.length}'"
         self.spec = ConditionSpec(fields=(field,), tokens=clip.width, vector=clip.embedding if vector else 0)
-        self.register_state_dict_post_hook(_leave_out)
-        self.register_load_state_dict_pre_hook(_fill_in)
+        _keep_out_of_checkpoints(self)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Texts (strings, or the network's ids) to ids "b length"; ValueError says what is expected."""
@@ -70,6 +69,11 @@ class ClipText(nn.Module):
         n, device = like.tokens.shape[0], like.tokens.device
         ids = self.prepare({self.field: [""]})[self.field].to(device)
         return self.encode({self.field: ids}).map(lambda x: x.expand(n, *x.shape[1:]))
+
+
+def _keep_out_of_checkpoints(module: Any) -> None:
+    module.register_state_dict_post_hook(_leave_out)
+    module.register_load_state_dict_pre_hook(_fill_in)
 
 
 def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ldmkit.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from ldmkit.host.registry import Registrar
+from ldmkit.hookspecs import Registrar, hookimpl
 
 LDMKIT_API = 1
 
