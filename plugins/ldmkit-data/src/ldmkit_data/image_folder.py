@@ -145,9 +145,10 @@ class ImageFolder:
         """Of the files, the fields and the settings; it follows content, not the time of the last change."""
         settings = [self._size, self._background, sorted(self._kinds.items())]
         digest = hashlib.sha256(json.dumps(settings).encode())
+        encode = json.JSONEncoder().encode
         for row in self._rows:
             content = [row.name, self._contents[row.name], row.values, self._files.contents(row)]
-            digest.update(json.dumps(content).encode())
+            digest.update(encode(content).encode())
         return digest.hexdigest()
 
     def _from(self, index: int) -> Any:
@@ -209,6 +210,6 @@ class ImageFolder:
 
 def _validation(names: Sequence[str]) -> frozenset[str]:
     """The paths that are held out: those that hash into the first 5 %; one at least, not all."""
-    order = sorted(names, key=fraction)
-    count = sum(fraction(name) < VALIDATION for name in names)
-    return frozenset(order[: min(max(count, 1), len(names) - 1)])
+    order = sorted((fraction(name), name) for name in names)
+    count = sum(place < VALIDATION for place, _ in order)
+    return frozenset(name for _, name in order[: min(max(count, 1), len(names) - 1)])

@@ -50,7 +50,7 @@ class Index:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root, self._prefix = root, os.path.join(root, "")
         name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:24]
         self._file = cache_folder() / "folders" / f"{name}.json"
         self._known = _load(self._file)
@@ -74,7 +74,7 @@ class Index:
 
     def _stat(self, name: str) -> Entry:
         try:
-            found = os.stat(self._root / name)
+            found = os.stat(f"{self._prefix}{name}")
         except OSError as error:
             return Entry(-1, -1, problem=f"{shown(self._root / name)}: {error.strerror}")
         return Entry(found.st_size, found.st_mtime_ns)

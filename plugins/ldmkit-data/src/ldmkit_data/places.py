@@ -22,10 +22,10 @@ class Places:
 
         entry: what a walk from the folder that followed no link found at this path.
         """
+        if entry is not None and entry.is_file(follow_symlinks=False):
+            return None
         path = self._root / name
         try:
-            if entry is not None and entry.is_file(follow_symlinks=False):
-                return None
             if not self.holds(path):
                 return f"{shown(path)}: a link that leads out of the folder"
             if not stat.S_ISREG(os.stat(path).st_mode):
