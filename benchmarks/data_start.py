@@ -1,4 +1,4 @@
-"""Start of a folder of pictures: cold (no index), warm, and memory above the libraries, by number of pictures.
+"""Start of a folder of pictures: cold (no index), warm, memory above the libraries, by number of pictures.
 
     python benchmarks/data_start.py --counts 1000 10000 100000
 
