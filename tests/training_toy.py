@@ -187,6 +187,7 @@ class Denoiser(nn.Module):
 
 
 class Cosine:
+    timesteps = None
     zero_snr = False
 
     def level(self, t, size=None):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ldmkit.engine.fitting import misfits
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import Nested, parameters_of
 from ldmkit.host.registry import Registry
@@ -31,16 +32,25 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
         values[key] = _nested(registry, slot, checked.nested[key], supplied)
     constructor = entry.load()
     if not inspect.isclass(constructor):
-        return partial(constructor, **values)
+        return _fitting(kind, component, partial(constructor, **values))
     handed = {name: supplied[name] for name in declared.supplied if name in supplied}
     for name, required in declared.supplied.items():
         if required and name not in handed:
             raise UserError(f"{kind} ({component.name}): needs '{name}', which this place does not supply")
     try:
-        return constructor(**handed, **values)
+        built = constructor(**handed, **values)
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
         said = str(error) or type(error).__name__
         raise UserError(f"{kind} ({component.name}): {said}") from error
+    return _fitting(kind, component, built)
+
+
+def _fitting(kind: str, component: Component, built: Any) -> Any:
+    """The component as it was built; UserError where it does not fit the Protocol of its kind."""
+    wrong = misfits(kind, built)
+    if wrong:
+        raise UserError(f"{kind} ({component.name}) does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
+    return built
 
 
 def located(value: Any, folder: Path) -> Any:

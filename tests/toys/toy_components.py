@@ -23,6 +23,12 @@ class Features(nn.Module):
         super().__init__()
         self.path = path
 
+    def forward(self, image: object) -> object:
+        return image
+
+    def embed(self, image: object) -> object:
+        return image
+
 
 class Bare(nn.Module):
     """Has no constructor of its own."""
@@ -78,6 +84,12 @@ class Network(nn.Module):
     def __init__(self, latent: LatentSpec, out_channels: int = 3, *, width: int) -> None:
         super().__init__()
         self.latent, self.out_channels, self.width = latent, out_channels, width
+
+    def forward(self, z: object, time: object, condition: object) -> object:
+        return z
+
+    def bind(self, condition: object) -> object:
+        return self
 
 
 def spacing(schedule: object, steps: int, size: object = None, *, rho: float = 7.0) -> tuple[object, ...]:

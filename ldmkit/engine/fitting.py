@@ -1,0 +1,80 @@
+"""A component held against the Protocol of its kind: members, and arguments that calls will give."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any
+
+from torch import nn
+
+from ldmkit import interfaces
+
+PROTOCOLS = {kind: protocol for protocol, kind in interfaces.KIND_OF.items()}
+
+
+def misfits(kind: str, component: Any) -> list[str]:
+    """What a component lacks of what its kind must have, or takes other arguments for; empty where it fits.
+
+    Only what can be seen without calling it: members by name, and the number of positional arguments.
+    """
+    protocol = PROTOCOLS.get(kind)
+    return [] if protocol is None else [m for m in _misfits(protocol, component) if m]
+
+
+def _misfits(protocol: type, component: Any) -> Iterator[str | None]:
+    for name, wanted in _members(protocol):
+        if wanted is None:
+            yield None if _has(component, name) else f"has no '{name}'"
+        else:
+            yield _compared(name, wanted, _method(component, name))
+
+
+@lru_cache
+def _members(protocol: type) -> tuple[tuple[str, inspect.Signature | None], ...]:
+    """(name, signature) of what a Protocol declares; None for attributes and properties."""
+    own = {n: m for c in reversed(protocol.__mro__) if c not in (object,) for n, m in vars(c).items()}
+    methods = {n: m for n, m in own.items() if inspect.isfunction(m) and n not in _OF_EVERY_PROTOCOL}
+    attributes = {n: None for n, m in own.items() if isinstance(m, property)}
+    attributes |= dict.fromkeys(vars(protocol).get("__annotations__", {}))
+    return (*attributes.items(), *((n, inspect.signature(m)) for n, m in methods.items()))
+
+
+_OF_EVERY_PROTOCOL = frozenset({"__init__", "__subclasshook__", "_no_init_or_replace_init"})
+
+
+def _has(component: Any, name: str) -> bool:
+    """Is there such a member? A property is not asked for its value, which may take long to compute."""
+    return hasattr(type(component), name) or hasattr(component, name)
+
+
+def _method(component: Any, name: str) -> Callable[..., Any] | None:
+    """What runs when that member is called; nn.Module's __call__ runs `forward`."""
+    if name == "__call__":
+        if isinstance(component, nn.Module):
+            name = "forward"
+        elif inspect.isfunction(component) or isinstance(component, partial):
+            return component
+    found = getattr(type(component), name, None)
+    return getattr(component, name) if callable(found) or callable(getattr(component, name, None)) else None
+
+
+def _compared(name: str, wanted: inspect.Signature, method: Callable[..., Any] | None) -> str | None:
+    shown = "it" if name == "__call__" else f"'{name}'"
+    if method is None or getattr(method, "__func__", None) is nn.Module.forward:
+        return "cannot be called" if name == "__call__" else f"has no method {shown}"
+    names = [p.name for p in wanted.parameters.values() if p.name != "self"]
+    try:
+        signature = inspect.signature(method)
+    except (ValueError, TypeError):  # a builtin that tells nothing of itself
+        return None
+    try:
+        signature.bind(*names)
+    except TypeError as error:
+        return f"{shown} is called with ({', '.join(names)}), but takes {_shown(signature)}: {error}"
+    return None
+
+
+def _shown(signature: inspect.Signature) -> str:
+    return f"({', '.join(signature.parameters)})"
