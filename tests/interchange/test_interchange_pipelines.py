@@ -11,6 +11,7 @@ import json
 import diffusers
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_pipelines import (
     SCHEDULERS,
     autoencoder,
@@ -25,7 +26,7 @@ from tiny_pipelines import (
 
 import ldmkit
 from ldmkit.errors import UserError
-from ldmkit.interchange import import_model
+from ldmkit.interchange import export_model, import_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -198,6 +199,19 @@ def test_a_diffusion_transformer_of_classes(noise, tmp_path, error):
     guidance = [{"name": "classifier-free", "scale": SCALE}]
     assert error(model.sample_latent(condition, noise=noise, steps=10, guidance=guidance), z) < 1e-4
     assert any("variance" in note for note in notes)
+
+
+def test_a_diffusion_transformer_is_written_again_bit_for_bit(tmp_path):
+    parts = {"transformer": dit(), "vae": autoencoder(), "scheduler": SCHEDULERS["DDIM"]}
+    model, _ = imported(diffusers.DiTPipeline(**parts), tmp_path)
+    export_model(model, tmp_path / "again", "diffusers")
+    for name in ("transformer", "vae"):
+        file = f"{name}/diffusion_pytorch_model.safetensors"
+        before, after = (load_file(tmp_path / folder / file) for folder in ("pipeline", "again"))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    pipeline = quiet(diffusers.DiTPipeline.from_pretrained(tmp_path / "again"))
+    assert pipeline([207], num_inference_steps=2).images[0].size == (16, 16)
 
 
 def test_a_diffusion_transformer_whose_blocks_differ_in_their_embedders_is_refused(tmp_path):

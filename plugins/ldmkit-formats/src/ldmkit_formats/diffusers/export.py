@@ -12,6 +12,7 @@ from ldmkit.disk import write_json
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import (
     Tensors,
+    class_of,
     config_of,
     key_map,
     published_name,
@@ -33,6 +34,7 @@ STABLE_DIFFUSION = {
     ("pretrained-text", "masked-image"): "StableDiffusionInpaintPipeline",
 }
 PIXELS = {(): "DDIMPipeline"}
+CLASSES = {("class-embedding",): "DiTPipeline"}
 """The pipeline of each set of conditioners that the format can hold."""
 
 
@@ -45,8 +47,9 @@ def write(system: System, out: Path) -> None:
     parts: dict[str, Any] = {}
     if first is not None:
         parts[first] = ["diffusers", _first_stage(system, out / first)]
-    unet = {**config_of(system, "denoiser", STYLE), **_sample_size(system)}
-    parts["unet"] = ["diffusers", _component(out / "unet", unet, save_part(system, "denoiser", STYLE))]
+    network = {**config_of(system, "denoiser", STYLE), **_sample_size(system)}
+    place = "transformer" if pipeline in CLASSES.values() else "unet"
+    parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", STYLE))]
     for name in system.recipe.conditioners:
         parts |= _condition(system, f"conditioners.{name}", out)
     parts["scheduler"] = ["diffusers", "DDIMScheduler"]
@@ -62,6 +65,8 @@ def _pipeline(system: System) -> tuple[str, str | None]:
     slots = tuple(slot.name for slot in system.recipe.conditioners.values())
     if system.recipe.compression.name == "identity" and slots in PIXELS:
         return PIXELS[slots], None
+    if slots in CLASSES and _is_transformer(system):
+        return CLASSES[slots], "vae"
     if slots in STABLE_DIFFUSION:
         return STABLE_DIFFUSION[slots], "vae"
     if slots in LATENT_DIFFUSION:
@@ -71,8 +76,17 @@ def _pipeline(system: System) -> tuple[str, str | None]:
     raise UserError(f"conditioner '{slots[0]}' cannot be held in the {STYLE} format")
 
 
+def _is_transformer(system: System) -> bool:
+    """Whether the denoiser's class is one that embeds labels itself, in a folder `transformer`."""
+    name = slot_of(system, "denoiser").name
+    keys = f"{STYLE}/{name}" in system.registry.names("keymap")
+    return keys and class_of(system, "denoiser", STYLE).endswith("Transformer2DModel")
+
+
 def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
     """Writes a conditioner's folders; their entries in the index."""
+    if slot_of(system, part).parameters.get("to") == "one-hot":
+        return {}  # the network embeds it
     keys: Any = key_map(system.registry, STYLE, slot_of(system, part).name)
     if hasattr(keys, "write_folders"):
         entries: dict[str, Any] = keys.write_folders(system.get_submodule(part), out)
@@ -109,7 +123,8 @@ def _component(out: Path, config: Mapping[str, Any], tensors: Tensors) -> str:
 def _scheduler(system: System) -> dict[str, Any]:
     schedule, objective = system.recipe.schedule, system.recipe.objective
     refuse_others(schedule, "schedule", STYLE, {"clip": 0.999, "offset": 0.008})
-    refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
+    if not _is_transformer(system):  # those are known to learn it by their channels
+        refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
     given = schedule.parameters
     config = {
         "_class_name": "DDIMScheduler",
