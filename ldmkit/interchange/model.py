@@ -108,7 +108,7 @@ def parameters(registry: Registry, style: str, component: str, config: Mapping[s
     """A component's slot of the recipe from its published configuration."""
     try:
         return {"name": component, **key_map(registry, style, component).parameters(config)}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # foreign values of any type
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # foreign values
         raise UserError(f"configuration of {component}: {short(str(error), 1000)}") from error
 
 

@@ -48,6 +48,7 @@ PARAMS = {
     "first_stage_config": FIRST_STAGE,
 }  # fmt: skip
 TARGET = "ldm.modules.diffusionmodules.openaimodel.UNetModel"
+MODULES = "sgm.modules.diffusionmodules"
 ENCODERS = "ldm.modules.encoders.modules"
 
 
@@ -183,6 +184,63 @@ def test_a_single_file_with_its_text_encoder(kind, published, tmp_path, error):
     bias = state["model.diffusion_model.out.2.bias"]
     assert torch.equal(loaded["denoiser.conv_out.bias"], bias)
     assert any("penultimate" in note for note in notes) == (kind == "2")
+
+
+def engine(config, parameterization):
+    """The same model as sgm configures it."""
+    old = config["model"]["params"]
+    drop = {"use_spatial_transformer", "legacy", "image_size", "use_fp16"}
+    unet = {key: value for key, value in old["unet_config"]["params"].items() if key not in drop}
+    embedder = {"is_trainable": False, "input_key": "txt", **old["cond_stage_config"]}
+    first = {"target": "sgm.models.autoencoder.AutoencoderKL", "params": FIRST_STAGE["params"]}
+    scaling = "VScaling" if parameterization == "v" else "EpsScaling"
+    denoiser = {
+        "num_idx": 1000,
+        "scaling_config": {"target": f"sgm.modules.diffusionmodules.denoiser_scaling.{scaling}"},
+        "discretization_config": {
+            "target": "sgm.modules.diffusionmodules.discretizer.LegacyDDPMDiscretization"
+        },
+    }
+    params = {
+        "scale_factor": 0.18215,
+        "disable_first_stage_autocast": True,
+        "denoiser_config": {
+            "target": "sgm.modules.diffusionmodules.denoiser.DiscreteDenoiser",
+            "params": denoiser,
+        },
+        "network_config": {"target": TARGET.replace("ldm", "sgm"), "params": unet},
+        "conditioner_config": {
+            "target": "sgm.modules.GeneralConditioner",
+            "params": {"emb_models": [embedder]},
+        },
+        "first_stage_config": first,
+        "sampler_config": {"target": "sgm.modules.diffusionmodules.sampling.EulerEDMSampler"},
+    }
+    return {"model": {"target": "sgm.models.diffusion.DiffusionEngine", "params": params}}
+
+
+@torch.no_grad()
+def test_sgms_names_for_the_same_classes(published, tmp_path, error):
+    file, config, words, state, _ = published("2")
+    old = import_model(file, tmp_path / "old", config, None, print, tokenizer=words)
+    prefix, own = "cond_stage_model.", "conditioner.embedders.0."
+    renamed = {k.replace(prefix, own, 1) if k.startswith(prefix) else k: x for k, x in state.items()}
+    torch.save({"state_dict": {**renamed, "denoiser.sigmas": torch.ones(1000)}}, file)
+    new = engine(yaml.safe_load(config.read_text()), "v")
+    config.write_text(yaml.safe_dump(new))
+    again = import_model(file, tmp_path / "new", config, None, print, tokenizer=words)
+    models = [ldmkit.build(recipe) for recipe in (old, again)]
+    assert models[1].recipe.objective.name == "v"
+    assert models[0].recipe.schedule == models[1].recipe.schedule
+    conditions = [model.condition({"caption": ["a red fox"]}) for model in models]
+    z, time = torch.randn(1, 4, 8, 8), torch.tensor([400.0])
+    first, second = (m.denoise(z, time, c) for m, c in zip(models, conditions, strict=True))
+    assert torch.equal(first, second)
+    embedders = new["model"]["params"]["conditioner_config"]["params"]["emb_models"]
+    embedders.append({"target": "sgm.modules.encoders.modules.ConcatTimestepEmbedderND"})
+    config.write_text(yaml.safe_dump(new))
+    with pytest.raises(UserError, match=r"2 embedders .*ConcatTimestepEmbedderND.*holds one"):
+        import_model(file, tmp_path / "xl", config, None, print, tokenizer=words)
 
 
 @pytest.mark.parametrize("folder", ["moved", "in"])

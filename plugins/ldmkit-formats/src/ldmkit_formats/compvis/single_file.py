@@ -19,7 +19,7 @@ from ldmkit.interchange.model import ImportOptions, Published, Tensors, key_map
 from ldmkit.interchange.reading import number, read_yaml
 from ldmkit.keymaps import some
 from ldmkit.recipe import Component
-from ldmkit_formats.compvis import export
+from ldmkit_formats.compvis import engine, export
 from ldmkit_formats.compvis.config import (
     FIRST_STAGE,
     MODELS,
@@ -62,9 +62,11 @@ class SingleFile:
         config = read_yaml(options.config)
         state = {key: x for key, x in read_tensors(source).items() if key != PLACEHOLDER}
         model = section_of(config, "model")
-        given = section_of(model, "params") if class_of(model) in MODELS or "params" in model else {}
+        if class_of(model) == engine.NAME:
+            given = engine.translated(section_of(model, "params"))
+            return _whole(registry, engine.renamed(state), given, options)
         if class_of(model) in MODELS:
-            return _whole(registry, state, given, options)
+            return _whole(registry, state, section_of(model, "params"), options)
         return _first_stage(registry, state, model, options)
 
     def write(self, system: System, out: Path) -> None:
@@ -75,7 +77,7 @@ class SingleFile:
 def _first_stage(
     registry: Registry, state: Tensors, model: Mapping[str, Any], options: ImportOptions
 ) -> Published:
-    found = slot(registry, "compression", model, f"model.target (or {', '.join(MODELS)})")
+    found = slot(registry, "compression", model, f"model.target (or {', '.join((*MODELS, engine.NAME))})")
     own = {key: x for key, x in state.items() if not key.startswith(AVERAGE)}
     if not any(key.startswith(AVERAGE) for key in state) and options.weights == "ema":
         raise UserError("--weights ema: a stand-alone first stage holds no averaged weights")

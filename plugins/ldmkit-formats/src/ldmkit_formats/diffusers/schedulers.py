@@ -101,7 +101,7 @@ def read_scheduler(config: Mapping[str, Any], out_channels: int, channels: int) 
     reading = Reading(config, read=set(BOOKKEEPING))
     try:
         _read(reading, out_channels == 2 * channels)
-    except (ValueError, TypeError) as error:  # foreign values of any type
+    except (ValueError, TypeError, ArithmeticError) as error:  # foreign values of any type
         raise UserError(f"scheduler '{reading.name}': an entry has no sensible value ({error})") from error
     _leave_others(reading)
     return reading
