@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from ldmkit.hookspecs import PUBLIC
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "ldmkit"
+MAP = ROOT / "docs/architecture.md"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "src").is_dir())
 ROOMS = (
     "errors",
@@ -89,6 +91,21 @@ def test_a_room_imports_the_rooms_below_it_alone():
         if ROOMS.index(room_of(name)) > ROOMS.index(own)
     ]
     assert wrong == []
+
+
+def test_the_map_of_the_architecture_page_is_that_of_the_imports():
+    below = {room: {room_of(name) for _, own, name in arrows() if own == room} for room in ROOMS}
+    for room in ROOMS:  # from the ground up: those that are complete below are so above
+        below[room] = below[room].union(*(below[other] for other in below[room]))
+    straight = {room: {room_of(n) for _, own, n in arrows() if own == room} for room in ROOMS}
+    drawn = set(re.findall(r"^ {4}(\w+) --> (\w+)$", MAP.read_text(encoding="utf-8"), re.MULTILINE))
+    needed = {
+        (room, other)
+        for room, others in straight.items()
+        for other in others
+        if not any(other in below[between] for between in others)
+    }
+    assert drawn == needed, f"draw the missing arrows in {MAP.name}, and remove those that are gone"
 
 
 def test_no_modules_import_each_other_in_a_circle():
