@@ -39,15 +39,26 @@ def plain(value: Any, path: str = "") -> Any:
         return str(value)
     if type(value) is int and abs(value) >= 2**64:
         raise UserError(f"recipe: {path}: a whole number of {value.bit_length()} bits is too large")
-    if value is None or type(value) in (str, bool, int, float):
+    if type(value) is str:
+        return _text(value, path)
+    if value is None or type(value) in (bool, int, float):
         return value
     raise UserError(f"recipe: {path}: a {type(value).__name__} is not plain data")
 
 
 def _key(key: Any, path: str) -> str:
     if isinstance(key, str):
-        return key
+        return _text(key, path)
     raise UserError(f"recipe: {path}: key {key!r} is not text")
+
+
+def _text(text: str, path: str) -> str:
+    """The text; UserError for one that no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"recipe: {path}: {text!r} has a half of a character, which is not text") from None
+    return text
 
 
 class _Quoting(Resolver):

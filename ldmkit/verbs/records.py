@@ -18,6 +18,7 @@ from ldmkit.errors import UserError
 from ldmkit.verbs import examples
 
 About = Mapping[str, str]
+_UNREADABLE = object()
 
 
 def of(inputs: Inputs, i: int, example: int | None) -> dict[str, str]:
@@ -82,11 +83,11 @@ def kept_options(about: About) -> dict[str, str]:
 
 def read_options(about: About) -> tuple[tuple[str, ...], float | None]:
     """The overrides and the guidance scale that a file names."""
+    overrides = _json(about, "options", list, [])
     try:
-        overrides = tuple(str(o) for o in json.loads(about.get("options", "[]")))
-        return overrides, float(about["guidance"]) if "guidance" in about else None
-    except (ValueError, TypeError):
-        raise UserError("the picture's options cannot be read") from None
+        return tuple(map(str, overrides)), float(about["guidance"]) if "guidance" in about else None
+    except ValueError:
+        raise UserError("the picture's guidance is no number") from None
 
 
 def how(about: About) -> str:
@@ -101,7 +102,7 @@ def title(about: About) -> str:
     if "prompt" in about:
         return about["prompt"]
     words = []
-    for value in (*json.loads(about.get("inputs", "{}")).values(), json.loads(about.get("init", "null"))):
+    for value in (*_inputs(about).values(), _json(about, "init", object, None)):
         named = Path(value["file"]).stem if isinstance(value, dict) and "file" in value else value
         if isinstance(named, str | int):
             words.append(str(named))
@@ -115,22 +116,28 @@ def example(about: About) -> int | None:
 
 
 def _inputs(about: About) -> dict[str, Any]:
+    inputs: dict[str, Any] = _json(about, "inputs", dict, {})
+    return inputs
+
+
+def _json(about: About, key: str, kind: type, default: Any) -> Any:
+    """A value of a file's metadata; UserError where it is no JSON of that kind."""
     try:
-        fields = json.loads(about.get("inputs", "{}"))
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
-        raise UserError("the picture's inputs cannot be read")
-    return fields
+        value = json.loads(about[key]) if key in about else default
+    except (ValueError, RecursionError):
+        value = _UNREADABLE
+    if not isinstance(value, kind) or value is _UNREADABLE:
+        raise UserError(f"the picture's {key} cannot be read")
+    return value
 
 
 def read(system: System, about: About, picture: Path, replaced: Mapping[str, Any]) -> Inputs:
     """The inputs of a picture; UserError where a file or the data's example is not what it was."""
     try:
         seed, strength = int(about["seed"]), float(about.get("strength", 1))
-        init = json.loads(about.get("init", "null"))
     except (KeyError, ValueError):
-        raise UserError(f"{picture}: its seed, strength or start cannot be read") from None
+        raise UserError(f"{picture}: its seed or strength cannot be read") from None
+    init = _json(about, "init", object, None)
     fields = {f: [_value(system, f, v, replaced)] for f, v in _inputs(about).items()}
     if "prompt" in about:
         fields[CAPTION] = [about["prompt"]]

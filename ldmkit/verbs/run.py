@@ -60,6 +60,7 @@ def check(system: System, asked: Asked) -> None:
     """UserError for pictures that could not be drawn when the stages are trained."""
     if draws(system):
         wanted(system, asked)
+        sampling.plan(system)
 
 
 def _set_guidance(system: System, scale: float | None) -> None:

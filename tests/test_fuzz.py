@@ -1,0 +1,262 @@
+"""Generated input of every kind: refused in few words or taken, never a traceback, never without end.
+
+`LDMKIT_FUZZ=1000 pytest tests/test_fuzz.py` tries a thousand inputs of each kind instead of a few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint.files import read_tensors
+from ldmkit.checkpoint.origin import read_origin
+from ldmkit.checkpoint.sums import Sums
+from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
+from ldmkit.interchange import import_model
+from ldmkit.pictures.png import read_about
+from ldmkit.recipe import load, resolve
+from ldmkit.verbs import records
+from ldmkit.verbs.check import inspect
+
+TRIES = int(os.environ.get("LDMKIT_FUZZ", "25"))
+GIGABYTE_IN_KIB = 2**20
+LONGEST = 1500
+fuzzed = settings(
+    max_examples=TRIES,
+    deadline=10_000,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize="LDMKIT_FUZZ" not in os.environ,
+    print_blob=True,
+)
+RECIPE = {
+    "recipe": 1,
+    "name": "small",
+    "data": {"name": "fluent-emoji", "size": 32},
+    "compression": {"name": "kl-autoencoder", "factor": 8, "channels": 4, "width": 32,
+                    "multipliers": [1, 1, 1, 1], "blocks": 1},
+    "conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16, "dropout": 0.1}},
+    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "schedule": {"name": "linear-beta", "steps": 100},
+    "objective": {"name": "v"},
+    "train": {"compression": {"steps": 1, "batch": 1, "lr": 0.1, "loss": [{"name": "pixel"}]},
+              "diffusion": {"steps": 1, "batch": 1, "lr": 0.1, "ema": 0.9}},
+    "sampler": {"name": "ddim", "spacing": "leading", "steps": 3},
+    "guidance": [{"name": "classifier-free", "scale": 2}],
+    "sample": {"size": [64, 64], "seed": 0, "count": 2},
+}  # fmt: skip
+
+
+def paths(value, at=()):
+    """The path of every value of nested mappings and lists."""
+    yield at
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, inner in children:
+        yield from paths(inner, (*at, key))
+
+
+def changed(value, at, new):
+    """A copy with the value at a path replaced."""
+    if not at:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = changed(value[at[0]], at[1:], new)
+    return copy
+
+
+texts = st.text(max_size=12) | st.sampled_from(
+    ["", "ddim", "unet", "../x", "nan", "0x" + "f" * 5000, "\ud800"]
+)
+numbers = st.integers(-3, 70) | st.sampled_from([2**31, 2**63, 10**30, -1, 0]) | st.floats(width=32)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def tried(function, *arguments):
+    """Calls it; a refusal must be of few words. Memory may grow by a gigabyte at most."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = None
+    try:
+        function(*arguments)
+    except UserError as error:
+        said = str(error)
+    assert said is None or 0 < len(said) <= LONGEST
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIGABYTE_IN_KIB
+
+
+def check(source, overrides=()):
+    registry = host().registry
+    inspect(resolve(load(source, overrides, registry), registry), registry)
+
+
+@fuzzed
+@given(at=st.sampled_from([p for p in paths(RECIPE) if p]), new=values)
+def test_recipes_with_any_value_in_any_place(at, new):
+    tried(check, changed(RECIPE, at, new))
+
+
+@fuzzed
+@given(text=st.text(max_size=200), at=st.integers(0, 2000), length=st.integers(0, 50))
+def test_recipe_files_with_any_text_anywhere(tmp_path_factory, text, at, length):
+    whole = yaml.safe_dump(RECIPE, sort_keys=False)
+    path = tmp_path_factory.mktemp("recipe") / "r.yaml"
+    at %= len(whole)
+    path.write_bytes((whole[:at] + text + whole[at + length :]).encode("utf-8", "surrogatepass"))
+    tried(check, path)
+
+
+@fuzzed
+@given(
+    path=st.lists(st.sampled_from(["train", "sampler", "steps", "guidance", "0", "é", ""]), max_size=4),
+    value=st.text(max_size=30) | numbers.map(str),
+)
+def test_overrides_of_any_kind(path, value):
+    tried(check, RECIPE, [f"{'.'.join(path)}={value}"])
+
+
+@fuzzed
+@given(about=st.dictionaries(
+    st.sampled_from(["seed", "prompt", "inputs", "init", "strength", "options", "guidance", "x"]),
+    st.text(max_size=30) | values.map(json.dumps) | st.sampled_from(["9" * 5000, "[" * 5000, "nan"]),
+    max_size=4,
+))  # fmt: skip
+def test_png_metadata_of_any_kind(tmp_path_factory, about):
+    path, info = tmp_path_factory.mktemp("png") / "x.png", PngInfo()
+    for key, value in about.items():
+        info.add_itxt(f"ldmkit:{key}", value.encode("utf-8", "replace").decode())
+    Image.new("RGB", (2, 2)).save(path, pnginfo=info)
+
+    def look():
+        read = read_about(path)
+        records.read_options(read)
+        records.title(read)
+        records.example(read)
+
+    tried(look)
+
+
+@fuzzed
+@given(content=st.binary(max_size=200), at=st.integers(0, 5000), length=st.integers(0, 60))
+def test_damaged_pictures(tmp_path_factory, content, at, length):
+    path = tmp_path_factory.mktemp("png") / "x.png"
+    Image.effect_noise((40, 40), 50).save(path)
+    whole = path.read_bytes()
+    at %= len(whole)
+    path.write_bytes(whole[:at] + content + whole[at + length :])
+    tried(read_about, path)
+
+
+@fuzzed
+@given(
+    header=values.map(lambda v: json.dumps({"x": v, "__metadata__": v}).encode()) | st.binary(max_size=80),
+    size=st.integers(-(2**63), 2**63 - 1) | st.none(),
+)
+def test_safetensors_headers(tmp_path_factory, header, size):
+    path = tmp_path_factory.mktemp("tensors") / "x.safetensors"
+    path.write_bytes(struct.pack("<q", len(header) if size is None else size) + header + b"\0" * 16)
+    tried(read_tensors, path)
+
+
+PIPELINE = {
+    "model_index.json": {"_class_name": "LDMPipeline", "unet": ["diffusers", "UNet2DModel"],
+                         "vqvae": ["diffusers", "VQModel"], "scheduler": ["diffusers", "DDIMScheduler"]},
+    "unet/config.json": {"_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 3, "out_channels": 3,
+                         "block_out_channels": [32], "layers_per_block": 1, "attention_head_dim": 8,
+                         "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]},
+    "vqvae/config.json": {"_class_name": "VQModel", "block_out_channels": [32], "latent_channels": 3,
+                          "num_vq_embeddings": 16, "down_block_types": ["DownEncoderBlock2D"],
+                          "up_block_types": ["UpDecoderBlock2D"], "sample_size": 32},
+    "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler", "beta_start": 0.001, "beta_end": 0.02,
+                                        "beta_schedule": "scaled_linear", "num_train_timesteps": 1000},
+}  # fmt: skip
+
+
+@fuzzed
+@given(
+    place=st.sampled_from([(f, p) for f, config in PIPELINE.items() for p in paths(config)]),
+    new=values | st.sampled_from([[[]] * 3, "[" * 3000]),
+)
+def test_pipeline_configurations(tmp_path_factory, place, new):
+    folder = tmp_path_factory.mktemp("pipeline")
+    for name, config in PIPELINE.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(changed(config, place[1], new) if name == place[0] else config))
+    tried(import_model, folder, folder / "out", None, None, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run with two steps."""
+    store = RunStore(tmp_path_factory.mktemp("runs") / "name" / "run", "diffusion")
+    store.open("recipe: 1\n", {"torch": "x"})
+    for step in (10, 20):
+        store.log({"step": step})
+        store.save(step, {"model": {"a": torch.ones(3)}}, {"seconds": step})
+    return store.folder
+
+
+@fuzzed
+@given(
+    seed=st.integers(0, 10**6), content=st.binary(max_size=60) | values.map(lambda v: json.dumps(v).encode())
+)
+def test_checkpoint_folders_with_anything_in_them(run, tmp_path_factory, seed, content):
+    folder = tmp_path_factory.mktemp("runs") / "name" / "run"
+    shutil.copytree(run, folder)
+    drawn = random.Random(seed)
+    for _ in range(drawn.randint(1, 3)):
+        _harm(folder, drawn, content)
+    store = RunStore(folder, "diffusion")
+
+    def resume():
+        store.open("recipe: 1\n", {})
+        snapshot = store.load(lambda _: None)
+        store.rewind(snapshot.step if snapshot else 0)
+        store.log({"step": 30})
+        store.save(30, {"model": {"a": torch.ones(3)}}, {})
+        assert store.load(lambda _: None).step == 30
+
+    tried(read_origin, folder)
+    tried(Sums(folder).of, next(f for f in folder.rglob("*") if f.is_file()))
+    tried(resume)
+
+
+def _harm(folder: Path, drawn: random.Random, content: bytes) -> None:
+    """Removes, replaces or adds a file or folder."""
+    found = sorted(p for p in folder.rglob("*"))
+    victim = drawn.choice(found or [folder / "x"])
+    kind = drawn.choice(["remove", "replace", "flip", "add", "folder"])
+    if kind in ("remove", "replace", "folder") and victim.exists():
+        shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+    if kind == "folder":
+        victim.mkdir(parents=True)
+    if kind == "replace":
+        victim.write_bytes(content)
+    if kind == "flip" and victim.is_file() and victim.stat().st_size:
+        data = bytearray(victim.read_bytes())
+        data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
+        victim.write_bytes(data)
+    if kind == "add":
+        name = drawn.choice(
+            ["step-00000030", "step-00000010.bak", "made_from.json", "sums.json", "latest", ".tmp-x"]
+        )
+        if not (folder / name).is_dir():
+            (folder / name).write_bytes(content)
