@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import training_toy
 from training_toy import Pictures, toy, train
 
+from ldmkit.checkpoint.files import write_tensors
 from ldmkit.errors import UserError
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import Order
 from ldmkit.training.dropout import drop_groups
+from ldmkit.training.latents import SHARD, cached_latents
 from ldmkit.training.look import look_at_data
 from ldmkit.types import Condition, ConditionSpec
 
@@ -231,3 +234,64 @@ def test_a_look_at_the_data_accepts_what_can_be_mirrored():
     system = toy("conditioners={text: toy}", "train.diffusion.flip=false")
     system.conditioners["text"] = Reader({})
     look_at_data(system, Extra("a.png"))
+
+
+def test_latents_in_shards_are_those_of_one_file(tmp_path, monkeypatch):
+    system = toy()
+    data = Pictures().split("train")
+    whole = cached_latents(system.compression, data, tmp_path / "whole", True)
+    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    shards = cached_latents(system.compression, data, tmp_path / "shards", True)
+    assert [len(whole.shards), len(shards.shards)] == [1, 4]
+    assert shards.size == whole.size == (4, 4)
+    chosen, flip = [17, 0, 4, 5, 5], torch.tensor([False, True, False, False, True])
+    monkeypatch.undo()
+    expected = whole.posterior(chosen, flip)
+    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    found = shards.posterior(chosen, flip)
+    assert torch.equal(found.mode, expected.mode)
+    assert torch.equal(found.std, expected.std)
+
+
+def test_after_an_interruption_only_missing_and_damaged_shards_are_encoded(tmp_path, monkeypatch):
+    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    system, data = toy(), Pictures().split("train")
+    shards = cached_latents(system.compression, data, tmp_path, False).shards
+    before = [path.read_bytes() for path in shards]
+    shards[1].unlink()
+    shards[2].write_bytes(before[2][:-40] + bytes(40))  # its header is whole
+    shards[3].write_bytes(before[3][:30])
+    data.read.clear()
+    cached_latents(system.compression, data, tmp_path, False)
+    assert sorted(set(data.read) - {0}) == list(range(5, 18))
+    assert [path.read_bytes() for path in shards] == before
+
+
+READ_LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from ldmkit.training.latents import SHARD, Latents
+latents = Latents(sorted(Path(sys.argv[1]).glob("*.safetensors")))
+latents.posterior([0], None)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 48 * 2**20,) * 2)
+count = SHARD * len(latents.shards)
+for step in range(40):
+    rows = torch.randint(count, (32,), generator=torch.Generator().manual_seed(step)).tolist()
+    assert latents.posterior(rows, None).mode[:, 0, 0, 0].tolist() == [float(r) for r in rows]
+try:
+    torch.zeros(64 * 2**20, dtype=torch.uint8)
+except RuntimeError:
+    print("read")
+"""
+
+
+def test_latents_larger_than_the_memory_allowed_are_read(tmp_path):
+    for number in range(12):  # 8 MB each, of which 48 MB are allowed together
+        mode = torch.zeros(SHARD, 8, 16, 16)
+        mode[:, 0, 0, 0] = torch.arange(SHARD) + number * SHARD
+        write_tensors(tmp_path / f"{number:06}.safetensors", {"mode": mode})
+    command = [sys.executable, "-c", READ_LIMITED, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout == "read\n", result.stderr
