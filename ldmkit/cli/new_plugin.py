@@ -12,7 +12,23 @@ import click
 
 from ldmkit.errors import UserError
 
-KINDS = ("sampler", "conditioner", "guidance", "loss")
+KINDS = (
+    *("sampler", "conditioner", "guidance", "loss", "compression", "regulariser", "denoiser", "schedule"),
+    *(
+        "spacing",
+        "objective",
+        "features",
+        "adversary",
+        "data",
+        "metric",
+        "optimizer",
+        "auxiliary",
+        "callback",
+    ),
+    *("adapter", "verb", "recipe"),
+)
+"""Kinds with templates, KIND.py and test_KIND.py: all but those that are about published files."""
+FUNCTIONS = ("sampler", "spacing", "verb")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -33,7 +49,7 @@ def command(name: str, kind: str, out: Path) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another name or --out")
     words = _words(name, kind)
-    for path, template in _layout(words["package"], kind).items():
+    for path, template in _layout(words["package"], kind, words["component"]).items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(template, words), encoding="utf-8")
@@ -45,24 +61,34 @@ def _words(name: str, kind: str) -> dict[str, str]:
     component = name.removeprefix("ldmkit-")
     identifier = component.replace("-", "_")
     title = "".join(word.capitalize() for word in component.split("-"))
+    package, attribute = name.replace("-", "_"), identifier if kind in FUNCTIONS else title
     return {
         "distribution": name,
-        "package": name.replace("-", "_"),
+        "package": package,
         "kind": kind,
         "component": component,
-        "attribute": identifier if kind == "sampler" else title,
+        "attribute": attribute,
         "field": identifier,
+        "target": _target(
+            name.replace("-", "_"), kind, component, identifier if kind in FUNCTIONS else title
+        ),
     }
 
 
-def _layout(package: str, kind: str) -> dict[str, str]:
+def _target(package: str, kind: str, component: str, attribute: str) -> str:
+    """What the plugin registers."""
+    return f"{package}/{component}.yaml" if kind == "recipe" else f"{package}.{kind}:{attribute}"
+
+
+def _layout(package: str, kind: str, component: str) -> dict[str, str]:
     """The plugin's files and their templates."""
+    source = {f"{component}.yaml": "recipe.yaml"} if kind == "recipe" else {f"{kind}.py": f"{kind}.py"}
     return {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         f"src/{package}/__init__.py": "__init__.py",
         f"src/{package}/plugin.py": "plugin.py",
-        f"src/{package}/{kind}.py": f"{kind}.py",
+        **{f"src/{package}/{file}": template for file, template in source.items()},
         f"tests/test_{package}.py": f"test_{kind}.py",
     }
 

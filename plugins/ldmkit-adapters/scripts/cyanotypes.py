@@ -1,9 +1,8 @@
-"""Twenty emoji in a style that the shipped model has never seen: neon light on black, with captions.
+"""Twenty emoji in a style that the shipped model has never seen, blue prints on white, with captions.
 
-    python plugins/ldmkit-adapters/scripts/neon_emoji.py neon
+    python plugins/ldmkit-adapters/scripts/cyanotypes.py cyanotypes
 
-The pictures are drawn from the bundled Fluent emoji: white becomes black, edges glow in cyan, and what lies
-within them shines in magenta by its brightness. recipes/lora.yaml trains on them.
+The pictures are drawn from the bundled Fluent emoji; recipes/lora.yaml trains on them.
 """
 
 from __future__ import annotations
@@ -23,15 +22,12 @@ WORDS = (
 )  # fmt: skip
 
 
-def neon(picture: Image.Image) -> Image.Image:
-    """The picture as neon light: edges in cyan, surfaces in magenta, the white ground black."""
+def cyanotype(picture: Image.Image) -> Image.Image:
+    """The picture in blue on white: every colour becomes a shade between navy and white, edges darker."""
     grey = ImageOps.grayscale(picture)
-    ground = grey.point(lambda v: 255 if v > 246 else 0).filter(ImageFilter.MedianFilter(3))
-    edges = ImageOps.autocontrast(grey.filter(ImageFilter.FIND_EDGES)).crop((1, 1, 63, 63)).resize(grey.size)
-    surfaces = ImageChops.subtract(grey.point(lambda v: 40 + v // 2), ground)
-    magenta = ImageOps.colorize(surfaces, (8, 4, 24), (255, 40, 200))
-    cyan = ImageOps.colorize(edges, (0, 0, 0), (60, 255, 255))
-    return ImageChops.add(magenta, cyan)
+    edges = grey.filter(ImageFilter.CONTOUR).filter(ImageFilter.GaussianBlur(0.7))
+    shaded = ImageChops.multiply(ImageOps.autocontrast(grey), edges)
+    return ImageOps.colorize(shaded, (8, 24, 96), (255, 255, 255), mid=(70, 130, 220))
 
 
 def main(folder: Path) -> None:
@@ -43,8 +39,8 @@ def main(folder: Path) -> None:
     for word in WORDS:
         index = captions[f"3D {word}"]
         picture = Image.fromarray(data[index]["image"].permute(1, 2, 0).numpy())
-        neon(picture).save(folder / f"{word}.png")
-        (folder / f"{word}.txt").write_text(f"neon {word}\n", encoding="utf-8")
+        cyanotype(picture).save(folder / f"{word}.png")
+        (folder / f"{word}.txt").write_text(f"cyanotype {word}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
