@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
+from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES
 
 CAPTION = "caption"
 """The batch field that prompts fill where no conditioner says which of its fields are texts."""
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURES = (*SUFFIXES, *OTHER_SUFFIXES)
 """A text with one of these endings, given for a field other than the caption, is the path of a picture."""
 
 

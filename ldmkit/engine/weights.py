@@ -80,7 +80,9 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
         return None
     if isinstance(recipe.weights, Shipped):
         return _verified(_entry(registry, recipe.weights.recipe), stage)
-    folder = weights_folder(recipe)
+    folder = (
+        _downloaded(recipe.weights) if isinstance(recipe.weights, Hub) else recipe.located(recipe.weights)
+    )
     if not folder.is_dir():
         raise UserError(f"weights: no folder {folder}")
     if not any(_in_folder(folder, name) for name in stages_of(recipe)):
@@ -103,13 +105,6 @@ def _entry(registry: Registry, name: str) -> Entry:
         near, there = did_you_mean(name, names), ", ".join(names) or "none"
         raise UserError(f"weights: no plugin ships weights of recipe '{name}'{near}; there are: {there}")
     return registry.get("weights", name)
-
-
-def weights_folder(recipe: Recipe) -> Path:
-    """The folder that the recipe's `weights` name, downloaded where they are on the hub."""
-    if isinstance(recipe.weights, Hub):
-        return _downloaded(recipe.weights)
-    return recipe.located(recipe.weights or ".")
 
 
 def _downloaded(hub: Hub) -> Path:
