@@ -277,7 +277,12 @@ class Dataset(Protocol):
     """Pictures with their fields. `len()` and indexing give examples: {"image": uint8 "3 H W", field: value}.
 
     split: "train" or "validation" and others a data set documents. fields: what every example has besides
-    "image". digest: names the content, so that caches are keyed by it. skipped: broken files left out.
+    "image". digest: names the content, not its place or time, so that caches are keyed by it. skipped: broken
+    files left out.
+
+    Two methods may be there besides: `aligned(kinds: Mapping[str, FieldKind]) -> Dataset`, of a data set that
+    cuts its pictures or names files: the same examples with those fields as tensors cut as the picture is;
+    and `name(index) -> str`: how messages call an example.
     """
 
     fields: tuple[str, ...]

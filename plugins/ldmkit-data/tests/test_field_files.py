@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ldmkit_data.image_folder import ImageFolder
+from ldmkit_data.union import Union
 from PIL import Image
 
 from ldmkit.errors import UserError
@@ -210,3 +211,13 @@ def test_of_a_large_folder_damage_that_shows_late_is_replaced_by_the_next(
     (tmp_path / "06.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="2 of 20 pictures"):
         data[6]
+
+
+def test_a_union_cuts_the_fields_of_its_parts(tmp_path: Path) -> None:
+    for part in "ab":
+        folder_of(tmp_path / part, mask="h/{i}.png")
+        for i in range(4):
+            halves(tmp_path / part / f"h/{i}.png", 32, 16, 0, 255)
+    parts = tuple(ImageFolder(path=str(tmp_path / part), size=SIZE) for part in "ab")
+    data = Union(parts=parts).aligned({"mask": "mask"}).split("train")
+    assert [data[i]["mask"].shape for i in range(len(data))] == [(SIZE, SIZE)] * len(data)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
+from ldmkit.types import FieldKind
 
 
 class Union:
@@ -30,7 +31,6 @@ class Union:
         self._ends = list(accumulate(len(part) for part in parts))
         shared = set.intersection(*(set(part.fields) for part in parts))
         self.fields = tuple(field for field in parts[0].fields if field in shared)
-        self.skipped: Sequence[Path] = tuple(path for part in parts for path in part.skipped)
         sizes = {tuple(part[0]["image"].shape[1:]) for part in parts if len(part)}
         if len(sizes) > 1:
             raise UserError(f"union: pictures of one set have one size, not {sorted(sizes)}")
@@ -44,9 +44,20 @@ class Union:
         return {field: example[field] for field in ("image", *self.fields)}
 
     @property
+    def skipped(self) -> Sequence[Path]:
+        """The broken files that the parts have left out."""
+        return tuple(path for part in self._parts for path in part.skipped)
+
+    @property
     def digest(self) -> str:
         """sha256 of the parts' digests."""
         return hashlib.sha256(" ".join(part.digest for part in self._parts).encode()).hexdigest()
+
+    def aligned(self, kinds: Mapping[str, FieldKind]) -> Union:
+        """The union of the parts with those of their fields cut as their pictures are."""
+        cut = (getattr(part, "aligned", None) for part in self._parts)
+        pairs = zip(self._parts, cut, strict=True)
+        return Union(parts=tuple(part if align is None else align(kinds) for part, align in pairs))
 
     def split(self, name: str) -> Union:
         """The examples of one split; ValueError where no part has it."""
