@@ -106,3 +106,44 @@ def test_a_file_that_is_no_safetensors_is_a_plain_error(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(UserError, match=r"x\.safetensors"):
         read_tensors(tmp_path / "x.safetensors")
+
+
+def test_when_every_step_is_damaged_it_stops_and_says_how_to_begin_anew(store):
+    for step in (20, 30):
+        flip_a_byte(store.folder / f"step-{step:08d}" / "model.safetensors")
+    with pytest.raises(UserError, match=r"every step is damaged .*--restart.*--retrain"):
+        store.load(lambda _: None)
+    assert store.steps() == [20, 30]
+
+
+def test_an_empty_manifest_is_damage_and_so_is_a_file_that_it_does_not_list(store):
+    (store.folder / "step-00000030" / "manifest.json").write_text("{}")
+    assert store.load(lambda _: None).step == 20
+    (store.folder / "step-00000020" / "foreign").write_text("")
+    with pytest.raises(UserError, match="every step is damaged"):
+        store.load(lambda _: None)
+
+
+def test_latest_may_name_a_step_that_is_gone(store):
+    (store.folder / "latest").write_text("step-00000015\n")
+    said = []
+    assert store.load(said.append).step == 30
+    assert "names step 15, which is not there" in said[0]
+
+
+def test_a_file_in_a_steps_place_and_folders_of_other_names_are_no_steps(store):
+    (store.folder / "step-00000020.bak").mkdir()
+    (store.folder / "step-xyz").mkdir()
+    (store.folder / "step-00000040").write_text("")
+    assert store.steps() == [20, 30, 40]
+    assert store.load(lambda _: None).step == 30
+    store.rewind(30)
+    save(store, 40)
+    assert store.load(lambda _: None).step == 40
+
+
+def test_metrics_that_are_no_utf8_lose_those_lines_alone(store):
+    store.metrics.write_bytes(b'{"step": 10}\n\xff\xfe\x00\n{"step": 20}\n[1]\n{"step": 30}\n')
+    assert store.logged_step() == 30
+    store.rewind(20)
+    assert store.metrics.read_text().splitlines() == ['{"step": 10}', '{"step": 20}']

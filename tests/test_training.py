@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import signal
 import sys
@@ -275,6 +276,38 @@ def test_a_loss_that_is_not_finite_stops_and_harms_nothing(tmp_path):
     assert tensors
     assert all(x.isfinite().all() for named in tensors for x in named.values())
     assert not (run / "compression.safetensors").exists()
+
+
+def test_an_update_that_makes_weights_infinite_is_neither_averaged_nor_kept(tmp_path):
+    """The loss and its gradient are finite; the rate is not one that weights of float32 bear."""
+    overrides = [
+        "train.compression.lr=1e39",
+        "train.compression.warmup=0",
+        "train.compression.checkpoint_every=1",
+    ]
+    with pytest.raises(UserError, match="weights are not finite at step 1: nothing of it was kept"):
+        train(tmp_path, *overrides, stages=["compression"])
+    run = folder(tmp_path, "compression", *overrides)
+    assert not list(run.glob("step-*"))
+    assert not (run / "compression.safetensors").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_the_last_validation_ends_the_command(tmp_path, monkeypatch, number, code):
+    own = CompressionStage.validate
+
+    def validate(self, rank, world):
+        os.kill(os.getpid(), number)
+        return own(self, rank, world)
+
+    monkeypatch.setattr(CompressionStage, "validate", validate)
+    said = []
+    with pytest.raises(SystemExit) as caught:
+        train(tmp_path, "train.compression.steps=4", "train.compression.validate_every=100", say=said.append)
+    assert caught.value.code == code
+    assert "compression: finished; stopped before what follows it" in said
+    assert list(tmp_path.glob("toy/compression-*/compression.safetensors"))
+    assert not list(tmp_path.glob("toy/diffusion-*"))
 
 
 def test_the_seed_decides_everything(tmp_path):
