@@ -1,6 +1,6 @@
-"""Trains the CLIP that ldmkit-clip ships: emoji and avatars with their captions in English and Korean.
+"""Trains the CLIP that ldmkit-clip ships: emoji with their captions in English and Korean.
 
-    python plugins/ldmkit-clip/scripts/train_clip.py FOLDER
+    python plugins/ldmkit-clip/scripts/train_clip.py FOLDER [--stop 550]
 
 Writes FOLDER/open_clip_config.json, open_clip_model.safetensors (float16) and the tokenizer, which
 `open_clip.create_model("local-dir:FOLDER")` reads, and FOLDER/log.jsonl with the retrieval of concepts that
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,7 @@ import click
 import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
-from ldmkit_avatars.dataset import Avatars
-from ldmkit_data.emoji.styles import EmojiStyles
+from ldmkit_data.emoji.dataset import EmojiDataset
 from ldmkit_features.efficientnet import EfficientNetLite0
 from safetensors.torch import save_file
 from torch import Tensor
@@ -35,8 +34,6 @@ from torchvision.transforms import v2
 from vocabulary import LENGTH, pieces, save_tokenizer, vectors
 
 WIDTH, EMBEDDING, SIDE = 192, 256, 128
-LANGUAGES = ("en", "ko")
-AVATARS = 1500
 KEPT = 5
 """Stages of the image tower that are not tuned."""
 MEAN, STD = 127 / 255, 128 / 255
@@ -66,54 +63,37 @@ def configuration(vocabulary: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures, the number of what each shows, and the captions of each in both languages."""
+    """Pictures of one split, their concept's number, and the captions of each in both languages."""
 
     pixels: UInt8[Tensor, "n 3 H W"]
     concepts: Int[Tensor, " n"]
     captions: list[list[str]]
+    canonical: Mapping[str, list[str]]
 
-
-def examples(parts: list[Any]) -> Examples:
-    """All pictures of some data sets; an avatar shows what its whole caption says."""
-    rows = [part[i] for part in parts for i in range(len(part))]
-    shown = [str(row.get("concept", row["caption"])) for row in rows]
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(shown))}
-    return Examples(
-        torch.stack([row["image"] for row in rows]),
-        torch.tensor([numbers[name] for name in shown]),
-        [list(row["captions"]) for row in rows],
-    )
-
-
-def training_data() -> Examples:
-    """Emoji in six styles without the concepts and pairs that are held out, and avatars in six styles."""
-    emoji = EmojiStyles(size=SIDE, languages=LANGUAGES, tags=3).split("train")
-    return examples([emoji, Avatars(size=SIDE, count=AVATARS, languages=LANGUAGES).split("train")])
-
-
-def held_out() -> tuple[Examples, dict[str, list[str]]]:
-    """The concepts that are held out, in two styles, and their canonical captions by language."""
-    spoken = {
-        language: EmojiStyles(size=SIDE, styles=("fluent", "noto"), languages=(language,)).split("concepts")
-        for language in LANGUAGES
-    }
-    canonical = {
-        language: [part[i]["caption"] for i in range(len(part))] for language, part in spoken.items()
-    }
-    return examples([spoken["en"]]), canonical
+    @classmethod
+    def of(cls, split: str, size: int) -> Examples:
+        """All pictures of a split; captions of one picture are those of every language."""
+        data = {
+            language: EmojiDataset(size=size, language=language).split(split) for language in ("en", "ko")
+        }
+        rows = {language: [part[i] for i in range(len(part))] for language, part in data.items()}
+        names = sorted({row["concept"] for row in rows["en"]})
+        return cls(
+            torch.stack([row["image"] for row in rows["en"]]),
+            torch.tensor([names.index(row["concept"]) for row in rows["en"]]),
+            [[*en["captions"], *ko["captions"]] for en, ko in zip(rows["en"], rows["ko"], strict=True)],
+            {language: [row["caption"] for row in part] for language, part in rows.items()},
+        )
 
 
 AUGMENTATION = v2.Compose(
     [
-        v2.RandomResizedCrop(SIDE, scale=(0.5, 1.0), ratio=(0.85, 1.18), antialias=True),
+        v2.RandomResizedCrop(SIDE, scale=(0.4, 1.0), ratio=(0.85, 1.18), antialias=True),
         v2.RandomHorizontalFlip(),
-        v2.RandomApply([v2.GaussianBlur(9, sigma=(0.5, 5.0))], p=0.4),
+        v2.RandomApply([v2.GaussianBlur(9, sigma=(0.5, 5.0))], p=0.5),
         v2.ColorJitter(0.15, 0.15, 0.15),
     ]
 )
-
-
-Change = Callable[[UInt8[Tensor, "b 3 H W"]], Float[Tensor, "b 3 128 128"]]
 
 
 def augmented(pixels: UInt8[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 128 128"]:
@@ -146,19 +126,20 @@ def embedded(visual: Any, x: Float[Tensor, "b 112 8 8"]) -> Float[Tensor, "b e"]
 
 
 @torch.no_grad()
-def cached(trunk: Any, pixels: UInt8[Tensor, "n 3 H W"], change: Change, folder: Path) -> Tensor:
-    """The kept stages' output for every picture, float16; written in parts, of which those there are kept."""
+def cached(trunk: Any, pixels: UInt8[Tensor, "n 3 H W"], rounds: int, folder: Path) -> list[Tensor]:
+    """The kept stages' output for every picture, unchanged and then in `rounds` augmentations."""
     trunk.eval()
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for turn, part in enumerate(pixels.split(512)):
+    for turn in range(rounds + 1):
         path = folder / f"{turn}.pt"
         if not path.exists():
             torch.manual_seed(turn)
-            torch.save(torch.cat([lower(trunk, change(few)).half() for few in part.split(32)]), path)
-            print(f"features of {len(found) * 512 + len(part)} pictures", flush=True)
+            change = augmented if turn else plain
+            torch.save(torch.cat([lower(trunk, change(part)).half() for part in pixels.split(64)]), path)
+            print(f"features {turn} of {rounds}", flush=True)
         found.append(torch.load(path, weights_only=True))
-    return torch.cat(found)
+    return found
 
 
 def contrastive(
@@ -173,24 +154,22 @@ def contrastive(
 
 
 @torch.no_grad()
-def retrieval(
-    model: Any, tokenize: Any, concepts: Int[Tensor, " n"], canonical: dict[str, list[str]], features: Tensor
-) -> dict[str, float]:
+def retrieval(model: Any, tokenize: Any, held_out: Examples, features: Tensor) -> dict[str, float]:
     """How often a caption's concept is among the first one and five of the held-out pictures, by language."""
     model.eval()
     images = embedded(model.visual, features.float())
     figures = {}
-    for language, captions in canonical.items():
+    for language, captions in held_out.canonical.items():
         texts = model.encode_text(tokenize(captions), normalize=True)
-        hits = concepts[(texts @ images.T).topk(5).indices] == concepts.unsqueeze(1)
+        hits = held_out.concepts[(texts @ images.T).topk(5).indices] == held_out.concepts.unsqueeze(1)
         figures[f"{language}_first"] = round(float(hits[:, 0].float().mean()), 4)
         figures[f"{language}_within_5"] = round(float(hits.any(1).float().mean()), 4)
     return figures
 
 
-def new_model(folder: Path, captions: list[str]) -> Any:
+def new_model(folder: Path) -> Any:
     """The untrained network: ImageNet's trunk, the word vectors, and the rest at random."""
-    vocabulary = pieces(captions)
+    vocabulary = pieces()
     save_tokenizer(vocabulary, folder)
     config = configuration(len(vocabulary))
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -258,31 +237,33 @@ def train_mode(model: Any) -> None:
 
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--steps", default=220)
-@click.option("--batch", default=128)
-def main(folder: Path, steps: int, batch: int) -> None:
+@click.option("--steps", default=800, help="Length of the learning rate's cosine.")
+@click.option("--stop", default=550, help="The last step.")
+@click.option("--batch", default=96)
+@click.option("--rounds", default=1, help="Augmentations of each picture.")
+def main(folder: Path, steps: int, stop: int, batch: int, rounds: int) -> None:
     """Trains, measures every 50 steps, and writes the float16 weights."""
     torch.manual_seed(0)
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
-    train, (unseen, canonical) = training_data(), held_out()
-    model = new_model(folder, [caption for captions in train.captions for caption in captions])
+    model = new_model(folder)
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    features = cached(model.visual.trunk, train.pixels, augmented, work / "train")
-    seen_never = cached(model.visual.trunk, unseen.pixels, plain, work / "held-out")
+    train, held_out = Examples.of("train", SIDE), Examples.of("concepts", SIDE)
+    features = torch.stack(cached(model.visual.trunk, train.pixels, rounds, work / "train"))
+    unseen = cached(model.visual.trunk, held_out.pixels, 0, work / "held-out")[0]
     training = Training(model, steps)
     training.load(work / "checkpoint.pt")
-    while training.step < steps:
+    while training.step < stop:
         torch.manual_seed(training.step + 1)
         index = torch.randint(len(train.pixels), (batch,))
         train_mode(model)
-        images = embedded(model.visual, features[index].float())
+        images = embedded(model.visual, features[torch.randint(rounds + 1, (batch,)), index].float())
         texts = model.encode_text(tokenize(drawn(train.captions, index)), normalize=True)
         loss = contrastive(images, texts, model.logit_scale.exp(), train.concepts[index])
         training.update(loss)
-        if training.step % 50 == 0 or training.step == steps:
+        if training.step % 50 == 0 or training.step == stop:
             record = {"step": training.step, "loss": round(loss.item(), 4)}
-            record |= retrieval(model, tokenize, unseen.concepts, canonical, seen_never)
+            record |= retrieval(model, tokenize, held_out, unseen)
             print(record, flush=True)
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")

@@ -35,17 +35,14 @@ SUFFIX = 0.3
 """How much of its vector a piece keeps that continues a word: a Korean particle says less than a word."""
 
 
-WORD = re.compile(r"[^\W_]+")
-
-
-def emoji_words() -> set[str]:
-    """The words of all labels and tags in both languages."""
-    words: set[str] = set()
+def emoji_words() -> dict[str, set[str]]:
+    """The words of all labels and tags, by language."""
+    words: dict[str, set[str]] = {"en": set(), "ko": set()}
     for line in (files("ldmkit_data") / "emoji" / "index.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        for language in ("en", "ko"):
+        for language, found in words.items():
             for text in (entry["label"][language], *entry["tags"][language]):
-                words |= set(WORD.findall(text.lower()))
+                found |= set(re.findall(r"[^\W_]+", text.lower()))
     return words
 
 
@@ -55,11 +52,11 @@ def frequent_words() -> list[str]:
     return [w for w in listed if w.isascii() and w.isalpha() and len(w) > 2][:FREQUENT]
 
 
-def pieces(captions: Iterable[str]) -> list[str]:
-    """The vocabulary in the order of its ids; it has the words of `captions` too."""
-    words = emoji_words() | {word for caption in set(captions) for word in WORD.findall(caption.lower())}
-    whole = dict.fromkeys([*LETTERS, *frequent_words(), *sorted(words)])
-    syllables = sorted({letter for word in words for letter in word if "가" <= letter <= "힣"})
+def pieces() -> list[str]:
+    """The vocabulary in the order of its ids."""
+    words = emoji_words()
+    whole = dict.fromkeys([*LETTERS, *frequent_words(), *sorted(words["en"]), *sorted(words["ko"])])
+    syllables = sorted({letter for word in words["ko"] for letter in word if "가" <= letter <= "힣"})
     endings = [
         f"##{letter}" for letter in [*"abcdefghijklmnopqrstuvwxyz0123456789", "ing", "ed", "es", *syllables]
     ]
