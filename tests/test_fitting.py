@@ -57,7 +57,7 @@ def test_what_a_component_lacks_is_named(kind, component, said):
 def test_a_recipe_with_such_a_component_is_not_assembled(monkeypatch):
     monkeypatch.delattr(training_toy.Denoiser, "bind")
     with pytest.raises(
-        UserError, match=r"denoiser \(toy\) does not fit ldmkit.interfaces: has no method 'bind'"
+        UserError, match=r"denoiser \(toy\): does not fit ldmkit.interfaces: has no method 'bind'"
     ):
         toy()
 

@@ -21,7 +21,8 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
 
     Paths are completed with the folder of the recipe that they stand in. Functions (samplers, spacings)
     become partials of their parameters. Raises UserError for parameters that do not fit, and for a ValueError
-    or what torch raises that the constructor lets through.
+    (in plain words, without a name) or what torch raises that the constructor lets through: here it gets the
+    component's kind and name and its place in the recipe.
     """
     if component.checked.parameters is None:
         component = resolve_component(kind, component, registry)
@@ -36,12 +37,11 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     handed = {name: supplied[name] for name in declared.supplied if name in supplied}
     for name, required in declared.supplied.items():
         if required and name not in handed:
-            raise UserError(f"{kind} ({component.name}): needs '{name}', which this place does not supply")
+            raise _error(kind, component, f"needs '{name}', which this place does not supply")
     try:
         built = constructor(**handed, **values)
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
-        said = str(error) or type(error).__name__
-        raise UserError(f"{kind} ({component.name}): {said}") from error
+        raise _error(kind, component, str(error) or type(error).__name__) from error
     return _fitting(kind, component, built)
 
 
@@ -49,8 +49,14 @@ def _fitting(kind: str, component: Component, built: Any) -> Any:
     """The component as it was built; UserError where it does not fit the Protocol of its kind."""
     wrong = misfits(kind, built)
     if wrong:
-        raise UserError(f"{kind} ({component.name}) does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
+        raise _error(kind, component, f"does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
     return built
+
+
+def _error(kind: str, component: Component, message: str) -> UserError:
+    """What is wrong with a component in its own plain words, behind its place, kind and name."""
+    where = component.checked.where
+    return UserError(f"{f'{where}: ' if where else ''}{kind} ({component.name}): {message}")
 
 
 def located(value: Any, folder: Path) -> Any:

@@ -49,11 +49,13 @@ class Part(BaseModel):
 class Checked:
     """What `resolve` learns of a component.
 
-    folder: what its relative paths are relative to. parameters: those that were checked. values: the same as
-    the constructor takes them. nested: the components among them.
+    folder: what its relative paths are relative to. where: its place in a file or on the command line, "" for
+    none. parameters: those that were checked. values: the same as the constructor takes them. nested: the
+    components among them.
     """
 
     folder: Path = Path()
+    where: str = ""
     parameters: Mapping[str, Any] | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     nested: Mapping[str, Nested] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class Component(Part):
         """What `resolve` learned; without `parameters` where these were not checked."""
         if self._checked.parameters is self.parameters:
             return self._checked
-        return Checked(self._checked.folder)
+        return Checked(self._checked.folder, self._checked.where)
 
     def with_checked(self, checked: Checked) -> Self:
         """The same slot with the parameters that were checked, or with another folder."""

@@ -47,7 +47,7 @@ def complete(
 
 def resolve(recipe: Recipe, registry: Registry) -> Recipe:
     """The recipe with every parameter checked and present. UserError holds a line for each problem."""
-    resolving = _Resolving(registry, recipe.folder)
+    resolving = _Resolving(registry, recipe.folder, recipe.source)
     resolved = replace_components(recipe, resolving.component)
     refuse(resolving.problems, recipe.source)
     return resolved
@@ -58,10 +58,12 @@ def resolve_component(kind: str, component: C, registry: Registry, folder: Path 
 
     folder: what its relative paths are relative to, by default that of the recipe it comes from.
     """
-    resolving = _Resolving(registry, folder or component.checked.folder)
+    resolving = _Resolving(
+        registry, folder or component.checked.folder, Source(label=component.checked.where)
+    )
     inner = replace_components(component, resolving.component, (kind,))
     resolved = resolving.component((kind,), kind, inner)
-    refuse(resolving.problems, Source(label=""))
+    refuse(resolving.problems, resolving.source)
     return resolved
 
 
@@ -71,6 +73,7 @@ class _Resolving:
 
     registry: Registry
     folder: Path
+    source: Source
     problems: list[Problem] = field(default_factory=list)
 
     def component(self, path: Place, kind: str, component: C) -> C:
@@ -96,7 +99,9 @@ class _Resolving:
             return component
         for key in declared.nested.keys() - nested.keys():
             nested[key] = self._nested(declared.nested[key], plain(getattr(checked, key)), (*path, key))
-        return component.with_checked(_checked(self.folder, values, checked, nested))
+        return component.with_checked(
+            Checked(self.folder, self.source.where(path), *_complete(values, checked, nested), nested)
+        )
 
     def _nested(self, slot: signatures.Nested, value: Any, path: Place) -> Nested | Any:
         """A nested component, or a list of them, resolved; what is neither is left for the schema."""
@@ -114,13 +119,18 @@ class _Resolving:
         return self.component(path, kind, Component(name=named, parameters=rest))
 
 
-def _checked(folder: Path, given: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]) -> Checked:
-    """Parameters complete and plain; paths as they were written, so that they mean the same elsewhere."""
+def _complete(
+    given: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All parameters plain, and those that are no components as the constructor takes them.
+
+    Plain paths stay as they were written, so that they mean the same elsewhere.
+    """
     values = {key: getattr(model, key) for key in type(model).model_fields}
     dumped: dict[str, Any] = plain(model.model_dump(mode="json"))
     written = {key: given[key] for key, value in values.items() if isinstance(value, Path) and key in given}
     parameters = {**dumped, **written, **{key: _flat(value) for key, value in nested.items()}}
-    return Checked(folder, parameters, {k: v for k, v in values.items() if k not in nested}, nested)
+    return parameters, {k: v for k, v in values.items() if k not in nested}
 
 
 def _flat(value: Any) -> Any:

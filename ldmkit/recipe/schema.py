@@ -23,6 +23,8 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     kinds = {kind: _kind(kind, registry) for kind in KINDS if kind not in UNNAMED}
     named = {_key(e): _component(e) for e in registry if e.kind in kinds}
     schema = Recipe.model_json_schema()
+    for slot in SLOTS.values():
+        schema["$defs"] = {**slot.model_json_schema().get("$defs", {}), **schema["$defs"]}
     schema["$defs"] |= {**kinds, **named}
     schema["properties"]["extends"] = {
         "type": "string",
