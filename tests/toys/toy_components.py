@@ -33,6 +33,12 @@ class Features(nn.Module):
 class Bare(nn.Module):
     """Has no constructor of its own."""
 
+    def forward(self, image: object) -> object:
+        return image
+
+    def embed(self, image: object) -> object:
+        return image
+
 
 class Losses(nn.Module):
     """Nested components of several forms.
@@ -55,6 +61,9 @@ class Losses(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.extra, self.parts, self.weight = features, extra, parts, weight
+
+    def forward(self, reconstruction: object, image: object) -> object:
+        return reconstruction
 
 
 class Model(nn.Module):
