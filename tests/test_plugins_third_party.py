@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 SOURCE = Path(__file__).parent / "third_party" / "weather"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
@@ -109,6 +111,58 @@ from ldmkit.testing.registration import check_registration
 from weather_parts import Temperature
 check_registration("weather-for-ldmkit")
 check_conditioner(Temperature(), {"degrees": [1.0, 2.0]})
+"""
+    done = run(installed, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+SKIES = "weather-for-ldmkit:skies"
+
+
+def trained(folder: Path, runs: str) -> dict[str, bytes]:
+    """The finished weights of a run by file and name."""
+    files = sorted((folder / runs).glob("skies/*-*/*.safetensors"))
+    return {f"{f.name}:{n}": x.tobytes() for f in files for n, x in load_file(f).items()}
+
+
+def test_its_verb_and_its_recipe_are_at_hand(installed):
+    assert "Say what degrees mean. (weather-for-ldmkit)" in ldmkit(installed, "--help").stdout
+    assert ldmkit(installed, "forecast", "20").stdout == "warm\n"
+    lines = [line.split(None, 3) for line in ldmkit(installed, "recipes").stdout.splitlines()]
+    assert [SKIES, "weather-for-ldmkit", "0.3.1", "Skies by temperature."] in lines
+
+
+def test_its_recipe_trains_by_its_own_parts_resumes_bit_for_bit_and_samples(installed):
+    whole = ldmkit(installed, "train", SKIES, "--runs", "whole")
+    assert whole.returncode == 0, whole.stderr
+    killing = ("-s", "train.callbacks=[{name: barometer, storm: 10, later: 20}]")
+    for _ in range(2):  # once in the diffusion stage, once in the adapter's training
+        killed = ldmkit(installed, "train", SKIES, "--runs", "broken", *killing)
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        killing = ("-s", "train.callbacks=[{name: barometer, later: 20}]")
+    done = ldmkit(installed, "train", SKIES, "--runs", "broken")
+    assert done.returncode == 0, done.stderr
+    assert "storm: going on after step 15" in done.stdout
+    weights, again = trained(installed, "whole"), trained(installed, "broken")
+    assert {name.split(":")[0] for name in weights} == {
+        "compression.safetensors", "diffusion.safetensors", "diffusion.raw.safetensors", "storm.safetensors",
+    }  # fmt: skip
+    assert weights == again
+    (seen,) = (installed / "whole").glob("skies/storm-*/barometer.txt")
+    assert seen.read_text().splitlines()[0].startswith("10 ['gradient', 'loss'")
+    sampled = ldmkit(installed, "sample", SKIES, "--runs", "broken", "--out", "pictures")
+    assert sampled.returncode == 0, sampled.stderr
+    assert (installed / "pictures" / "grid.png").is_file()
+
+
+def test_its_training_parts_keep_the_contracts(installed):
+    code = """
+import torch
+from ldmkit.testing.pictures import check_data
+from ldmkit.testing.training import check_optimizer
+from weather_training import Nudge, Skies
+check_data(Skies())
+check_optimizer(Nudge())
 """
     done = run(installed, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
