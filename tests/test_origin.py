@@ -142,3 +142,24 @@ def test_weights_of_a_folder_without_a_training_need_no_origin(tmp_path):
     copy.write_bytes(weights(tmp_path, "compression").read_bytes())
     use_weights(system, "compression", copy, tmp_path, say=print, data=True, accept=False)
     assert system.weights["compression"] == sha256(copy)
+
+
+def test_damaged_caches_are_made_again(tmp_path):
+    train(tmp_path)
+    caches = list(tmp_path.glob("toy/cache/**/*.safetensors"))
+    assert any("states" in f.name for f in caches)
+    before = {f: f.read_bytes() for f in caches}
+    for file in caches:
+        file.write_bytes(before[file][:-1] + bytes([before[file][-1] ^ 1]))
+    train(tmp_path, "train.diffusion.lr=0.02")
+    assert {f: f.read_bytes() for f in caches} == before
+
+
+def test_a_model_of_the_hub_that_is_out_of_reach_is_one_line(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub = f"weights={{hub: nobody/nothing, revision: '{'0' * 40}'}}"
+    with pytest.raises(UserError, match="nobody/nothing at 000000000000 is not on this machine") as caught:
+        train(tmp_path, hub)
+    assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ those of `checkpoint.stage_state`. float16 files serve float32 models.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from warnings import warn
 
@@ -107,10 +108,31 @@ def _entry(registry: Registry, name: str) -> Entry:
     return registry.get("weights", name)
 
 
-def _downloaded(hub: Hub) -> Path:
-    from huggingface_hub import snapshot_download
+HUB_ANSWERS = 5
+"""Seconds in which the hub answers, or is taken to be out of reach."""
 
-    return Path(snapshot_download(hub.hub, revision=hub.revision, allow_patterns=["*.safetensors", "*.yaml"]))
+
+def _downloaded(hub: Hub) -> Path:
+    """The model's folder in the hub's cache, downloaded where it is not there yet."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    fetch = partial(
+        snapshot_download, hub.hub, revision=hub.revision, allow_patterns=["*.safetensors", "*.yaml"]
+    )
+    try:
+        return Path(fetch(local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        HfApi().model_info(hub.hub, revision=hub.revision, timeout=HUB_ANSWERS)
+        return Path(fetch())
+    except Exception as error:  # what the hub's library raises depends on its version
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"weights: {hub.hub} at {hub.revision[:12]} is not on this machine and cannot be downloaded "
+            f"({type(error).__name__}: {said}); download it elsewhere and name its folder"
+        ) from error
 
 
 def shipped(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:

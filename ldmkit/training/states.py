@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ldmkit.checkpoint import files
+from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.conditions import PARTS, concatenate
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.data import alternatives
@@ -79,13 +80,15 @@ def cached_states(
     weights = dict(conditioner.named_parameters()) | dict(conditioner.named_buffers())  # type: ignore[attr-defined]
     content = f"{identity} {files.tensors_digest(weights)} {list(inputs)}"
     path = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
-    if not path.exists():
+    sums = Sums(folder)
+    if not (path.exists() and sums.whole(path)):
         condition = encode_all(conditioner, list(inputs.values()), device)
         if condition is None:
             return None
         parts = {part: getattr(condition, part) for part in PARTS}
         folder.mkdir(parents=True, exist_ok=True)
         files.write_tensors(path, {part: x for part, x in parts.items() if x is not None})
+        sums.remember(path)
     return States(inputs, Condition(**files.read_tensors(path)))
 
 
