@@ -94,7 +94,7 @@ class EmojiStyles:
             "captions": row.captions,
             "concept": row.concept,
             "style": row.style,
-            "label": self._styles.index(row.style),  # type: ignore[arg-type]
+            "label": self._styles.index(row.style),
             "class_name": row.style,
         }
 
