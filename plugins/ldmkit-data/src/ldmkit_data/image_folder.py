@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -101,16 +101,6 @@ class ImageFolder:
         """The broken files that are known by now."""
         return tuple(self.problems)
 
-    def stand_in(self, index: int) -> int:
-        """The index of the example given for `index`: another one where its own is known as broken."""
-        row = next(self._from(index), self._rows[index])
-        return index if row is self._rows[index] else self._rows.index(row)
-
-    def values(self, index: int) -> Mapping[str, Any]:
-        """An example's fields without its picture; as they stand in the metadata, files as paths."""
-        row = self._rows[index]
-        return {f: self._files.shown(row, f, value) for f, value in row.values.items()}
-
     def name(self, index: int) -> str:
         """The path of an example's picture, for messages."""
         return str(self._root / self._rows[index].name)
@@ -151,7 +141,7 @@ class ImageFolder:
             digest.update(encode(content).encode())
         return digest.hexdigest()
 
-    def _from(self, index: int) -> Any:
+    def _from(self, index: int) -> Iterator[Row]:
         """The rows from `index` on, around, that are not known as broken."""
         count = len(self._rows)
         rows = (self._rows[(index + i) % count] for i in range(count))
