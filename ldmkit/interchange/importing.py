@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ldmkit.checkpoint.files import write_tensors
 from ldmkit.engine.components import build
 from ldmkit.engine.system import assemble
@@ -13,7 +15,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import Format, ImportOptions, Published, load_parts
+from ldmkit.interchange.model import Format, ImportOptions, Published, check_size, load_parts
 from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.recipe.model import Source
 from ldmkit.types import Say
@@ -48,6 +50,8 @@ def import_model(
             fill(made / folder)
         here = Source(origin=made / "recipe.yaml")  # its paths start at the new folder
         recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
+        with torch.device("meta"):
+            check_size(assemble(recipe, registry), published)
         system = assemble(recipe, registry)
         for stage, tensors in load_parts(system, published, name).items():
             write_tensors(made / f"{stage}.safetensors", tensors)

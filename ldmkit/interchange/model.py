@@ -21,6 +21,8 @@ from ldmkit.keymaps import short, some
 from ldmkit.recipe import Component
 
 Tensors = dict[str, Tensor]
+SMALL = 1_000_000
+"""Numbers that a model may have beyond those of its files (tables of positions, statistics)."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,28 @@ def slot_of(system: System, part: str) -> Component:
     return slot
 
 
+def check_size(draft: System, published: Published) -> None:
+    """UserError where the configuration describes a far larger model than the file holds: it is not built.
+
+    draft: the system on the meta device, which takes no memory.
+    """
+    stages = stages_of(draft.recipe)
+    wanted = sum(x.numel() for stage in stages for x in stage_state(draft, stage).values())
+    held = sum(x.numel() for tensors in published.tensors.values() for x in tensors.values())
+    if wanted > 4 * held + SMALL:
+        raise UserError(
+            f"the weights do not fit the configuration: it describes {wanted:.3g} numbers, "
+            f"the weights are {held:.3g}"
+        )
+
+
 def load_parts(system: System, published: Published, style: str) -> dict[StageName, Tensors]:
     """The published tensors under the system's names, by stage, every one accounted for.
 
     Raises UserError that names keys left over, missing or of another shape.
     """
+    if published.scale == 0:
+        raise UserError("the latent's scale is 0: nothing could be decoded")
     found: Tensors = {}
     for part, tensors in published.tensors.items():
         check_numbers(tensors, part)

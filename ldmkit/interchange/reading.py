@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,10 @@ from typing import Any
 import yaml
 
 from ldmkit.errors import UserError
+from ldmkit.keymaps import short
 
+LARGEST = 3.4e38
+"""What float32 holds."""
 MAX_CONFIG = 2**20
 """Bytes of a configuration file, at most."""
 
@@ -21,8 +23,8 @@ def number(section: Mapping[str, Any], key: str, default: float) -> float:
     value = section.get(key)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"the configuration's {key} is no number: {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+        raise UserError(f"the configuration's {key} is no number that float32 holds: {short(value)}")
     return float(value)
 
 

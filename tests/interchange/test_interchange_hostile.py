@@ -191,6 +191,20 @@ def test_a_configuration_that_is_none(text, place, tmp_path, checkpoint):
     refused(place, checkpoint(NAME), "--config", path)
 
 
+def test_a_configuration_of_a_huge_model_is_refused_before_it_is_built(place, checkpoint, altered):
+    def enlarge(model):
+        model["params"]["unet_config"]["params"]["channel_mult"] = [1000, 1000]
+
+    said = refused(place, checkpoint("celebahq-vq4"), *altered("celebahq-vq4", enlarge))
+    assert "the weights do not fit the configuration: it describes" in said
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e39, -float("inf")])
+def test_a_scale_that_nothing_could_be_decoded_with(scale, place, checkpoint, altered):
+    change = altered("celebahq-vq4", lambda model: model["params"].update(scale_factor=scale))
+    assert "scale" in refused(place, checkpoint("celebahq-vq4"), *change)
+
+
 def test_weights_that_are_not_there(place, checkpoint, reference, config):
     assert "no averaged weights" in refused(place, checkpoint(NAME), *config, "--weights", "ema")
     other = ["--config", reference("cin256-v2").config, "--weights", "ema"]

@@ -165,7 +165,7 @@ def test_diffusion_of_pixels(kind, tmp_path, error, monkeypatch):
     pipeline = getattr(diffusers, f"{kind}Pipeline")(unet=unconditional_unet(), scheduler=scheduler)
     model, _ = imported(quiet(pipeline), tmp_path)
     assert model.recipe.compression.name == "identity"
-    assert [guide.name for guide in model.recipe.guidance] == ["clip"]
+    assert [guide.name for guide in model.recipe.guidance] == ["clamp"]
     start = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
     expected = pipeline.unet(start, 401).sample
     assert error(model.denoise(start, torch.tensor([401.0]), {}), expected) < 2e-5

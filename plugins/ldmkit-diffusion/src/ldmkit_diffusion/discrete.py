@@ -212,4 +212,5 @@ class Cosine(DiscreteSchedule):
 
 
 def _ramp(start: float, end: float, n: int) -> Float[Tensor, " n"]:
-    return torch.linspace(start, end, n, dtype=torch.float64)
+    # Numbers even where modules are built without memory (the meta device): a table is not a weight.
+    return torch.linspace(start, end, n, dtype=torch.float64, device="cpu")

@@ -39,6 +39,7 @@ FIXED: Mapping[str, Sequence[Any]] = {
     "attention_type": ["default"], "caption_channels": [None], "double_self_attention": [False],
     "only_cross_attention": [False], "use_additional_conditions": [None, False],
 }  # fmt: skip
+LARGEST = 100_000
 AFFINE = ("weight", "bias")
 
 
@@ -53,12 +54,15 @@ class DiffusersDiT:
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters of a `config.json`; ValueError names every entry that cannot be held."""
         check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS)
-        heads = config.get("num_attention_heads", 16)
+        given = {"num_attention_heads": 16, "attention_head_dim": 72, "num_layers": 28, "patch_size": 2}
+        given |= {key: value for key, value in config.items() if key in given}
+        wrong = {key: value for key, value in given.items() if type(value) is not int or value > LARGEST}
+        refuse(*(f"{key}: {value!r} is no sensible number" for key, value in wrong.items()))
         return {
-            "width": heads * config.get("attention_head_dim", 72),
-            "depth": config.get("num_layers", 28),
-            "heads": heads,
-            "patch": config.get("patch_size", 2),
+            "width": given["num_attention_heads"] * given["attention_head_dim"],
+            "depth": given["num_layers"],
+            "heads": given["num_attention_heads"],
+            "patch": given["patch_size"],
             "closed_frequencies": True,
         }
 

@@ -18,6 +18,7 @@ from ldmkit.artifacts import (
     write_tensors,
 )
 from ldmkit.errors import UserError
+from ldmkit.interchange.reading import read_json
 
 STEM = "model"
 WEIGHTS = f"{STEM}.safetensors"
@@ -42,7 +43,13 @@ def copy_tokenizer(source: Path, out: Path) -> None:
 def copy_encoder(source: Path, out: Path) -> None:
     """A text encoder's configuration and its weights, whatever files hold them, as one safetensors file."""
     copy_plain(source, out)
-    write_checked(out, encoder_tensors(source))
+    tensors = encoder_tensors(source)
+    layers = read_json(out / "config.json").get("num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > len(tensors):
+        raise UserError(
+            f"{source}: its configuration has {layers} layers, its weights {len(tensors)} tensors"
+        )
+    write_checked(out, tensors)
 
 
 def encoder_tensors(source: Path) -> Tensors:

@@ -25,7 +25,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged tokenizer fails in every way there is
         raise UserError(
             f"pretrained-text: {folder} holds no usable tokenizer ({_first_line(error)})"
         ) from None
@@ -56,7 +56,7 @@ def _config(folder: Path) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers raises errors of many kinds on values that it does not expect
         raise UserError(
             f"pretrained-text: {folder} has no usable config.json ({_first_line(error)})"
         ) from None
@@ -112,4 +112,4 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
