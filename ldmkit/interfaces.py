@@ -9,7 +9,7 @@ Contract checks for all of them are in `ldmkit.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -351,5 +351,3 @@ KIND_OF: Mapping[type, str] = {
     KeyMap: "keymap",
 }
 """The registry's kind for each Protocol: how a nested component is recognised in a constructor."""
-
-Parameters = Iterable[nn.Parameter]

@@ -8,7 +8,7 @@ import pytest
 from ldmkit.engine import components
 from ldmkit.errors import UserError
 from ldmkit.host.descriptions import documented_parameters, field_type
-from ldmkit.host.parameters import parameters_of, schema
+from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Component, resolve_component
 from ldmkit.types import LatentSpec
@@ -145,7 +145,7 @@ def test_a_signature_that_breaks_the_rules_is_refused_naming_plugin_and_componen
     registry, kind, attribute, said
 ):
     with pytest.raises(UserError) as caught:
-        schema(entry(kind, f"toy-{attribute}", attribute))
+        parameters_of(entry(kind, f"toy-{attribute}", attribute))
     assert str(caught.value).startswith(f"{kind} 'toy-{attribute}' of toys 1.0 cannot be used: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

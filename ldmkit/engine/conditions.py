@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -112,11 +111,6 @@ def zeros(spec: ConditionSpec, count: int, size: Sequence[int] | None, device: t
         concat=tensor(spec.concat, *(size or ())) if spec.concat else None,
         vector=tensor(spec.vector) if spec.vector else None,
     )
-
-
-def select(conditions: Conditions, index: Any) -> Conditions:
-    """The conditions of some pictures: `index` is a slice or a list."""
-    return {name: condition.map(lambda x: x[index]) for name, condition in conditions.items()}
 
 
 def count_of(conditions: Iterable[Condition]) -> int | None:

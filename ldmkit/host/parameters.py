@@ -48,11 +48,6 @@ class Parameters:
     nested: Mapping[str, Nested]
 
 
-def schema(entry: Entry) -> type[BaseModel]:
-    """The frozen pydantic model of a component's keyword-only parameters; UserError as in `parameters_of`."""
-    return parameters_of(entry).model
-
-
 @cache
 def parameters_of(entry: Entry) -> Parameters:
     """A component's parameters; imports it.

@@ -18,7 +18,7 @@ from torch import nn
 
 from ldmkit import artifacts
 from ldmkit.errors import UserError
-from ldmkit.host.parameters import schema
+from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.types import Image
 
@@ -137,7 +137,7 @@ def test_what_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_inception_without_a_path_is_refused_before_anything_is_built() -> None:
-    recipe_part = schema(host().registry.get("features", "inception-v3"))
+    recipe_part = parameters_of(host().registry.get("features", "inception-v3")).model
     with pytest.raises(ValueError, match="path"):
         recipe_part.model_validate({})
 
