@@ -20,6 +20,7 @@ STAGE = ("denoiser.width=32", "train.diffusion.steps=2", "train.diffusion.batch=
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "unconditional": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "class2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.fields.label=[0, 5]", "sample.count=1"),
+    "clip-guided": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=1"),
     "text2img-128": ("data={name: emoji, size: 32, styles: [fxemoji]}", "sample.size=[32, 32]"),
     "semantic2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "landscapes": ("data={name: landscapes, size: 32, count: 40}",),
