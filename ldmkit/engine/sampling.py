@@ -21,7 +21,7 @@ from ldmkit.pictures import fitted, to_pictures
 from ldmkit.recipe import Component, Sampling, resolve_component
 from ldmkit.types import Conditions, Estimate, Image, Latent, Level, Levels, NoiseSource, Request
 
-Watch = Callable[[float], None]
+Watch = Callable[[float, Latent], None]
 """Called at each evaluation of the network with the share of a batch's steps that is done."""
 
 
@@ -262,13 +262,13 @@ def last_levels(levels: Levels, strength: float) -> Levels:
 
 
 def _watched(estimate: EstimateFunction, levels: Levels, watch: Watch | None) -> EstimateFunction:
-    """The estimate, telling `watch` how many of the levels are done."""
+    """The estimate, telling `watch` which share of the levels is done, and the clean latents of now."""
     if watch is None:
         return estimate
 
     def watched(z: Latent, level: Level) -> Estimate:
         value = estimate(z, level)
-        watch((int((levels.time - level.time).abs().argmin()) + 1) / len(levels))
+        watch((int((levels.time - level.time).abs().argmin()) + 1) / len(levels), value.clean)
         return value
 
     return watched

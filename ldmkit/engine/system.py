@@ -73,6 +73,7 @@ class System(Parts):
         sampler: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
         guidance: float | Sequence[Mapping[str, Any]] | None = None,
+        watch: sampling.Watch | None = None,
     ) -> list[PIL.Image.Image]:
         """Pictures, one a prompt (or one an entry of `fields`); what is not given is the recipe's.
 
@@ -94,6 +95,8 @@ class System(Parts):
             sampler: a sampler by name, or with its parameters.
             steps: of the sampler.
             guidance: components in the place of the recipe's, or a number for the scale of the recipe's.
+            watch: called after each estimate of a batch with the share of its levels that is done and the
+                clean latents as they are estimated now; what it raises stops the sampling.
         """
         inputs = inputs_of(
             self,
@@ -107,7 +110,7 @@ class System(Parts):
             strength=strength,
         )
         batches = sampling.pictures(
-            self, inputs, batch=batch, size=size, sampler=sampler, steps=steps, guidance=guidance
+            self, inputs, batch=batch, size=size, sampler=sampler, steps=steps, guidance=guidance, watch=watch
         )
         return [picture for pictures in batches for picture in pictures]
 

@@ -144,10 +144,11 @@ def _draw(system: System, inputs: Inputs, paths: Sequence[Path], abouts: Sequenc
     todo, done = iter(zip(paths, abouts, strict=True)), 0
     with Meter("samples", len(paths)) as meter:
         together = min(system.recipe.sample.batch, len(paths))
-        batches = sampling.pictures(
-            system, inputs, watch=lambda share: meter.update(done + share * min(together, len(paths) - done))
-        )
-        for batch in batches:
+
+        def watch(share: float, clean: Latent) -> None:
+            meter.update(done + share * min(together, len(paths) - done))
+
+        for batch in sampling.pictures(system, inputs, watch=watch):
             for picture in batch:
                 path, about = next(todo)
                 save_picture(picture, path, about)

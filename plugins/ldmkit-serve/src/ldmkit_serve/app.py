@@ -1,0 +1,199 @@
+"""The page: controls on the left, the picture as it forms on the right, the history below."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio
+
+import ldmkit
+from ldmkit.engine.components import build
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.pictures.png import read_about, save_picture
+from ldmkit_serve import settings as choices
+from ldmkit_serve.controls import Control, Facts, controls, random_example
+from ldmkit_serve.drawing import draw
+
+MAX_UPLOAD = "16mb"
+HISTORY = 60
+"""Pictures that a visitor's history holds."""
+FONTS = ["system-ui", "sans-serif"]
+STYLE = "#picture img { width: 100%; height: 100%; object-fit: contain; }"
+
+
+def launch(
+    system: ldmkit.System, out: Path, *, host: str, port: int, share: bool, queue: int, block: bool = True
+) -> gradio.Blocks:
+    """Serves the page until it is interrupted (or, without `block`, until the page is closed). Pictures go to
+    `out`, the one folder that can be read.
+
+    Raises UserError for a recipe without a denoiser and for a port that is taken.
+    """
+    if system.denoiser is None:
+        raise UserError(f"recipe '{system.recipe.name}' has no denoiser: there are no pictures to draw")
+    out.mkdir(parents=True, exist_ok=True)
+    blocks = page(system, out).queue(max_size=queue, default_concurrency_limit=1)
+    try:
+        blocks.launch(
+            server_name=host,
+            server_port=port or None,
+            share=share,
+            allowed_paths=[str(out.resolve())],
+            max_file_size=MAX_UPLOAD,
+            footer_links=[],
+            theme=gradio.themes.Soft(font=FONTS, font_mono=["monospace"]),
+            css=STYLE,
+            show_error=True,
+            prevent_thread_lock=not block,
+        )
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port} ({error}); choose another --port") from error
+    return blocks
+
+
+def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
+    """The page of a system with a denoiser."""
+    facts = _facts(system)
+    title = f"{system.recipe.name} - ldmkit"
+    with gradio.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
+        gradio.Markdown(f"# {system.recipe.name}")
+        with gradio.Row():
+            with gradio.Column(scale=5):
+                conditions = controls(_fields(system), facts)
+                chosen = choices.settings(system, "caption" in _fields(system))
+                with gradio.Row():
+                    go = gradio.Button("Draw", variant="primary", elem_id="draw")
+                    stop = gradio.Button("Cancel", elem_id="cancel")
+                    shown = facts.data is not None and any(one.example for one in conditions)
+                    example = gradio.Button("Random example", elem_id="example", visible=shown)
+            with gradio.Column(scale=4):
+                picture = gradio.Image(
+                    label="picture",
+                    format="png",
+                    interactive=False,
+                    height=420,
+                    buttons=["download", "fullscreen"],
+                    elem_id="picture",
+                )
+                words = gradio.Markdown(elem_id="words")
+        gallery = gradio.Gallery(
+            label="history",
+            columns=10,
+            height=190,
+            object_fit="contain",
+            buttons=["download"],
+            elem_id="history",
+        )
+        dropped = gradio.File(label="drop a picture of ours: its settings come back", file_types=[".png"])
+        history = gradio.State([])
+        given = [c for one in conditions for c in one.components]
+        inputs = [*given, *chosen.values()]
+        drawing = go.click(
+            partial(_draw, system, out, conditions, chosen, itertools.count()),
+            [history, *inputs],
+            [picture, words, gallery, history],
+            concurrency_id="sampling",
+        )
+        stop.click(lambda: "cancelled", None, words, cancels=[drawing])
+        example.click(partial(_example, conditions, facts), None, given)
+        dropped.upload(partial(_dropped, conditions, chosen), dropped, [*inputs, words])
+        for one in conditions:
+            one.listen()
+    return blocks
+
+
+def _fields(system: ldmkit.System) -> list[str]:
+    """What the conditioners read, each field once."""
+    return list(dict.fromkeys(f for _, c in system.named_conditioners() for f in c.spec.fields))
+
+
+def _facts(system: ldmkit.System) -> Facts:
+    data = _data(system)
+    factor = system.compression.latent.factor
+    size = system.recipe.sample.size or _picture_size(data) or (8 * factor, 8 * factor)
+    names = {**_numbered(system), **getattr(data, "class_names", {})}
+    return Facts(data, names, system.recipe.sample.prompts, size)
+
+
+def _numbered(system: ldmkit.System) -> dict[str, Sequence[str]]:
+    """Names by field for conditioners that know how many classes there are but not what they are called."""
+    slots = system.recipe.conditioners
+    counts = {
+        field: slots[name].parameters["classes"]
+        for name, conditioner in system.named_conditioners()
+        for field in conditioner.spec.fields
+        if "classes" in slots[name].parameters
+    }
+    return {field: [f"class {i}" for i in range(count)] for field, count in counts.items()}
+
+
+def _data(system: ldmkit.System) -> Dataset | None:
+    """The recipe's data set; None where the recipe has none or its files are not at hand."""
+    if system.recipe.data is None:
+        return None
+    try:
+        data: Dataset = build(system.registry, "data", system.recipe.data)
+    except UserError:
+        return None
+    return data
+
+
+def _picture_size(data: Dataset | None) -> tuple[int, int] | None:
+    if data is None:
+        return None
+    height, width = data.split("validation")[0]["image"].shape[-2:]
+    return int(height), int(width)
+
+
+def _draw(
+    system: ldmkit.System,
+    out: Path,
+    conditions: Sequence[Control],
+    chosen: choices.Settings,
+    numbers: Iterator[int],
+    history: list[tuple[str, str]],
+    *values: Any,
+) -> Iterator[tuple[Any, ...]]:
+    """The page's updates while one picture forms: (picture, words, gallery, history)."""
+    try:
+        fields, options = choices.request(conditions, chosen, values)
+        for step in draw(system, {"fields": fields, **options}):
+            if not step.finished:
+                shown = gradio.skip() if step.picture is None else step.picture
+                yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
+                continue
+            about = choices.about(system.recipe.name, fields, options)
+            path = out / f"{next(numbers):05d}-{options['seed']}.png"
+            save_picture(step.picture, path, about)
+            words = ", ".join(f"{k} {v}" for k, v in about.items() if k != "recipe")
+            history = [(str(path), words), *history][:HISTORY]
+            yield str(path), words, history, history
+    except (UserError, ValueError) as error:
+        raise gradio.Error(str(error), print_exception=False) from error
+
+
+def _example(conditions: Sequence[Control], facts: Facts) -> Any:
+    """A random example's values for the components of the conditions."""
+    one = random_example(facts, random.Random())
+    values: list[Any] = []
+    for control in conditions:
+        if one is None or control.example is None:
+            values += [gradio.skip()] * len(control.components)
+        else:
+            values += control.example(one)
+    return values[0] if len(values) == 1 else values
+
+
+def _dropped(conditions: Sequence[Control], chosen: choices.Settings, path: str) -> list[Any]:
+    """The settings of a picture that was dropped on the page."""
+    try:
+        metadata = read_about(Path(path))
+    except UserError as error:
+        raise gradio.Error(f"{Path(path).name}: not a picture of ours", print_exception=False) from error
+    return [*choices.from_picture(conditions, chosen, metadata), "settings taken from the picture"]

@@ -1,0 +1,173 @@
+"""The controls of a page, which follow from the fields that the recipe's conditioners read."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio
+import numpy as np
+import torch
+from gradio.components import Component
+
+from ldmkit.interfaces import Dataset
+from ldmkit_serve import painter
+
+WIDER = 8
+"""How many times a painted map may be widened to."""
+MASK = ("known", "to paint")
+
+
+@dataclass(frozen=True)
+class Control:
+    """Components of the page for some fields.
+
+    raw: their values to raw inputs by field; ValueError says what is missing. example: one of the data's
+    examples to values of the components. fields: those that `raw` gives.
+    """
+
+    fields: tuple[str, ...]
+    components: tuple[Component, ...]
+    raw: Callable[..., Mapping[str, Any]]
+    example: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None = None
+    listen: Callable[[], None] = field(default=lambda: None)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known besides the field's name: the recipe's data (None where it is not at hand), the names of
+    its classes by field, texts to begin with, the picture's size."""
+
+    data: Dataset | None
+    names: Mapping[str, Sequence[str]]
+    texts: Sequence[str]
+    size: tuple[int, int]
+
+
+def controls(fields: Sequence[str], facts: Facts) -> list[Control]:
+    """A control for every field, in their order; two fields that belong together have one."""
+    wanted = list(fields)
+    made = []
+    if {"image", "mask"} <= set(wanted):
+        made.append(_inpainting(facts))
+        wanted = [f for f in wanted if f not in ("image", "mask")]
+    return [*(BY_FIELD.get(f, _json)(f, facts) for f in wanted), *made]
+
+
+def random_example(facts: Facts, choose: random.Random) -> Mapping[str, Any] | None:
+    """An example of the data's validation split."""
+    if facts.data is None:
+        return None
+    split = facts.data.split("validation")
+    return split[choose.randrange(len(split))]
+
+
+def _caption(name: str, facts: Facts) -> Control:
+    text = gradio.Textbox(label=name, value=next(iter(facts.texts), ""), lines=2, max_length=1000)
+    if facts.texts:
+        gradio.Examples([[t] for t in facts.texts], [text], examples_per_page=24, label="examples")
+
+    def raw(value: str) -> Mapping[str, Any]:
+        if not value.strip():
+            raise ValueError(f"{name}: write something first")
+        return {name: value}
+
+    return Control((name,), (text,), raw, lambda example: (str(example[name]),))
+
+
+def _label(name: str, facts: Facts) -> Control:
+    names = facts.names.get(name)
+    menu = (
+        gradio.Dropdown([(n, i) for i, n in enumerate(names)], value=0, label=name)
+        if names
+        else gradio.Number(0, precision=0, minimum=0, label=f"{name} (the class's number)")
+    )
+    return Control((name,), (menu,), lambda value: {name: int(value)}, lambda example: (int(example[name]),))
+
+
+def _map(name: str, facts: Facts) -> Control:
+    names = facts.names.get(name) or [f"class {i}" for i in range(16)]
+    canvas = painter.painter("classes", names, facts.size, widest=WIDER * facts.size[1], name=f"paint-{name}")
+
+    def raw(value: str) -> Mapping[str, Any]:
+        labels = painter.read_map(value, len(names))
+        return {name: torch.from_numpy(labels.astype(np.int64))}
+
+    def example(one: Mapping[str, Any]) -> tuple[Any, ...]:
+        return (painter.write_map(np.asarray(one[name])),)
+
+    return Control((name,), (canvas,), raw, example)
+
+
+def _boxes(name: str, facts: Facts) -> Control:
+    names = facts.names.get(name) or [f"class {i}" for i in range(16)]
+    canvas = painter.painter("boxes", names, facts.size, name=f"paint-{name}")
+    return Control(
+        (name,),
+        (canvas,),
+        lambda value: {name: painter.read_boxes(value, len(names))},
+        lambda example: (painter.write_boxes(example[name], facts.size),),
+    )
+
+
+def _picture(name: str, facts: Facts) -> Control:
+    picture = gradio.Image(label=name, type="pil", image_mode="RGB")
+
+    def raw(value: Any) -> Mapping[str, Any]:
+        if value is None:
+            raise ValueError(f"{name}: upload a picture first")
+        return {name: value}
+
+    return Control((name,), (picture,), raw)
+
+
+def _inpainting(facts: Facts) -> Control:
+    """A picture, and a mask that is brushed over it."""
+    height, width = facts.size
+    picture = gradio.Image(label="picture", type="pil", image_mode="RGB")
+    canvas = painter.painter("mask", MASK, facts.size, name="paint-mask")
+
+    def listen() -> None:
+        def show(value: Any) -> Any:
+            return gradio.HTML(
+                background="" if value is None else painter.background(value.resize((width, height)))
+            )
+
+        picture.change(show, picture, canvas, show_progress="hidden")
+
+    def raw(value: Any, mask: str) -> Mapping[str, Any]:
+        if value is None:
+            raise ValueError("upload a picture first")
+        painted = painter.read_map(mask, len(MASK))
+        if not painted.any():
+            raise ValueError("brush over what is to be painted anew first")
+        return {"image": value.resize((width, height)), "mask": torch.from_numpy(painted.astype(np.float32))}
+
+    return Control(("image", "mask"), (picture, canvas), raw, listen=listen)
+
+
+def _json(name: str, facts: Facts) -> Control:
+    """A field that this page does not know: its value as JSON."""
+    text = gradio.Textbox(label=f"{name} (JSON)", max_length=10000)
+
+    def raw(value: str) -> Mapping[str, Any]:
+        try:
+            return {name: json.loads(value)}
+        except (ValueError, RecursionError):
+            raise ValueError(f"{name}: not JSON") from None
+
+    return Control((name,), (text,), raw)
+
+
+BY_FIELD: Mapping[str, Callable[[str, Facts], Control]] = {
+    "caption": _caption,
+    "label": _label,
+    "segmentation": _map,
+    "layout": _boxes,
+    "low_res": _picture,
+    "image": _picture,
+}
+"""The control of each field by the names that our conditioners and data sets use."""
