@@ -282,7 +282,8 @@ class Dataset(Protocol):
 
     Two methods may be there besides: `aligned(kinds: Mapping[str, FieldKind]) -> Dataset`, of a data set that
     cuts its pictures or names files: the same examples with those fields as tensors cut as the picture is;
-    and `name(index) -> str`: how messages call an example.
+    and `name(index) -> str`: how messages call an example. So may `class_names`, a mapping of a field to what
+    its classes are called, by id: pages and menus show them.
     """
 
     fields: tuple[str, ...]

@@ -18,7 +18,7 @@ from ldmkit.errors import UserError
 from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.recipe import digest
-from ldmkit.types import Say
+from ldmkit.types import Latent, Say
 from ldmkit.verbs import examples, records
 from ldmkit.verbs.asked import Asked
 from ldmkit.verbs.progress import Meter

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,12 +54,24 @@ class Drawings:
         self, styles: tuple[str, ...], size: int, count: int, seed: int, languages: tuple[Language, ...]
     ) -> None:
         self._styles, self._languages, self._split = styles, languages, ""
+        self._size, self._count, self._seed = size, count, seed
         self._settings = json.dumps([styles, size, count, seed, languages])
-        per_style = [len(range(i, count, len(styles))) for i in range(len(styles))]
-        drawn = [_drawn(s, size, seed, n) for s, n in zip(styles, per_style, strict=True)]
-        turns = ((styles[i % len(styles)], i // len(styles)) for i in range(count))
-        by_style = dict(zip(styles, drawn, strict=True))
-        self._rows = [Row(by_style[s][i], s, split_of(s, f"{seed}/{i}", by_style[s][i])) for s, i in turns]
+        for style in styles:
+            knowledge(style)
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        """All of the set, drawn when the first of them is asked for."""
+        styles, count = self._styles, self._count
+        per_style = {s: len(range(i, count, len(styles))) for i, s in enumerate(styles)}
+        drawn = {s: _drawn(s, self._size, self._seed, n) for s, n in per_style.items()}
+        turns = [(styles[i % len(styles)], i // len(styles)) for i in range(count)]
+        return [Row(drawn[s][i], s, split_of(s, f"{self._seed}/{i}", drawn[s][i])) for s, i in turns]
+
+    @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """What the classes of each field are called, by id."""
+        return {"label": self._styles, "segmentation": CLASSES, "layout": CLASSES}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -162,7 +175,6 @@ def split_of(style: str, seed: str, drawn: Drawn) -> str:
 
 def _drawn(style: str, size: int, seed: int, count: int) -> list[Drawn]:
     """The first `count` avatars of a style."""
-    knowledge(style)
     shards = [Shard(style, size, seed, number) for number in range(-(-count // SHARD))]
     return [drawn for shard in read_all(shards) for drawn in shard][:count]
 

@@ -13,6 +13,7 @@ import gradio
 
 import ldmkit
 from ldmkit.engine.components import build
+from ldmkit.engine.sampling import data_size
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import read_about, save_picture
@@ -115,22 +116,21 @@ def _fields(system: ldmkit.System) -> list[str]:
 
 def _facts(system: ldmkit.System) -> Facts:
     data = _data(system)
-    factor = system.compression.latent.factor
-    size = system.recipe.sample.size or _picture_size(data) or (8 * factor, 8 * factor)
-    names = {**_numbered(system), **getattr(data, "class_names", {})}
+    side = 8 * system.compression.latent.factor
+    size = system.recipe.sample.size or data_size(system) or (side, side)
+    names = {**getattr(data, "class_names", {}), **_names(system)}
     return Facts(data, names, system.recipe.sample.prompts, size)
 
 
-def _numbered(system: ldmkit.System) -> dict[str, Sequence[str]]:
-    """Names by field for conditioners that know how many classes there are but not what they are called."""
+def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
+    """What the recipe's conditioners call their classes, by field."""
     slots = system.recipe.conditioners
-    counts = {
-        field: slots[name].parameters["classes"]
+    return {
+        field: slots[name].parameters["names"]
         for name, conditioner in system.named_conditioners()
         for field in conditioner.spec.fields
-        if "classes" in slots[name].parameters
+        if slots[name].parameters.get("names")
     }
-    return {field: [f"class {i}" for i in range(count)] for field, count in counts.items()}
 
 
 def _data(system: ldmkit.System) -> Dataset | None:
@@ -142,13 +142,6 @@ def _data(system: ldmkit.System) -> Dataset | None:
     except UserError:
         return None
     return data
-
-
-def _picture_size(data: Dataset | None) -> tuple[int, int] | None:
-    if data is None:
-        return None
-    height, width = data.split("validation")[0]["image"].shape[-2:]
-    return int(height), int(width)
 
 
 def _draw(
@@ -164,7 +157,7 @@ def _draw(
     try:
         fields, options = choices.request(conditions, chosen, values)
         for step in draw(system, {"fields": fields, **options}):
-            if not step.finished:
+            if not step.finished or step.picture is None:
                 shown = gradio.skip() if step.picture is None else step.picture
                 yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
                 continue

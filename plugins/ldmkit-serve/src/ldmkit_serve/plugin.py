@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ldmkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from ldmkit.host.registry import Registrar
+    from ldmkit.hookspecs import Registrar
 
 LDMKIT_API = 2
 

@@ -56,7 +56,8 @@ def request(
     options |= {"seed": int(options["seed"] or 0), "steps": int(options["steps"] or 0)}
     if not 0 <= options["seed"] <= MAX_SEED or not 1 <= options["steps"] <= MAX_STEPS:
         raise ValueError(f"seeds go from 0 to {MAX_SEED}, steps from 1 to {MAX_STEPS}")
-    unset = {name for name in ("negative", "init") if name in options and not options[name]}
+    optional: set[str] = {"negative", "init"} & set(options)
+    unset = {name for name in optional if not options[name]}
     unset |= {"strength"} if "init" in unset else set()
     return {name: [value] for name, value in fields.items()}, {
         name: value for name, value in options.items() if name not in unset
