@@ -21,6 +21,7 @@ CHANGED = {2: ("adversary",)}
 PUBLIC = (
     "ldmkit",
     "ldmkit.artifacts",
+    "ldmkit.cli.options",
     "ldmkit.disk",
     "ldmkit.errors",
     "ldmkit.evaluation",

@@ -24,6 +24,11 @@ from ldmkit.types import Conditions, Latent, Request
 class System(Parts):
     """The parts of a recipe, and pictures from them."""
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The pictures' (height, width), where the recipe or its data say one."""
+        return self.recipe.sample.size or sampling.data_size(self)
+
     def sample_latent(
         self,
         conditions: Conditions,

@@ -98,12 +98,15 @@ def png(colour, size=(32, 32)):
 
 
 def drag(page, canvas, start, end):
+    page.locator(canvas).hover()  # which waits until the page stands still
     box = page.locator(canvas).bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
     page.mouse.move(*points[0])
     page.mouse.down()
     page.mouse.move(*points[1], steps=4)
     page.mouse.up()
+    field = canvas.split()[0].removeprefix("#paint-")
+    page.wait_for_function(f"window.painters['paint-{field}']()")
 
 
 def painted(page, field):
@@ -117,13 +120,15 @@ def fill_in(page, colour="red"):
     drag(page, "#paint-layout canvas", (0.25, 0.25), (0.75, 0.5))
     for upload in page.locator("input[type=file][accept*='image']").all()[:2]:
         upload.set_input_files(png(colour))
-    page.wait_for_timeout(700)
+    page.wait_for_function("document.querySelectorAll('img[src*=\"/file=\"]').length >= 2", timeout=60_000)
+    page.wait_for_function("window.backgrounds['paint-mask']()", timeout=60_000)
     drag(page, "#paint-mask canvas", (0.4, 0.4), (0.6, 0.6))
 
 
 def draw(page):
     page.click("#draw")
-    page.wait_for_selector("#history img", timeout=60_000)
+    page.wait_for_selector("#history img, .toast-body", timeout=60_000)
+    assert page.locator(".toast-body").all_inner_texts() == []
 
 
 def newest(out):

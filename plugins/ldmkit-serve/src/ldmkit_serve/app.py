@@ -13,7 +13,6 @@ import gradio
 
 import ldmkit
 from ldmkit.engine.components import build
-from ldmkit.engine.sampling import data_size
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import read_about, save_picture
@@ -66,8 +65,8 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
         gradio.Markdown(f"# {system.recipe.name}")
         with gradio.Row():
             with gradio.Column(scale=5):
-                conditions = controls(_fields(system), facts)
-                chosen = choices.settings(system, "caption" in _fields(system))
+                conditions = controls([c for _, c in system.named_conditioners()], facts)
+                chosen = choices.settings(system, any("caption" in one.fields for one in conditions))
                 with gradio.Row():
                     go = gradio.Button("Draw", variant="primary", elem_id="draw")
                     stop = gradio.Button("Cancel", elem_id="cancel")
@@ -109,28 +108,24 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
     return blocks
 
 
-def _fields(system: ldmkit.System) -> list[str]:
-    """What the conditioners read, each field once."""
-    return list(dict.fromkeys(f for _, c in system.named_conditioners() for f in c.spec.fields))
-
-
 def _facts(system: ldmkit.System) -> Facts:
     data = _data(system)
     side = 8 * system.compression.latent.factor
-    size = system.recipe.sample.size or data_size(system) or (side, side)
-    names = {**getattr(data, "class_names", {}), **_names(system)}
+    size = system.size or (side, side)
+    names = {**_names(system), **getattr(data, "class_names", {})}
     return Facts(data, names, system.recipe.sample.prompts, size)
 
 
 def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
     """What the recipe's conditioners call their classes, by field."""
     slots = system.recipe.conditioners
-    return {
-        field: slots[name].parameters["names"]
-        for name, conditioner in system.named_conditioners()
-        for field in conditioner.spec.fields
-        if slots[name].parameters.get("names")
-    }
+    names: dict[str, Sequence[str]] = {}
+    for name, conditioner in system.named_conditioners():
+        parameters = slots[name].parameters
+        numbered = [f"class {i}" for i in range(parameters.get("classes") or 0)]
+        if called := parameters.get("names") or numbered:
+            names |= dict.fromkeys(conditioner.spec.fields, called)
+    return names
 
 
 def _data(system: ldmkit.System) -> Dataset | None:

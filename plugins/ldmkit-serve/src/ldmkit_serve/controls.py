@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from gradio.components import Component
 
-from ldmkit.interfaces import Dataset
+from ldmkit.interfaces import Conditioner, Dataset
+from ldmkit.types import FieldKind
 from ldmkit_serve import painter
 
 WIDER = 8
@@ -47,14 +48,17 @@ class Facts:
     size: tuple[int, int]
 
 
-def controls(fields: Sequence[str], facts: Facts) -> list[Control]:
-    """A control for every field, in their order; two fields that belong together have one."""
-    wanted = list(fields)
-    made = []
-    if {"image", "mask"} <= set(wanted):
-        made.append(_inpainting(facts))
-        wanted = [f for f in wanted if f not in ("image", "mask")]
-    return [*(BY_FIELD.get(f, _json)(f, facts) for f in wanted), *made]
+def controls(conditioners: Iterable[Conditioner], facts: Facts) -> list[Control]:
+    """A control for every field that the conditioners read, in order; a picture and its mask share one."""
+    parts: dict[str, Control] = {}
+    for spec in (conditioner.spec for conditioner in conditioners):
+        holes = {kind: name for name, kind in spec.kinds.items() if kind in ("picture", "mask")}
+        if len(holes) == 2:
+            parts[holes["mask"]] = _inpainting(holes["picture"], holes["mask"], facts)
+        for name in spec.fields:
+            if name not in parts and (len(holes) < 2 or name not in holes.values()):
+                parts[name] = BY_KIND.get(spec.kinds.get(name, "other"), _json)(name, facts)
+    return list(parts.values())
 
 
 def random_example(facts: Facts, choose: random.Random) -> Mapping[str, Any] | None:
@@ -124,7 +128,7 @@ def _picture(name: str, facts: Facts) -> Control:
     return Control((name,), (picture,), raw)
 
 
-def _inpainting(facts: Facts) -> Control:
+def _inpainting(image: str, mask: str, facts: Facts) -> Control:
     """A picture, and a mask that is brushed over it."""
     height, width = facts.size
     picture = gradio.Image(label="picture", type="pil", image_mode="RGB")
@@ -138,15 +142,15 @@ def _inpainting(facts: Facts) -> Control:
 
         picture.change(show, picture, canvas, show_progress="hidden")
 
-    def raw(value: Any, mask: str) -> Mapping[str, Any]:
+    def raw(value: Any, brushed: str) -> Mapping[str, Any]:
         if value is None:
             raise ValueError("upload a picture first")
-        painted = painter.read_map(mask, len(MASK))
+        painted = painter.read_map(brushed, len(MASK))
         if not painted.any():
             raise ValueError("brush over what is to be painted anew first")
-        return {"image": value.resize((width, height)), "mask": torch.from_numpy(painted.astype(np.float32))}
+        return {image: value.resize((width, height)), mask: torch.from_numpy(painted.astype(np.float32))}
 
-    return Control(("image", "mask"), (picture, canvas), raw, listen=listen)
+    return Control((image, mask), (picture, canvas), raw, listen=listen)
 
 
 def _json(name: str, facts: Facts) -> Control:
@@ -162,12 +166,11 @@ def _json(name: str, facts: Facts) -> Control:
     return Control((name,), (text,), raw)
 
 
-BY_FIELD: Mapping[str, Callable[[str, Facts], Control]] = {
-    "caption": _caption,
+BY_KIND: Mapping[FieldKind, Callable[[str, Facts], Control]] = {
+    "text": _caption,
     "label": _label,
-    "segmentation": _map,
-    "layout": _boxes,
-    "low_res": _picture,
-    "image": _picture,
+    "map": _map,
+    "boxes": _boxes,
+    "picture": _picture,
 }
-"""The control of each field by the names that our conditioners and data sets use."""
+"""The control of each kind of field; any other is a text of JSON."""

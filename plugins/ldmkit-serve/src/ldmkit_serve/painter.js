@@ -44,9 +44,11 @@ function accept(text) {
 }
 
 function draw() {
-  canvas.width = state.width;
-  canvas.height = state.height;
   const shown = Math.max(1, Math.min(384 / state.height, 1200 / state.width));
+  const sharp = boxes() ? Math.ceil(shown) : 1; // outlines and names are drawn finer than the map's pixels
+  canvas.width = state.width * sharp;
+  canvas.height = state.height * sharp;
+  context.scale(sharp, sharp);
   canvas.style.width = `min(100%, ${state.width * shown}px)`;
   canvas.style.aspectRatio = `${state.width} / ${state.height}`;
   if (picture) context.drawImage(picture, 0, 0, state.width, state.height);
@@ -67,10 +69,10 @@ function draw() {
 function outline([kind, x, y, w, h]) {
   const one = props.classes[kind] || { name: `class ${kind}`, colour: "#444444" };
   context.strokeStyle = context.fillStyle = one.colour;
-  context.lineWidth = Math.max(1, state.height / 96);
+  context.lineWidth = state.height / 128;
   context.strokeRect(x * state.width, y * state.height, w * state.width, h * state.height);
-  context.font = `${Math.max(7, state.height / 14)}px sans-serif`;
-  context.fillText(one.name, x * state.width + 2, (y + 0.08) * state.height);
+  context.font = `${state.height / 20}px sans-serif`;
+  context.fillText(one.name, (x + 0.01) * state.width, (y + 0.055) * state.height);
 }
 
 function place(event) {
@@ -200,5 +202,7 @@ watch("background", () => {
 });
 watch("value", () => { if (props.value) accept(props.value); });
 setUp();
-// What the painter would hand over, for scripts and tests of the page.
-window.painters = { ...window.painters, [element.closest("[id^=paint-]")?.id || element.id]: () => props.value };
+// What the painter would hand over, and whether a picture lies below it, for scripts and tests of the page.
+const id = element.closest("[id^=paint-]")?.id || element.id;
+window.backgrounds = { ...window.backgrounds, [id]: () => picture !== null };
+window.painters = { ...window.painters, [id]: () => props.value };
