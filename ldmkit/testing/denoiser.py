@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -143,12 +144,17 @@ def check_gradients(denoiser: nn.Module, z: Latent, time: Tensor, condition: Con
         assert part is None or part.grad is not None, f"gradients: none reaches the condition's {name}"
 
 
+def _converted(x: Tensor, kind: torch.dtype) -> Tensor:
+    """A tensor of floating point in another type; others as they are."""
+    return x.to(kind) if x.is_floating_point() else x
+
+
 def check_half(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
     """In half precision the output is that of single precision, as far as the type holds it."""
     whole = denoiser(z, time, condition).detach()
     for kind in (torch.bfloat16, torch.float16):
         half = copy.deepcopy(denoiser).to(kind)
-        given = condition.map(lambda x, kind=kind: x.to(kind) if x.is_floating_point() else x)
+        given = condition.map(partial(_converted, kind=kind))
         with torch.inference_mode():
             raw = half(z.to(kind), time, given)
         assert raw.dtype == kind, f"half precision: {kind} expected, not {raw.dtype}"
