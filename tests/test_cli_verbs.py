@@ -220,3 +220,11 @@ def test_an_out_that_cannot_be_written_is_told_before_any_work(ldmkit):
             2,
             "error: --out file/inside: cannot be written: a file stands where a folder should be\n",
         )
+
+
+def test_a_misspelt_key_of_a_slot_is_found_among_the_components_parameters(ldmkit):
+    done = ldmkit("check", "recipes/small.yaml", "-s", "sampler.stepz=5")
+    assert (
+        done.stderr
+        == "error: command line: -s sampler.stepz=5: sampler (ddim): unknown key 'stepz'; did you mean 'steps'?\n"
+    )

@@ -94,7 +94,8 @@ class _Resolving:
             # As JSON: strict validation takes a list for a tuple, and text for a path, there alone.
             checked = declared.model.model_validate_json(to_json(values))
         except ValidationError as error:
-            keys: dict[Place, list[str]] = {(): list(declared.model.model_fields)}
+            slot = [key for key in type(component).model_fields if key not in ("name", "parameters")]
+            keys: dict[Place, list[str]] = {(): [*declared.model.model_fields, *slot]}
             self.problems.extend(problems_of(error, values, path, keys, component.name))
             return component
         for key in declared.nested.keys() - nested.keys():
