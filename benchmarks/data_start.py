@@ -39,7 +39,7 @@ def start(path: str) -> None:
 
     began_busy = time.process_time()
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    data = ImageFolder(path=path, size=SIDE)
+    data = ImageFolder(path=Path(path), size=SIDE)
     train, held = data.split("train"), data.split("validation")
     digests = train.digest, held.digest
     seconds, busy = time.perf_counter() - began, time.process_time() - began_busy

@@ -10,6 +10,7 @@ Costs are beside those of `pretrained-text` with MiniLM, in the same process.
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import click
 import torch
@@ -25,7 +26,7 @@ from ldmkit.interfaces import Conditioner
 from ldmkit.types import Condition
 
 
-def labels(language: str) -> list[str]:
+def labels(language: Literal["en", "ko"]) -> list[str]:
     """The label of each concept, without the style's word."""
     data = EmojiDataset(size=8, styles=("noto",), language=language, tags=0)
     return [data[i]["captions"][-1] for i in range(len(data))]
