@@ -83,6 +83,13 @@ def atomic(path: Path) -> Iterator[Path]:
         sync(path.parent)
 
 
+def cache_folder() -> Path:
+    """Where ldmkit keeps what it can make again: LDMKIT_CACHE, XDG_CACHE_HOME/ldmkit, or ~/.cache/ldmkit."""
+    own = os.environ.get("LDMKIT_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own).expanduser() if own else Path(base) / "ldmkit"
+
+
 def sync(path: Path) -> None:
     """Forces a file or a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -31,6 +31,7 @@ PUBLIC = (
     "ldmkit.keymaps",
     "ldmkit.pictures",
     "ldmkit.recipe",
+    "ldmkit.splits",
     "ldmkit.testing",
     "ldmkit.types",
     # For formats, which take whole systems apart:

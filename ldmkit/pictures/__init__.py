@@ -1,7 +1,8 @@
-"""Pictures: files and tensors (`files`), raw inputs as batches (`batches`), PNG files that say how they were
-sampled (`png`), contact sheets (`sheet`)."""
+"""Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
+shown (`cutting`), PNG files that say how they were sampled (`png`), contact sheets (`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
+from ldmkit.pictures.cutting import Cut, middle
 from ldmkit.pictures.files import (
     FORMATS,
     MAX_PIXELS,
@@ -9,6 +10,7 @@ from ldmkit.pictures.files import (
     SUFFIXES,
     PictureError,
     decode,
+    decode_bytes,
     flatten,
     normalize,
     open_picture,
@@ -22,13 +24,16 @@ __all__ = [
     "MAX_PIXELS",
     "OTHER_SUFFIXES",
     "SUFFIXES",
+    "Cut",
     "PictureError",
     "batch",
     "class_maps",
     "decode",
+    "decode_bytes",
     "fitted",
     "flatten",
     "masks",
+    "middle",
     "normalize",
     "open_picture",
     "read",

@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,19 +82,28 @@ def decode(path: str | Path, use: Callable[[Pillow.Image], T], *, max_pixels: in
     `use` returns: about 1 GB at most. Raises PictureError naming the file.
     """
     with ExitStack() as room:
-        return use(_loaded(path, max_pixels, room))
+        return use(_loaded(path, shown(path), max_pixels, room))
 
 
-def _loaded(path: str | Path, max_pixels: int, room: ExitStack) -> Pillow.Image:
+def decode_bytes(
+    content: bytes, name: str, use: Callable[[Pillow.Image], T], *, max_pixels: int = MAX_PIXELS
+) -> T:
+    """The same for a file's content; errors call it `name`."""
+    with ExitStack() as room:
+        return use(_loaded(BytesIO(content), name, max_pixels, room))
+
+
+def _loaded(source: str | Path | BytesIO, name: str, max_pixels: int, room: ExitStack) -> Pillow.Image:
     """The picture in memory, for which `room` waits first."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
-            raise PictureError(f"{shown(path)}: cannot be read (it is no file)")
-        with Pillow.open(path, formats=FORMATS) as picture:
+        # opening a pipe would wait for ever
+        if not isinstance(source, BytesIO) and not stat.S_ISREG(os.stat(source).st_mode):
+            raise PictureError(f"{name}: cannot be read (it is no file)")
+        with Pillow.open(source, formats=FORMATS) as picture:
             pixels = picture.width * picture.height
             if pixels > max_pixels:
                 size = f"{picture.width}x{picture.height}"
-                raise PictureError(f"{shown(path)}: {size} is more than the {max_pixels} pixels allowed")
+                raise PictureError(f"{name}: {size} is more than the {max_pixels} pixels allowed")
             room.enter_context(_room.taken(pixels))
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
@@ -101,13 +111,13 @@ def _loaded(path: str | Path, max_pixels: int, room: ExitStack) -> Pillow.Image:
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{shown(path)}: no such file") from None
+        raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
         formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise PictureError(f"{shown(path)}: not a {formats} picture") from None
+        raise PictureError(f"{name}: not a {formats} picture") from None
     except Exception as error:  # decoders raise errors of all kinds on damaged files
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise PictureError(f"{shown(path)}: cannot be read ({reason})") from error
+        raise PictureError(f"{name}: cannot be read ({reason})") from error
 
 
 def shown(path: str | Path) -> str:

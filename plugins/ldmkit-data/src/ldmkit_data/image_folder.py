@@ -15,18 +15,16 @@ from pydantic import Field
 from torch import Tensor
 
 from ldmkit.errors import UserError
-from ldmkit.pictures import PictureError, decode, flatten, read, to_tensor
+from ldmkit.pictures import Cut, PictureError, decode, flatten, middle, read, to_tensor
+from ldmkit.splits import held_out
 from ldmkit.types import FieldKind
-from ldmkit_data.cutting import Cut, middle
 from ldmkit_data.files import FieldFiles
-from ldmkit_data.hashing import fraction
 from ldmkit_data.index import Index
 from ldmkit_data.listing import Row, list_folder
 from ldmkit_data.places import Places
 
 DECODED = 4096
 """Pictures up to which a folder is read whole when it is first seen, so that damaged files are found then."""
-VALIDATION = 0.05
 SHOWN = 5
 """How many broken files an error names."""
 
@@ -81,7 +79,7 @@ class ImageFolder:
         self._contents: dict[str, str] = {}
         self._rows = self._whole(listing.rows)
         self._late: dict[str, str] = {}
-        self._validation = _validation([row.name for row in self._rows])
+        self._validation = held_out(row.name for row in self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -196,10 +194,3 @@ class ImageFolder:
                 f"image-folder: {broken} of {self._total} pictures in {self._root} cannot be used, more than "
                 f"max_broken {self._max_broken:g} allows: {first}{'; ...' if broken > SHOWN else ''}"
             )
-
-
-def _validation(names: Sequence[str]) -> frozenset[str]:
-    """The paths that are held out: those that hash into the first 5 %; one at least, not all."""
-    order = sorted((fraction(name), name) for name in names)
-    count = sum(place < VALIDATION for place, _ in order)
-    return frozenset(name for _, name in order[: min(max(count, 1), len(names) - 1)])

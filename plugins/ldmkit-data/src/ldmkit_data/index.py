@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from ldmkit.disk import cache_folder
 from ldmkit.pictures import FORMATS, MAX_PIXELS, PictureError, decode, shown
 
 VERSION = 1
@@ -136,13 +137,6 @@ def _damage(path: Path) -> str | None:
     except PictureError as error:
         return str(error)
     return None
-
-
-def cache_folder() -> Path:
-    """Where ldmkit keeps what it can make again."""
-    own = os.environ.get("LDMKIT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own).expanduser() if own else Path(base) / "ldmkit"
 
 
 def _load(file: Path) -> dict[str, Entry]:

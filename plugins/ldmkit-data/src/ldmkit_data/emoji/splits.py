@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ldmkit_data.hashing import fraction
+from ldmkit.splits import fraction
 
 Split = Literal["train", "concepts", "pairs"]
 SPLITS = ("train", "concepts", "pairs")

@@ -1,0 +1,71 @@
+"""Files as they were when a data set was opened: size, time, content; what is known of them is cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ldmkit.disk import DiskError, atomic, cache_folder, explained
+from ldmkit.errors import UserError
+from ldmkit.pictures import shown
+
+VERSION = 1
+
+
+class State(NamedTuple):
+    """size: bytes; time: of the last change, in ns."""
+
+    size: int
+    time: int
+
+
+def state_of(path: Path) -> State:
+    """DiskError where there is no such file."""
+    with explained(path, "read"):
+        found = path.stat()
+    return State(found.st_size, found.st_mtime_ns)
+
+
+def read_at(path: Path, state: State, offset: int, size: int) -> bytes:
+    """Some bytes of a file; UserError where it is no longer as `state` says."""
+    with explained(path, "read"), path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        if State(found.st_size, found.st_mtime_ns) != state:
+            raise UserError(
+                f"{shown(path)}: changed since this run opened it; start again to read the new one"
+            )
+        file.seek(offset)
+        return file.read(size)
+
+
+def content_of(path: Path) -> str:
+    """sha256 of a file."""
+    with explained(path, "read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached(key: str, compute: Callable[[], Any]) -> Any:
+    """A JSON value by its key, from the cache folder or else computed and kept there.
+
+    Whatever cannot be read there is computed again; a disk that takes nothing keeps nothing.
+    """
+    file = cache_folder() / "shards" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        kept = json.loads(file.read_bytes())
+        if kept["version"] == VERSION and kept["key"] == key.encode(errors="replace").decode():
+            return kept["value"]
+    value = compute()
+    content = {"version": VERSION, "key": key.encode(errors="replace").decode(), "value": value}
+    with suppress(DiskError), atomic(file) as aside:
+        aside.write_text(json.dumps(content), encoding="utf-8")
+    return value
+
+
+def of_file(path: Path, state: State, what: str, compute: Callable[[], Any]) -> Any:
+    """`cached`, for what follows from a file as it is."""
+    return cached(f"{what} {os.path.realpath(path)} {state.size} {state.time}", compute)

@@ -1,0 +1,173 @@
+"""The data set `hf-dataset`: tables of pictures, read by the library `datasets`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ldmkit.disk import cache_folder
+from ldmkit.errors import UserError
+from ldmkit.pictures import shown
+from ldmkit_shards.examples import Encoded, Examples, Record
+from ldmkit_shards.files import content_of, of_file, state_of
+
+MARKS = ("state.json", "dataset_dict.json")
+"""What lies in a folder that `save_to_disk` wrote."""
+
+
+class HfDataset(Examples):
+    """A table with a column of pictures: parquet files, a folder of `save_to_disk`, or a set on the hub.
+
+    Examples: image (uint8 "3 H W": the shorter side resized to `size`, then the middle cut out) and a field
+    for each other column of texts, numbers, class labels (whole numbers; `class_names` has their names),
+    sequences (as tuples) and further pictures. With `key` they come in the order of that column, and splits
+    follow from it, as those of a folder whose files have these names; else both follow from the number of
+    the row. Splits: "train", and "validation" with about 5 %. Raises UserError without the library, for a set
+    that is missing or has no such columns, and for more broken pictures than allowed.
+
+    Args:
+        path: a folder, or a parquet file; not with `repo`.
+        repo: a data set on the hub, "owner/name".
+        revision: its commit, 40 hexadecimal digits: a branch could change between runs.
+        config: which of the set's configurations.
+        part: which of the set's own splits is read.
+        image: the column of the pictures.
+        key: the column that names each example.
+        size: height and width of the examples.
+        background: what transparent pictures lie on, a colour name or "#rrggbb".
+        max_broken: the share of broken pictures up to which they are left out instead of being an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path | None = None,
+        repo: str | None = None,
+        revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None,
+        config: str | None = None,
+        part: str = "train",
+        image: str = "image",
+        key: str | None = None,
+        size: Annotated[int, Field(ge=8, le=4096)],
+        background: str = "white",
+        max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
+    ) -> None:
+        if (path is None) == (repo is None) or (repo is None) != (revision is None):
+            raise UserError(
+                "hf-dataset: takes either path, or repo with revision (a commit of 40 hex digits)"
+            )
+        if path is not None:
+            table, content = _local(path, part)
+        else:
+            table = _loaded(str(repo), repo, name=config, revision=revision, split=part)
+            content = f"{repo} {config} {revision}"
+        source = _Table(table, f"{content} {part}", shown(path or str(repo)), image, key)
+        self.class_names = source.class_names
+        super().__init__("hf-dataset", source, size, background, max_broken)
+
+
+class _Table:
+    """The rows of a table of the library `datasets`."""
+
+    def __init__(self, table: Any, content: str, place: str, image: str, key: str | None) -> None:
+        library, features = _library(), table.features
+        for column in (image, *(() if key is None else (key,))):
+            if column not in features:
+                raise UserError(f"hf-dataset: {place} has no column '{column}'; it has {', '.join(features)}")
+        if not isinstance(features[image], library.Image):
+            raise UserError(f"hf-dataset: {place}: the column '{image}' holds no pictures: {features[image]}")
+        used = {name: kind for name, kind in features.items() if name != key and _readable(kind)}
+        self.fields = tuple(name for name in used if name != image)
+        if "image" in self.fields:
+            raise UserError("hf-dataset: a field cannot be named 'image'; that is the picture itself")
+        self._pictures = [name for name, kind in used.items() if isinstance(kind, library.Image)]
+        self.class_names: Mapping[str, Sequence[str]] = {
+            name: kind.names for name, kind in used.items() if isinstance(kind, library.ClassLabel)
+        }
+        names = [f"{i:012}" for i in range(len(table))] if key is None else list(map(str, table[key]))
+        self._order = sorted(range(len(names)), key=lambda i: names[i])
+        self.keys, self._place, self._image = [names[i] for i in self._order], place, image
+        self.problems: Mapping[int, str] = {}
+        self.content = hashlib.sha256(f"{content} {image} {key}".encode()).hexdigest()
+        self._table = table.select_columns(list(used))
+        for name in self._pictures:
+            self._table = self._table.cast_column(name, library.Image(decode=False))
+
+    def name(self, place: int) -> str:
+        """Where the table lies, and the row."""
+        return f"{self._place}: row {self._order[place]} ({shown(self.keys[place])})"
+
+    def record(self, place: int) -> Record:
+        """Raises ValueError for a row without a picture."""
+        row = dict(self._table[self._order[place]])
+        for name in self._pictures:
+            content = (row[name] or {}).get("bytes")
+            if not content:
+                raise ValueError(f"its '{name}' is empty, or names a file instead of holding it")
+            row[name] = Encoded(content, f"its '{name}'")
+        picture = row.pop(self._image)
+        return Record(picture, {name: _constant(value) for name, value in row.items()})
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("hf-dataset: needs the library datasets: pip install 'ldmkit-shards[hf]'") from None
+    return datasets
+
+
+def _local(path: Path, part: str) -> tuple[Any, str]:
+    """The table in a folder or file, and a digest of its files."""
+    saved = any((path / mark).is_file() for mark in MARKS)
+    pattern = "*.arrow" if saved else "*.parquet"
+    files = [path] if path.is_file() else sorted(path.rglob(pattern))
+    if not files:
+        raise UserError(f"hf-dataset: no {pattern} file in {shown(path)}")
+    content = " ".join(of_file(f, state_of(f), "sha256", lambda f=f: content_of(f)) for f in files)
+    if not saved:
+        names = [str(file) for file in files]
+        cache = str(cache_folder() / "shards" / "tables")
+        return _loaded(shown(path), "parquet", data_files=names, split="train", cache_dir=cache), content
+    table = _explained(shown(path), lambda: _library().load_from_disk(str(path)))
+    if isinstance(table, Mapping):
+        if part not in table:
+            raise UserError(f"hf-dataset: {shown(path)} has no part '{part}'; there are {', '.join(table)}")
+        table = table[part]
+    return table, content
+
+
+def _loaded(place: str, *arguments: Any, **options: Any) -> Any:
+    return _explained(place, lambda: _library().load_dataset(*arguments, **options))
+
+
+def _explained(place: str, load: Callable[[], Any]) -> Any:
+    """What the library loads; its errors, of all kinds, as one line."""
+    library = _library()
+    library.disable_progress_bars()
+    try:
+        return load()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:500]
+        raise UserError(f"hf-dataset: {place} cannot be read ({type(error).__name__}: {reason})") from error
+
+
+def _readable(kind: Any) -> bool:
+    """Is a column one that becomes a field: a scalar, class label, picture, or a sequence of scalars?"""
+    library = _library()
+    if isinstance(kind, library.List | library.LargeList):
+        return _readable(kind.feature) and not isinstance(kind.feature, library.Image)
+    if isinstance(kind, list):
+        return _readable(kind[0])
+    return isinstance(kind, library.Value | library.ClassLabel | library.Image)
+
+
+def _constant(value: Any) -> Any:
+    """Lists as tuples, so that what examples hold cannot change."""
+    return tuple(_constant(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,54 @@
+"""What lies where in a tar file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ldmkit.errors import UserError
+from ldmkit.pictures import shown
+
+Members = Mapping[str, tuple[int, int]]
+"""Offset and size in bytes, by what follows the first dot of the name."""
+STEM = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
+"""The key of an example, and the kind of a member: webdataset's rule."""
+BLOCK = 512
+
+
+def scan(path: Path) -> list[tuple[str, int, int]]:
+    """Name, offset and size of each regular file in an uncompressed tar file; contents are not read.
+
+    UserError for a file that is no tar file, is compressed, cut off or damaged between its members.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = [(m.name, m.offset_data, m.size) for m in tar if m.isreg() and not m.issparse()]
+            end = tar.offset
+    except (tarfile.TarError, OSError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise UserError(f"{shown(path)}: not a whole, uncompressed tar file ({reason})") from None
+    _check_end(path, end, members)
+    return members
+
+
+def _check_end(path: Path, end: int, members: list[tuple[str, int, int]]) -> None:
+    """UserError unless the list ends where the file does: tarfile takes a damaged header for the end."""
+    with path.open("rb") as file:
+        file.seek(end)
+        rest, size = file.read(BLOCK), os.fstat(file.fileno()).st_size
+    if any(rest) or any(offset + length > size for _, offset, length in members):
+        last = shown(members[-1][0]) if members else "its start"
+        raise UserError(f"{shown(path)}: cut off or damaged after {last}; get the shard again")
+
+
+def group(members: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, Members]]:
+    """The members of each example by its key; hidden ones and webdataset's own notes ("__...") left out."""
+    groups: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, offset, size in members:
+        stem = STEM.match(name.removeprefix("./"))
+        if stem and not stem[1].rpartition("/")[2].startswith("__"):
+            groups.setdefault(stem[1], {})[stem[2]] = (offset, size)
+    yield from groups.items()

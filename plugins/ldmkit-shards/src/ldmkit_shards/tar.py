@@ -1,0 +1,156 @@
+"""The data set `webdataset`: pictures in tar shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from braceexpand import braceexpand
+from pydantic import Field
+
+from ldmkit.errors import UserError
+from ldmkit.pictures import SUFFIXES, PictureError, shown
+from ldmkit_shards.examples import READERS, Encoded, Examples, Record
+from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
+from ldmkit_shards.members import Members, group, scan
+
+PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
+SHARDS = 1_000_000
+"""How many shards a pattern may name."""
+
+
+class WebDataset(Examples):
+    """Pictures with captions and fields in uncompressed tar files, as webdataset names them.
+
+    Members of one name up to the first dot of its last part are an example: `a.png`, `.jpg`, `.jpeg` or
+    `.webp` is its picture; `a.txt` its caption; the keys of the object in `a.json` are fields; `a.cls` holds
+    a whole number, the field label. Another word stands for a field: `a.map.png` for a further picture (a
+    map, a mask...), `a.title.txt` for a text, `a.latent.npy` for an array (a tensor; nothing is unpickled),
+    `a.parts.json` for any value. Other members are left alone. All examples have the fields of the first.
+
+    Examples: image (uint8 "3 H W": the shorter side resized to `size`, then the middle cut out) and the
+    fields. They come in the order of their keys, however they lie in shards. Each shard is read once to list
+    and digest it, which is cached; then members are read by their place in it. Splits by a hash of the key,
+    as those of a folder with the same files: "train", and "validation" with about 5 %. Raises UserError for a
+    shard that is missing, cut off or changes while it is used, and for more broken examples than allowed.
+
+    Args:
+        path: the shards, a path with braces: "shards/part-{000..127}.tar".
+        size: height and width of the examples.
+        background: what transparent pictures lie on, a colour name or "#rrggbb".
+        max_broken: the share of broken examples up to which they are left out instead of being an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        size: Annotated[int, Field(ge=8, le=4096)],
+        background: str = "white",
+        max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
+    ) -> None:
+        super().__init__("webdataset", _Shards(_shards(path)), size, background, max_broken)
+
+
+class _Shards:
+    """The examples of tar files."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._states = [state_of(path) for path in paths]
+        with ThreadPoolExecutor(READERS) as pool:
+            known = list(pool.map(_known, paths, self._states))
+        self.content = hashlib.sha256(" ".join(content for content, _ in known).encode()).hexdigest()
+        rows = [(key, i, m) for i, (_, members) in enumerate(known) for key, m in group(members)]
+        rows.sort(key=lambda row: row[:2])
+        self._rows: Sequence[tuple[int, Members]] = [row[1:] for row in rows]
+        pictures = [_picture(members) for _, _, members in rows]
+        self.keys = [f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)]
+        missing = {i: "has no picture" for i, picture in enumerate(pictures) if picture is None}
+        self.problems = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}
+        self.fields = next(self._fields(), ())
+
+    def name(self, place: int) -> str:
+        """The shard's path and the example's key."""
+        return f"{shown(self._paths[self._rows[place][0]])}: {self.keys[place].rpartition('.')[0]}"
+
+    def record(self, place: int) -> Record:
+        """Raises ValueError for a broken member."""
+        shard, members = self._rows[place]
+        picture = _picture(members)
+        values: dict[str, Any] = {}
+        for kind in sorted(members):  # .json before .txt: the file of its own counts
+            if kind != picture:
+                values |= _values(kind, self._read(shard, members[kind]))
+        if picture is None or "image" in values:
+            raise ValueError("has no picture" if picture is None else "a field cannot be named 'image'")
+        return Record(Encoded(self._read(shard, members[picture]), f"its .{picture}"), values)
+
+    def _read(self, shard: int, where: tuple[int, int]) -> bytes:
+        return read_at(self._paths[shard], self._states[shard], *where)
+
+    def _fields(self) -> Iterator[tuple[str, ...]]:
+        """Those of the examples that can be read."""
+        for place in range(len(self.keys)):
+            try:
+                yield tuple(self.record(place).values)
+            except (ValueError, PictureError):
+                continue
+
+
+def _shards(pattern: Path) -> Sequence[Path]:
+    """The files of a pattern; UserError where one is missing."""
+    try:
+        paths = [Path(name) for name in islice(braceexpand(str(pattern)), SHARDS + 1)]
+    except ValueError as error:
+        raise UserError(f"webdataset: {pattern}: {error}") from None
+    if len(paths) > SHARDS:
+        raise UserError(f"webdataset: {pattern}: names more than {SHARDS} shards")
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"webdataset: {len(missing)} of the {len(paths)} shards of {pattern} missing: {shown(missing[0])}"
+            f"{'...' if len(missing) > 1 else ''} (shards are files, not URLs)"
+        )
+    return paths
+
+
+def _known(path: Path, state: State) -> tuple[str, Any]:
+    content, members = of_file(path, state, "tar", lambda: [content_of(path), scan(path)])
+    return content, members
+
+
+def _picture(members: Mapping[str, Any]) -> str | None:
+    return next((kind for kind in members if kind.lower() in PICTURES), None)
+
+
+def _values(kind: str, content: bytes) -> Mapping[str, Any]:
+    """The fields in a member, by what follows the first dot of its name; ValueError says what is wrong."""
+    field, _, suffix = kind.rpartition(".")
+    suffix = suffix.lower()
+    try:
+        if suffix == "json":
+            value = _constant(json.loads(content))
+            return {field: value} if field else {k: v for k, v in value.items() if v is not None}
+        if suffix == "txt":
+            return {field or "caption": " ".join(content.decode("utf-8-sig").split())}
+        if suffix == "cls":
+            return {field or "label": int(content)}
+        if suffix == "npy":
+            return {field or "array": torch.from_numpy(np.load(BytesIO(content), allow_pickle=False))}
+    except Exception as error:  # numpy raises errors of all kinds on damaged files
+        raise ValueError(f"its .{kind}: cannot be read ({type(error).__name__}: {error})"[:300]) from error
+    return {field: Encoded(content, f"its .{kind}")} if field and suffix in PICTURES else {}
+
+
+def _constant(value: Any) -> Any:
+    """Lists as tuples, so that what examples hold cannot change."""
+    return tuple(_constant(v) for v in value) if isinstance(value, list) else value
