@@ -90,7 +90,8 @@ class _Table:
         }
         names = [f"{i:012}" for i in range(len(table))] if key is None else list(map(str, table[key]))
         self._order = sorted(range(len(names)), key=lambda i: names[i])
-        self.keys, self._place, self._image = [names[i] for i in self._order], place, image
+        self.keys: Sequence[str] = [names[i] for i in self._order]
+        self._place, self._image = place, image
         self.problems: Mapping[int, str] = {}
         self.content = hashlib.sha256(f"{content} {image} {key}".encode()).hexdigest()
         self._table = table.select_columns(list(used))
@@ -128,7 +129,7 @@ def _local(path: Path, part: str) -> tuple[Any, str]:
     files = [path] if path.is_file() else sorted(path.rglob(pattern))
     if not files:
         raise UserError(f"hf-dataset: no {pattern} file in {shown(path)}")
-    content = " ".join(of_file(f, state_of(f), "sha256", lambda f=f: content_of(f)) for f in files)
+    content = " ".join(_content(file) for file in files)
     if not saved:
         names = [str(file) for file in files]
         cache = str(cache_folder() / "shards" / "tables")
@@ -139,6 +140,10 @@ def _local(path: Path, part: str) -> tuple[Any, str]:
             raise UserError(f"hf-dataset: {shown(path)} has no part '{part}'; there are {', '.join(table)}")
         table = table[part]
     return table, content
+
+
+def _content(file: Path) -> str:
+    return str(of_file(file, state_of(file), "sha256", lambda: content_of(file)))
 
 
 def _loaded(place: str, *arguments: Any, **options: Any) -> Any:

@@ -73,9 +73,11 @@ class _Shards:
         rows.sort(key=lambda row: row[:2])
         self._rows: Sequence[tuple[int, Members]] = [row[1:] for row in rows]
         pictures = [_picture(members) for _, _, members in rows]
-        self.keys = [f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)]
+        self.keys: Sequence[str] = [
+            f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)
+        ]
         missing = {i: "has no picture" for i, picture in enumerate(pictures) if picture is None}
-        self.problems = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}
+        self.problems: Mapping[int, str] = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}
         self.fields = next(self._fields(), ())
 
     def name(self, place: int) -> str:
