@@ -23,6 +23,7 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "src")
 ROOMS = (
     "errors",
     "disk",
+    "splits",
     "types",
     "keymaps",
     "interfaces",
