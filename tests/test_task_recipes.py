@@ -20,7 +20,6 @@ STAGE = ("denoiser.width=32", "train.diffusion.steps=2", "train.diffusion.batch=
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "unconditional": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "class2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.fields.label=[0, 5]", "sample.count=1"),
-    "clip-guided": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=1"),
     "text2img-128": ("data={name: emoji, size: 32, styles: [fxemoji]}", "sample.size=[32, 32]"),
     "semantic2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "landscapes": ("data={name: landscapes, size: 32, count: 40}",),
@@ -108,3 +107,16 @@ def test_img2img_draws_every_prompt_from_the_one_picture_with_the_weights_of_tex
     for name, picture in drawn.items():
         red, green, _ = picture.getpixel((32, 40))  # in the middle of the sketch's red disc
         assert red > green + 40, name
+
+
+def test_clip_guided_draws_with_the_weights_of_text2img_and_heeds_the_prompt(
+    tmp_path: Path,
+) -> None:
+    recipe, small = str(RECIPES / "clip-guided.yaml"), changed("sampler.steps=3")
+    for out, prompt in (("one", "3D fox"), ("other", "flat strawberry")):
+        said = call(
+            "run", recipe, "--runs", str(tmp_path), "--out", str(tmp_path / out), "--prompt", prompt, *small
+        )
+        assert said.count("reused") >= 2
+    one, other = (Image.open(next((tmp_path / out).glob("0*.png"))).tobytes() for out in ("one", "other"))
+    assert one != other
