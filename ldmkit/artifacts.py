@@ -6,7 +6,8 @@ import importlib.util
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "check_numbers",
     "check_sha256",
     "find_weights",
+    "hub_folder",
     "installed_files",
     "packaged_file",
     "read_folder",
@@ -60,6 +62,33 @@ LEFT_ASIDE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 """What is read past: callbacks' names, and numpy's numbers of learning-rate schedules, with their parts."""
 SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 UNSUPPORTED = re.compile(r"(?:GLOBAL|class|type) ([\w.]+\.\w+)")
+
+
+HUB_ANSWERS = 5
+"""Seconds in which the hub answers, or is taken to be out of reach."""
+
+
+def hub_folder(
+    hub: str, revision: str, patterns: Sequence[str], usable: Callable[[Path], bool] = lambda _: True
+) -> Path:
+    """The folder of a model on the Hugging Face hub at a commit, with its files of these `patterns`.
+
+    It comes from the local cache where it is there and `usable`, else it is downloaded, after one question of
+    a few seconds: a download by itself tries for half a minute before it gives up. Raises what the hub's
+    library raises, which depends on its version, where the hub is out of reach.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    fetch = partial(snapshot_download, hub, revision=revision, allow_patterns=[*patterns])
+    try:
+        cached = Path(fetch(local_files_only=True))
+        if usable(cached):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    HfApi().model_info(hub, revision=revision, timeout=HUB_ANSWERS)
+    return Path(fetch())
 
 
 def installed_files(name: str) -> list[Path]:

@@ -7,11 +7,10 @@ those of `checkpoint.stage_state`. float16 files serve float32 models.
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from warnings import warn
 
-from ldmkit.artifacts import check_sha256, packaged_file
+from ldmkit.artifacts import check_sha256, hub_folder, packaged_file
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
 from ldmkit.errors import UserError, did_you_mean
@@ -108,25 +107,10 @@ def _entry(registry: Registry, name: str) -> Entry:
     return registry.get("weights", name)
 
 
-HUB_ANSWERS = 5
-"""Seconds in which the hub answers, or is taken to be out of reach."""
-
-
 def _downloaded(hub: Hub) -> Path:
     """The model's folder in the hub's cache, downloaded where it is not there yet."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    fetch = partial(
-        snapshot_download, hub.hub, revision=hub.revision, allow_patterns=["*.safetensors", "*.yaml"]
-    )
     try:
-        return Path(fetch(local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(hub.hub, revision=hub.revision, timeout=HUB_ANSWERS)
-        return Path(fetch())
+        return hub_folder(hub.hub, hub.revision, ("*.safetensors", "*.yaml"))
     except Exception as error:  # what the hub's library raises depends on its version
         said = " ".join(str(error).split())[:200]
         raise UserError(

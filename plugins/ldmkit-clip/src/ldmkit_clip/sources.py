@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ldmkit.artifacts import hub_folder
 from ldmkit.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).parent / "emoji"
@@ -135,20 +135,8 @@ def _published_preprocessing(architecture: str) -> Mapping[str, Any]:
 
 def _downloaded(hub: str, revision: str) -> Path:
     """The hub's snapshot; taken from the local cache where it is there."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    snapshot = partial(snapshot_download, hub, revision=revision, allow_patterns=[*HUB_FILES])
     try:
-        cached = Path(snapshot(local_files_only=True))
-        if any(cached.glob("*.safetensors")):
-            return cached
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        # Asks once: a download tries for half a minute before it gives up.
-        HfApi().model_info(hub, revision=revision, timeout=5)
-        return Path(snapshot())
+        return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.glob("*.safetensors")))
     except Exception as error:  # the hub's client raises its transport's errors, whatever that is
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from ldmkit.artifacts import installed_files
+from ldmkit.artifacts import hub_folder, installed_files
 from ldmkit.errors import UserError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -61,21 +60,8 @@ def _installed(package: str) -> Path:
 
 def _downloaded(hub: str, revision: str) -> Path:
     """The hub's snapshot; taken from the local cache where it is there."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    snapshot = partial(snapshot_download, hub, revision=revision, allow_patterns=[*HUB_FILES])
     try:
-        cached = Path(snapshot(local_files_only=True))
-        if any(cached.rglob("*.safetensors")):
-            return cached
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(
-            hub, revision=revision, timeout=5
-        )  # asks once, where a download tries for half a minute
-        return Path(snapshot())
+        return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.rglob("*.safetensors")))
     except Exception as error:  # the hub's client raises its transport's errors, whatever that is
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
