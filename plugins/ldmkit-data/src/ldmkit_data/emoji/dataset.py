@@ -6,12 +6,12 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from jaxtyping import UInt8
 from PIL import Image
@@ -75,41 +75,25 @@ class Pictures:
         return self._decoded[key]
 
 
-class EmojiDataset:
-    """Emoji with words: 1352 concepts as Microsoft's Fluent 3D and 1388 as Google's Noto, on white.
-
-    Examples: image (uint8 "3 H W"), caption (the canonical one, as "3D fox" or "flat fox"), captions (all
-    that training may choose among, the canonical one first), concept (hex code points), style ("fluent",
-    "noto"). A caption without a style word means the first of `styles`.
-
-    Splits, fixed by a hash of the code points whatever the parameters: "train"; "concepts" (also
-    "validation"), concepts held out in every style; "pairs", held-out pictures whose concept "train" has in
-    the other style. Sources and licences: NOTICE.
+class EmojiPictures:
+    """A data set of emoji: rows of words with their pictures, split as `split_of` says.
 
     Args:
-        size: height and width; the stored pictures have 64.
-        styles: which picture sets, the one meant by captions without a style word first.
-        language: of the captions.
-        tags: how many of a concept's tags the caption with tags names at most; 0 leaves that caption out.
+        rows: what is in it.
+        pictures: those of the rows.
+        settings: the parameters as text; they and the bytes of `sources` determine the examples.
+        sources: the files that rows and pictures come from.
     """
 
-    fields = ("caption", "captions", "concept", "style")
+    _name: str
+    fields: tuple[str, ...] = ("caption", "captions", "concept", "style")
     skipped: Sequence[Path] = ()
 
     def __init__(
-        self,
-        *,
-        size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
-        styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("fluent", "noto"),
-        language: Literal["en", "ko"] = "en",
-        tags: Annotated[int, Field(ge=0)] = 4,
+        self, rows: Iterable[Emoji], pictures: Pictures, settings: str, sources: Sequence[Path]
     ) -> None:
-        if len(set(styles)) < len(styles):
-            raise UserError(f"fluent-emoji: styles names one twice: {', '.join(styles)}")
-        self._settings = json.dumps([size, styles, language, tags])
-        self._split = ""
-        self._rows = list(_rows(styles, language, tags))
-        self._pictures = Pictures(size)
+        self._rows, self._pictures = list(rows), pictures
+        self._settings, self._sources, self._split = settings, sources, ""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -128,21 +112,59 @@ class EmojiDataset:
     def digest(self) -> str:
         """sha256 of the pictures, the words, the parameters and the split."""
         content = hashlib.sha256()
-        for name in ("index.jsonl", "fluent.zip", "noto.zip"):
-            content.update(hashlib.sha256((FOLDER / name).read_bytes()).digest())
+        for path in self._sources:
+            content.update(hashlib.sha256(path.read_bytes()).digest())
         content.update(f"{self._settings} {[r.captions for r in self._rows]} {self._split}".encode())
         return content.hexdigest()
 
-    def split(self, name: str) -> EmojiDataset:
+    def split(self, name: str) -> Self:
         """The pictures of one split, sharing the decoded ones; ValueError names the splits there are."""
         wanted = "concepts" if name == "validation" else name
         if wanted not in SPLITS:
-            raise ValueError(f"fluent-emoji has no split '{name}'; there are {', '.join(SPLITS)}, validation")
+            raise ValueError(f"{self._name} has no split '{name}'; there are {', '.join(SPLITS)}, validation")
         part = copy(self)
         part.__dict__.pop("digest", None)
         part._split = wanted
         part._rows = [row for row in self._rows if row.split == wanted]
         return part
+
+
+class EmojiDataset(EmojiPictures):
+    """Emoji with words: 1352 concepts as Microsoft's Fluent 3D and 1388 as Google's Noto, on white.
+
+    Examples: image (uint8 "3 H W"), caption (the canonical one, as "3D fox" or "flat fox"), captions (all
+    that training may choose among, the canonical one first), concept (hex code points), style ("fluent",
+    "noto"). A caption without a style word means the first of `styles`.
+
+    Splits, fixed by a hash of the code points whatever the parameters: "train"; "concepts" (also
+    "validation"), concepts held out in every style; "pairs", held-out pictures whose concept "train" has in
+    the other style. Sources and licences: NOTICE.
+
+    Args:
+        size: height and width; the stored pictures have 64.
+        styles: which picture sets, the one meant by captions without a style word first.
+        language: of the captions.
+        tags: how many of a concept's tags the caption with tags names at most; 0 leaves that caption out.
+    """
+
+    _name = "fluent-emoji"
+
+    def __init__(
+        self,
+        *,
+        size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
+        styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("fluent", "noto"),
+        language: Literal["en", "ko"] = "en",
+        tags: Annotated[int, Field(ge=0)] = 4,
+    ) -> None:
+        if len(set(styles)) < len(styles):
+            raise UserError(f"fluent-emoji: styles names one twice: {', '.join(styles)}")
+        super().__init__(
+            _rows(styles, language, tags),
+            Pictures(size),
+            json.dumps([size, styles, language, tags]),
+            [FOLDER / name for name in ("index.jsonl", "fluent.zip", "noto.zip")],
+        )
 
 
 def _rows(styles: Sequence[str], language: str, tags: int) -> Iterator[Emoji]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
-from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from ldmkit.errors import UserError
 from ldmkit_data.emoji.captions import telling
-from ldmkit_data.emoji.dataset import FOLDER, Emoji, Pictures
-from ldmkit_data.emoji.splits import SPLITS, split_of
+from ldmkit_data.emoji.dataset import FOLDER, Emoji, EmojiPictures, Pictures
+from ldmkit_data.emoji.splits import split_of
 
 Style = Literal["fluent", "fluent-flat", "noto", "noto-v1", "emojione", "fxemoji"]
 Language = Literal["en", "ko"]
@@ -40,7 +36,7 @@ COLOURS = {
 """The colours that pictures are said to have, with their Korean words."""
 
 
-class EmojiStyles:
+class EmojiStyles(EmojiPictures):
     """Emoji with words in up to six styles: Microsoft's Fluent in 3D and flat, Google's Noto of today and of
     its first version, EmojiOne, Mozilla's FxEmoji; on white.
 
@@ -61,8 +57,8 @@ class EmojiStyles:
         colours: add a caption that names the picture's colours.
     """
 
+    _name = "emoji"
     fields = ("caption", "captions", "concept", "style", "label", "class_name")
-    skipped: Sequence[Path] = ()
 
     def __init__(
         self,
@@ -78,45 +74,17 @@ class EmojiStyles:
             raise UserError(f"emoji: styles names one twice: {', '.join(styles)}")
         if language is not None:
             languages = (language, *(other for other in languages if other != language))
-        self._settings = json.dumps([size, styles, languages, tags, colours])
-        self._styles, self._split = styles, ""
-        self._rows = list(_rows(styles, languages, tags, colours))
-        self._pictures = Pictures(size, STYLES, styles, SIZE)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+        super().__init__(
+            _rows(styles, languages, tags, colours),
+            Pictures(size, STYLES, styles, SIZE),
+            json.dumps([size, styles, languages, tags, colours]),
+            [FOLDER / "index.jsonl", *(STYLES / f"{style}.zip" for style in styles)],
+        )
+        self._styles = styles
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        row = self._rows[index]
-        return {
-            "image": self._pictures[row],
-            "caption": row.captions[0],
-            "captions": row.captions,
-            "concept": row.concept,
-            "style": row.style,
-            "label": self._styles.index(row.style),
-            "class_name": row.style,
-        }
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the pictures, the words, the parameters and the split."""
-        content = hashlib.sha256()
-        for path in (FOLDER / "index.jsonl", *(STYLES / f"{style}.zip" for style in self._styles)):
-            content.update(hashlib.sha256(path.read_bytes()).digest())
-        content.update(f"{self._settings} {[r.captions for r in self._rows]} {self._split}".encode())
-        return content.hexdigest()
-
-    def split(self, name: str) -> EmojiStyles:
-        """The pictures of one split, sharing the decoded ones; ValueError names the splits there are."""
-        wanted = "concepts" if name == "validation" else name
-        if wanted not in SPLITS:
-            raise ValueError(f"emoji has no split '{name}'; there are {', '.join(SPLITS)}, validation")
-        part = copy(self)
-        part.__dict__.pop("digest", None)
-        part._split = wanted
-        part._rows = [row for row in self._rows if row.split == wanted]
-        return part
+        style = self._rows[index].style
+        return {**super().__getitem__(index), "label": self._styles.index(style), "class_name": style}
 
 
 def _rows(
