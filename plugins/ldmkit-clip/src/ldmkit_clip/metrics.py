@@ -31,7 +31,26 @@ class Drawn:
     places: Int[Tensor, " n"]
 
 
-class ClipScore:
+class OnCaptions:
+    """What both metrics ask of a recipe: a network, and captions of a split."""
+
+    def __init__(
+        self,
+        *,
+        network: Network = Network(),  # noqa: B008 (frozen)
+        split: str = "train",
+        captions: Count = 256,
+        seed: Seed = 0,
+    ) -> None:
+        self.network, self.split, self.captions, self.seed = network, split, captions, seed
+
+    def _drawn(self, evaluation: Evaluation) -> tuple[Clip, Drawn]:
+        """The judge, and what it compares."""
+        judge = load_clip(self.network)
+        return judge, draw(evaluation, judge, self.split, self.captions, self.seed)
+
+
+class ClipScore(OnCaptions):
     """100 times the cosine of a sample and its caption, at least 0, over all captions (Hessel et al. 2021).
 
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
@@ -45,20 +64,9 @@ class ClipScore:
         seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        network: Network = Network(),  # noqa: B008 (frozen)
-        split: str = "train",
-        captions: Count = 256,
-        seed: Seed = 0,
-    ) -> None:
-        self.network, self.split, self.captions, self.seed = network, split, captions, seed
-
     def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
         """The score, its controls, and what they are of."""
-        judge = load_clip(self.network)
-        drawn = draw(evaluation, judge, self.split, self.captions, self.seed)
+        judge, drawn = self._drawn(evaluation)
         figures = {
             "": score(drawn.samples, drawn.texts),
             "_real": score(drawn.real, drawn.texts),
@@ -68,7 +76,7 @@ class ClipScore:
         return {**named, "captions": len(drawn.texts), "split": self.split}
 
 
-class ClipRetrieval:
+class ClipRetrieval(OnCaptions):
     """Is a sample's own caption the nearest of all those drawn, or among the nearest five?
 
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
@@ -81,20 +89,9 @@ class ClipRetrieval:
         seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        network: Network = Network(),  # noqa: B008 (frozen)
-        split: str = "train",
-        captions: Count = 256,
-        seed: Seed = 0,
-    ) -> None:
-        self.network, self.split, self.captions, self.seed = network, split, captions, seed
-
     def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
         """Shares of samples and controls, and what they are of."""
-        judge = load_clip(self.network)
-        drawn = draw(evaluation, judge, self.split, self.captions, self.seed)
+        judge, drawn = self._drawn(evaluation)
         return {
             "judge": judge.label,
             "captions": len(drawn.texts),
