@@ -31,6 +31,7 @@ SLOT = {
     "adversary": "train: {{compression: {{adversary: {one}}}}}",
     "optimizer": "train: {{diffusion: {{optimizer: {one}}}}}",
     "auxiliary": "train: {{diffusion: {{auxiliary: [{one}]}}}}",
+    "distillation": "train: {{diffusion: {{distillation: {one}}}}}",
     "callback": "train: {{diffusion: {{callbacks: [{one}]}}}}",
 }
 """Where a recipe names a component of each kind; the others are parameters of other components."""

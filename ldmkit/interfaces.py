@@ -235,6 +235,29 @@ class Auxiliary(Protocol):
         the clean picture, mirrored as its latent is; level: that of z_t."""
 
 
+TeacherEstimate = Callable[[Latent, Level], tuple[Estimate, Estimate]]
+"""teacher(z_t, level): what a frozen model makes of z_t under the pictures' conditions, and under the null
+conditions. Levels may differ from picture to picture."""
+
+
+class Distillation(Protocol):
+    """What the denoiser learns from a teacher, in the place of the objective's loss.
+
+    The teacher is the model as it is when the training begins, that of the recipe's `weights`, from which the
+    student starts; it stays as it is.
+    """
+
+    def __call__(
+        self,
+        student: EstimateFunction,
+        teacher: TeacherEstimate,
+        clean: Latent,
+        noise: Latent,
+        t: Float[Tensor, " b"],
+    ) -> PerPicture:
+        """The loss of each picture; differentiable through `student`. `t` is what the schedule drew."""
+
+
 class Callback(Protocol):
     """Observes a training and changes nothing of it. The main process calls it, with copies.
 
@@ -345,6 +368,7 @@ KIND_OF: Mapping[type, str] = {
     Adversary: "adversary",
     Optimizer: "optimizer",
     Auxiliary: "auxiliary",
+    Distillation: "distillation",
     Callback: "callback",
     Adapter: "adapter",
     Dataset: "data",

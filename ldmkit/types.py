@@ -125,6 +125,10 @@ class Level:
     def __iter__(self) -> Iterator[Level]:
         return (self[i] for i in range(len(self)))
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Level:
+        """The level with `function` applied to each of its fields."""
+        return Level(function(self.alpha), function(self.sigma), function(self.time))
+
     def like(self, z: Latent) -> Level:
         """The level as `z`'s dtype and device, alpha and sigma shaped to multiply `z` (time stays "b")."""
         b = z.shape[0]

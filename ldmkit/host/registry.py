@@ -27,6 +27,7 @@ KINDS = {
     "metric": "what `evaluate` reports",
     "optimizer": "how gradients change weights",
     "auxiliary": "extra losses of the diffusion stage",
+    "distillation": "what the denoiser learns from a trained one, in place of the objective",
     "adapter": "small weights that change a trained system",
     "callback": "what observes a training: logs and trackers",
     "format": "published formats of whole models: import and export",

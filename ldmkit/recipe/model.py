@@ -162,9 +162,12 @@ class DiffusionTraining(Stage):
     """Stage two: the denoiser and every conditioner that has trainable weights, jointly.
 
     auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
+    distillation: what is learned, in the place of the objective's loss, from the model of the recipe's
+    `weights`, from which the training starts.
     """
 
     latents: Literal["sample", "mode"] = "sample"
+    distillation: Annotated[Component, Kind("distillation")] | None = None
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 

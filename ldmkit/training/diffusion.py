@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,11 +10,9 @@ from typing import Any
 
 import PIL.Image
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ldmkit.engine import sampling
-from ldmkit.engine.conditions import merge, replaced
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stage_state
@@ -23,82 +21,17 @@ from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries, named_losses
 from ldmkit.training.data import Examples, images_of
+from ldmkit.training.diffusion_step import DiffusionStep
+from ldmkit.training.distilling import step_of
 from ldmkit.training.draws import Order, generator_of, seed_of
-from ldmkit.training.dropout import Dropout
 from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.split import Draws, Split
-from ldmkit.training.stage import Losses, Player
-from ldmkit.types import Condition, Prepared
+from ldmkit.training.stage import Player
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""
 SHOWN = 8
 """Validation examples whose conditions a grid shows where the recipe has no inputs of its own."""
-
-
-class DiffusionStep(nn.Module):
-    """L = E || target - network(z_t, t, tau_theta(y)) ||^2 with the objective's target and weight."""
-
-    def __init__(self, system: System, auxiliary: Auxiliaries | None = None) -> None:
-        super().__init__()
-        self.denoiser: Any = system.network
-        self.auxiliary = auxiliary
-        self.conditioners = system.conditioners
-        self._schedule, self._objective = system.schedule, system.objective
-        self.dropped = Dropout(system)
-        self._frozen = [
-            c for c in self.conditioners.values() if not any(p.requires_grad for p in c.parameters())
-        ]
-
-    def train(self, mode: bool = True) -> DiffusionStep:
-        """As nn.Module's, but frozen conditioners stay in eval."""
-        super().train(mode)
-        for conditioner in self._frozen:
-            conditioner.eval()
-        return self
-
-    def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
-        """The mean loss of a batch: {"clean": scaled latents, "conditions": encoded or prepared, by id}, and
-        {"image": pictures} for auxiliary losses."""
-        if self.auxiliary is None:
-            return {"loss": self.per_picture(batch, draws).mean()}, {}
-        features: dict[str, Any] = {}
-        with self.auxiliary.features(features):
-            objective = self.per_picture(batch, draws).mean()
-        level = self._schedule.level(draws.t, batch["clean"].shape[2:])
-        extra = self.auxiliary(features, batch["image"], level)
-        loss = objective + torch.stack(list(extra.values())).sum()
-        figures = {"objective": objective, **extra}
-        return {"loss": loss, **{name: value.detach() for name, value in figures.items()}}, {}
-
-    def per_picture(self, batch: Mapping[str, Any], draws: Draws) -> Float[Tensor, " b"]:
-        """The objective's loss of each picture."""
-        clean = batch["clean"]
-        level = self._schedule.level(draws.t, clean.shape[2:])
-        z = level.add_noise(clean, draws.noise)
-        condition = merge(self._conditions(batch["conditions"], draws))
-        raw = self.denoiser(self._objective.scale_input(z, level), level.time.to(z), condition)
-        return self._objective.loss(raw, clean, draws.noise, level)
-
-    def _conditions(self, given: Mapping[str, Condition | Prepared], draws: Draws) -> dict[str, Condition]:
-        generator = torch.Generator(draws.t.device).manual_seed(draws.key)
-        made = {}
-        for name, conditioner in self.conditioners.items():
-            value: Any = given[name]
-            made[name] = (
-                value
-                if isinstance(value, Condition)
-                else self._encoded(name, conditioner, value, draws, generator)
-            )
-        return made
-
-    def _encoded(
-        self, name: str, conditioner: Any, prepared: Prepared, draws: Draws, generator: torch.Generator
-    ) -> Condition:
-        """tau_theta(y), or the null condition where a picture drops it (for classifier-free guidance)."""
-        condition: Condition = conditioner.encode(prepared, generator)
-        drop = self.dropped(name, draws.drop)
-        return condition if drop is None else replaced(condition, conditioner.null(condition), drop)
 
 
 class DiffusionStage:
@@ -121,12 +54,12 @@ class DiffusionStage:
     def _prepared(self) -> DiffusionStep:
         """The TrainingStep. One pass of one picture gives lazy modules of auxiliary losses their shapes."""
         if not self.options.auxiliary:
-            return DiffusionStep(self._system)
+            return step_of(self._system, self.options)
         denoiser: Any = self._system.network
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed_of(self.options.seed, self.name, "auxiliary"))
             losses = named_losses(self._system.registry, self.options.auxiliary)
-            step = DiffusionStep(self._system, Auxiliaries(losses, denoiser).to(self._device)).eval()
+            step = step_of(self._system, self.options, Auxiliaries(losses, denoiser).to(self._device)).eval()
             step(*self.batch(0, slice(0, 1)))
         return step
 

@@ -32,6 +32,7 @@ from ldmkit.recipe.dump import flat
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.distilling import check_teacher
 from ldmkit.training.draws import seed_of
 from ldmkit.training.look import report_data
 from ldmkit.training.loop import Loop
@@ -129,6 +130,8 @@ def accelerator_on(device: torch.device) -> Accelerator:
 def _initialise(system: System, stage: StageName) -> Path | None:
     """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
     given = initial_weights(system.recipe, system.registry, stage)
+    if stage == "diffusion":
+        check_teacher(system.recipe.train.diffusion, given)
     if given is not None:
         load_stage(system, stage, given)
         return given

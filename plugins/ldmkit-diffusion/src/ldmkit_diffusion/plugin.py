@@ -32,6 +32,18 @@ COMPONENTS = [
     ("sampler", "dpmpp-2m", "multistep:dpmpp_2m", "DPM-Solver++ 2M: order 2 in log-SNR"),
     ("sampler", "dpmpp-2m-sde", "multistep:dpmpp_2m_sde", "DPM-Solver++ 2M with fresh noise"),
     ("sampler", "unipc", "unipc:unipc", "predictor-corrector of any order"),
+    (
+        "sampler",
+        "consistency",
+        "consistency:consistency",
+        "noises the clean estimate anew at each step",
+    ),
+    (
+        "distillation",
+        "consistency",
+        "consistency:ConsistencyDistillation",
+        "one estimate along the teacher's path: models of few steps",
+    ),
     ("guidance", "classifier-free", "guidance:ClassifierFree", "away from the null condition"),
     ("guidance", "clamp", "clipping:Clip", "clamps the clean estimate"),
     ("guidance", "dynamic-threshold", "clipping:DynamicThreshold", "clamps it to a quantile of its own"),
