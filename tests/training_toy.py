@@ -252,6 +252,21 @@ class Brightness(nn.Module):
         return self.weight * (self.head(h.mean((2, 3)))[:, 0] - image.mean((1, 2, 3))).square()
 
 
+class Imitation:
+    """The student's clean estimate should be the guided teacher's."""
+
+    def __init__(self, schedule, *, scale: float = 2.0) -> None:
+        self.schedule, self.scale = schedule, scale
+
+    def __call__(self, student, teacher, clean, noise, t):
+        level = self.schedule.level(t)
+        z = level.add_noise(clean, noise)
+        led, blind = teacher(z, level)
+        assert not led.clean.requires_grad
+        target = blind.clean + self.scale * (led.clean - blind.clean)
+        return (student(z, level).clean - target).square().mean((1, 2, 3))
+
+
 class Meddler:
     """Writes down what it sees, and disturbs whatever a callback can reach; raises at one event."""
 
@@ -349,6 +364,7 @@ COMPONENTS = {
     ("schedule", "toy"): "Cosine",
     ("objective", "toy"): "Epsilon",
     ("auxiliary", "toy"): "Brightness",
+    ("distillation", "toy"): "Imitation",
     ("adapter", "toy"): "Shift",
     ("callback", "toy"): "Meddler",
     ("optimizer", "toy"): "Momentum",

@@ -23,6 +23,7 @@ KINDS = (
         "metric",
         "optimizer",
         "auxiliary",
+        "distillation",
         "callback",
     ),
     *("adapter", "verb", "recipe"),
