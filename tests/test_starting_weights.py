@@ -118,3 +118,46 @@ def test_finetuning_starts_from_the_model_that_text2img_is() -> None:
     for part in ("compression", "conditioners", "denoiser", "schedule", "objective"):
         assert finetune[part] == text2img[part], part
     assert finetune["weights"] == {"recipe": "text2img"}
+
+
+MASKED: dict[str, Any] = {
+    "data": {"name": "with-masks", "of": RECIPE["data"]},
+    "conditioners": {"known": {"name": "masked-image"}},
+}
+
+
+def test_a_model_without_conditions_is_widened_for_one() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    slow = {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9, "widen": True}}
+    write("filled", **MASKED, weights="runs/first", train=slow)
+    result = call("train", "filled.yaml")
+    assert result.exit_code == 0, result.output
+    assert "1 with new input channels (denoiser.conv_in.weight)" in result.output
+    (old,) = Path("runs/first").glob("diffusion-*/diffusion.safetensors")
+    (new,) = Path("runs/filled").glob("diffusion-*/diffusion.safetensors")
+    before, after = load_file(old), load_file(new)
+    assert before.keys() == after.keys()
+    taken = before["denoiser.conv_in.weight"].shape[-1]
+    assert after["denoiser.conv_in.weight"].shape[-1] == taken + 5  # the known latent and its mask
+    assert after["denoiser.conv_in.weight"][..., taken:].abs().max() < 1e-6
+    after["denoiser.conv_in.weight"] = after["denoiser.conv_in.weight"][..., :taken]
+    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+
+
+def test_without_widen_a_condition_more_is_refused() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    write("filled", **MASKED, weights="runs/first", train={"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9}})
+    result = call("train", "filled.yaml")
+    assert result.exit_code == 2
+    assert "of another shape: denoiser.conv_in.weight" in result.output
+    assert "train.diffusion.widen=true" in result.output
+
+
+def test_widening_refuses_a_denoiser_of_which_nothing_fits() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    tokens = {"name": "dit", "width": 32, "depth": 1, "patch": 1, "heads": 1}
+    slow = {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9, "widen": True}}
+    write("tokens", denoiser=tokens, weights="runs/first", train=slow)
+    result = call("train", "tokens.yaml")
+    assert result.exit_code == 2
+    assert "no weight of its denoiser fits this recipe's" in result.output

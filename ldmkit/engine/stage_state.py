@@ -62,6 +62,34 @@ def restore(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str
         tensor.detach().copy_(given[name])
 
 
+def widen(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> str:
+    """Copies of `given` what has a place in `state`, and tells what it did in one line.
+
+    A weight with more input channels here than in `given` gets zeros for the further ones, so that at first
+    the model computes what it did without its new condition. Tensors that `given` lacks keep their values;
+    those that have no place here are left aside. Raises UserError where nothing of the denoiser fits.
+    """
+    fitting = {n: t for n, t in given.items() if n in state and _fits(t, state[n])}
+    if not any(name.startswith("denoiser.") for name in fitting):
+        raise UserError(f"{where}: no weight of its denoiser fits this recipe's")
+    check_numbers({n: t for n, t in fitting.items() if t.is_floating_point()}, where)
+    wider = [n for n, t in fitting.items() if t.shape != state[n].shape]
+    for name, tensor in fitting.items():
+        state[name].detach().zero_()[tuple(map(slice, tensor.shape))].copy_(tensor)
+    new, aside = sorted(state.keys() - fitting.keys()), sorted(given.keys() - fitting.keys())
+    told = {"with new input channels": wider, "new": new, "left aside": aside}
+    more = [f"{len(names)} {what} ({_some(names)})" for what, names in told.items() if names]
+    return "; ".join([f"starts from {len(fitting)} weights of {where}", *more])
+
+
+def _fits(given: Tensor, own: Tensor) -> bool:
+    """Is it the same shape, or one with fewer inputs: shorter along one axis that is not the outputs?"""
+    if given.dim() != own.dim():
+        return False
+    longer = [axis for axis in range(own.dim()) if own.shape[axis] != given.shape[axis]]
+    return all(axis > 0 and own.shape[axis] > given.shape[axis] for axis in longer) and len(longer) <= 1
+
+
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more

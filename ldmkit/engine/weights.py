@@ -12,10 +12,11 @@ from warnings import warn
 
 from ldmkit.artifacts import check_sha256, hub_folder, packaged_file
 from ldmkit.checkpoint import RunStore, files
-from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state
+from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state, widen
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Hub, Recipe, Shipped, digest, same_stage
+from ldmkit.recipe.yaml import read_file
 
 __all__ = [
     "StageName",
@@ -26,6 +27,7 @@ __all__ = [
     "stage_folder",
     "stage_state",
     "stages_of",
+    "widen",
 ]
 
 
@@ -79,7 +81,7 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
     if recipe.weights is None:
         return None
     if isinstance(recipe.weights, Shipped):
-        return _verified(_entry(registry, recipe.weights.recipe), stage)
+        return _of_recipe(recipe.weights.recipe, registry, stage)
     folder = (
         _downloaded(recipe.weights) if isinstance(recipe.weights, Hub) else recipe.located(recipe.weights)
     )
@@ -89,6 +91,23 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
         names = [f"{name}.safetensors" for name in stages_of(recipe)]
         raise UserError(f"weights: no {' or '.join(names)} in {folder}")
     return _in_folder(folder, stage)
+
+
+def _of_recipe(name: str, registry: Registry, stage: StageName) -> Path | None:
+    """A stage's file among the weights shipped for a recipe. A model on another recipe's first stage is
+    shipped without it: the first stage is then that of the recipe that it names in turn."""
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        entry = _entry(registry, name)
+        path, folder = _verified(entry, stage), _located(entry)
+        if path is not None or folder is None or stage != "compression":
+            return path
+        named = (read_file(folder / "recipe.yaml")[0] or {}).get("weights")
+        if not (isinstance(named, dict) and isinstance(named.get("recipe"), str)):
+            return None
+        name = named["recipe"]
+    return None
 
 
 def _in_folder(folder: Path, stage: StageName) -> Path | None:

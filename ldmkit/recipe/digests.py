@@ -28,7 +28,13 @@ BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
 """Keys of a training stage that never change what comes of it."""
-LATER: Mapping[str, Any] = {"optimizer": None, "lr_factors": {}, "auxiliary": (), "distillation": None}
+LATER: Mapping[str, Any] = {
+    "optimizer": None,
+    "lr_factors": {},
+    "auxiliary": (),
+    "distillation": None,
+    "widen": False,
+}
 """Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
 names of the folders of earlier trainings stay."""
 

@@ -164,10 +164,14 @@ class DiffusionTraining(Stage):
     auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
     distillation: what is learned, in the place of the objective's loss, from the model of the recipe's
     `weights`, from which the training starts.
+    widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
+    convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
+    that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
     """
 
     latents: Literal["sample", "mode"] = "sample"
     distillation: Annotated[Component, Kind("distillation")] | None = None
+    widen: bool = False
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.longer import go_on_from_shorter
@@ -24,6 +24,7 @@ from ldmkit.engine.weights import (
     restore,
     stage_folder,
     stage_state,
+    widen,
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
@@ -97,7 +98,7 @@ def _train(
         origin.write(store.folder)
     accelerator.wait_for_everyone()
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
-    start = _initialise(system, stage)
+    start = _initialise(system, stage, say)
     if start is not None and not store.steps():
         say(f"{stage}: starts from {start}")
     system.to(accelerator.device)
@@ -127,20 +128,35 @@ def accelerator_on(device: torch.device) -> Accelerator:
     return accelerator
 
 
-def _initialise(system: System, stage: StageName) -> Path | None:
+def _initialise(system: System, stage: StageName, say: Say) -> Path | None:
     """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
     given = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
         check_teacher(system.recipe.train.diffusion, given)
-    if given is not None:
-        load_stage(system, stage, given)
-        return given
     options = getattr(system.recipe.train, stage)
+    widens = stage == "diffusion" and options is not None and options.widen
+    if given is not None and not widens:
+        _load_all(system, stage, given)
+        return given
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
-    return None
+    if given is not None:
+        say(f"{stage}: {widen(stage_state(system, stage), files.read_tensors(given), str(given))}")
+    return given
+
+
+def _load_all(system: System, stage: StageName, path: Path) -> None:
+    """Loads weights that must fit exactly; tells how to start from those that fit in part."""
+    try:
+        load_stage(system, stage, path)
+    except UserError as error:
+        if stage == "compression":
+            raise
+        raise UserError(
+            f"{error}; to start from a model with other conditions: train.diffusion.widen=true"
+        ) from error
 
 
 def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> TrainingStage:
