@@ -25,6 +25,7 @@ from ldmkit.interfaces import Dataset, FeatureNetwork
 from ldmkit.pictures import normalize, to_pictures, to_tensor
 from ldmkit.pictures.sheet import Section
 from ldmkit.recipe import Component
+from ldmkit.types import FieldKind
 
 Pixels = UInt8[Tensor, "n 3 H W"]
 """Pictures as bytes: what a person would look at is what is measured."""
@@ -92,6 +93,11 @@ class Evaluation:
             self.held["fields"] = tuple(read)
         fields: tuple[str, ...] = self.held["fields"]
         return fields
+
+    @property
+    def condition_kinds(self) -> Mapping[str, FieldKind]:
+        """What the condition fields hold, where the conditioner that reads one says so."""
+        return field_kinds(self.system.named_conditioners())
 
     def conditions(self, data: Dataset, index: Sequence[int]) -> dict[str, list[Any]]:
         """The condition fields of some examples, for `sample`; UserError where the data lack one."""

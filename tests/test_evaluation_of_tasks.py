@@ -99,6 +99,8 @@ def test_every_task_is_measured(task: str, place: Path, monkeypatch: pytest.Monk
     assert first["pictures"] == 6
     assert first["frechet_efficientnet-lite1"] > first["frechet_efficientnet-lite1_of_real_pictures"]
     assert list(Path(f"runs/{task}/samples").glob("0*.png"))
+    sheet = Path(f"runs/{task}/evaluation/contact.png")
+    assert sheet.exists() == (task != "unconditional")
     if task == "inpainting":
         assert second["known_pixels_off_by"] == 0
     if task == "super-resolution":

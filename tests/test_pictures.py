@@ -18,10 +18,12 @@ from ldmkit.pictures import (
     PictureError,
     batch,
     class_maps,
+    colours,
     decode,
     masks,
     normalize,
     open_picture,
+    paint,
     to_pictures,
     to_tensor,
 )
@@ -244,3 +246,18 @@ def test_large_pictures_wait_for_each_other(tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: decode(tmp_path / "a.png", use), range(24)))
     assert 1 <= most <= 3
+
+
+def test_conditions_are_painted_for_people():
+    ids = torch.tensor([[0, 0, 1], [2, 2, 1]])
+    painted = np.asarray(paint(ids, "map"))
+    table = colours(3)
+    assert len(set(table)) == 3
+    assert [tuple(p) for p in painted.reshape(-1, 3).tolist()] == [table[i] for i in (0, 0, 1, 2, 2, 1)]
+    assert np.asarray(paint(torch.tensor([[0, 1]]), "mask")).tolist() == [[0, 255]]
+    picture = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
+    assert (np.asarray(paint(picture, "picture")) == picture.permute(1, 2, 0).numpy()).all()
+    boxes = np.asarray(paint([(1, 0.25, 0.25, 0.5, 0.5)], "boxes", 16))
+    assert tuple(boxes[4, 4]) == colours(2)[1]  # the corner of the outline
+    assert boxes[8, 8].tolist() == boxes[0, 0].tolist() == [255, 255, 255]
+    assert paint("a fox", "text") is None

@@ -1,5 +1,6 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
-shown (`cutting`), PNG files that say how they were sampled (`png`), contact sheets (`sheet`)."""
+shown (`cutting`), conditions to look at (`painted`), PNG files that say how they were sampled (`png`),
+contact sheets (`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle
@@ -18,6 +19,7 @@ from ldmkit.pictures.files import (
     to_pictures,
     to_tensor,
 )
+from ldmkit.pictures.painted import colours, paint
 
 __all__ = [
     "FORMATS",
@@ -28,6 +30,7 @@ __all__ = [
     "PictureError",
     "batch",
     "class_maps",
+    "colours",
     "decode",
     "decode_bytes",
     "fitted",
@@ -36,6 +39,7 @@ __all__ = [
     "middle",
     "normalize",
     "open_picture",
+    "paint",
     "read",
     "shown",
     "to_pictures",

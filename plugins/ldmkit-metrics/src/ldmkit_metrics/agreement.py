@@ -14,6 +14,7 @@ from ldmkit.pictures import class_maps
 from ldmkit_metrics.choosing import choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
+from ldmkit_metrics.sheets import show
 
 
 class MapAgreement:
@@ -67,6 +68,7 @@ class MapAgreement:
         maps = self._maps(data, chosen.index)
         samples = chosen.samples(evaluation)
         predicted = segmenter.predict(samples)
+        show(evaluation, f"maps of {split}", chosen, {"sample": samples, "real": chosen.pixels})
         return {
             "pictures": len(samples),
             "sample": compared(predicted, maps, self.classes),

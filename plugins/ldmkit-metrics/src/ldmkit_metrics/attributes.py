@@ -13,6 +13,7 @@ from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Dataset, FeatureNetwork
 from ldmkit_metrics.choosing import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
+from ldmkit_metrics.sheets import show
 
 Labels = dict[str, list[str | None]]
 """A label for each picture, by the attribute's name; None where a picture has no such attribute."""
@@ -67,7 +68,9 @@ class AttributeAccuracy:
         classifiers = self._fitted(evaluation, chosen.index if split == "train" else ())
         asked = self._labels(data, chosen.index)
         others = {name: [values[j] for j in shuffled(len(values))] for name, values in asked.items()}
-        samples = describe(self.features, chosen.samples(evaluation))
+        pictures = chosen.samples(evaluation)
+        show(evaluation, f"{self.field} of {split}", chosen, {"sample": pictures, "real": chosen.pixels})
+        samples = describe(self.features, pictures)
         real = describe(self.features, chosen.pixels)
         by_name = {
             name: {

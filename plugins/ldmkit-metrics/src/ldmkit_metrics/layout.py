@@ -15,6 +15,7 @@ from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit_metrics.choosing import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
+from ldmkit_metrics.sheets import show
 
 Box = tuple[int, float, float, float, float]
 """Class, then x, y, width and height in [0, 1]."""
@@ -64,6 +65,7 @@ class LayoutAccuracy:
         layouts = [data[i][self.field] for i in chosen.index]
         others = [layouts[j] for j in shuffled(len(layouts))]
         samples = chosen.samples(evaluation)
+        show(evaluation, f"layouts of {self.split}", chosen, {"sample": samples, "real": chosen.pixels})
         return {
             "sample": self._share(classifier, samples, layouts),
             "shuffled": self._share(classifier, samples, others),

@@ -17,6 +17,7 @@ from ldmkit.pictures import batch, masks
 from ldmkit_metrics.choosing import Chosen, choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.reconstruction import fidelity, summary
+from ldmkit_metrics.sheets import show
 
 RELAXATIONS = 60
 """Jacobi steps at each size of the smooth fill."""
@@ -93,6 +94,7 @@ class SuperResolution(Restoration):
         figures: dict[str, Any] = {n: self._compared(evaluation, real, x) for n, x in of.items()}
         consistency = {n: consistent(x, small) for n, x in {**of, "real": real}.items()}
         consistency["shuffled"] = consistent(samples, small[shuffled(len(small))])
+        show(evaluation, f"super-resolution of {self.split}", chosen, {**of, "real": real})
         about = {"pictures": len(samples), "preprocessing": preprocessing(samples, {})}
         return {**figures, "consistency": consistency, **about}
 
@@ -138,6 +140,7 @@ class Inpainting(Restoration):
             scores = self._compared(evaluation, real, restored)
             del scores["ssim"]  # of windows that are mostly known
             figures[name] = {**scores, "psnr": psnr(real, restored, hole)}
+        show(evaluation, f"holes of {self.split}", chosen, {"sample": samples, "smooth fill": _bytes(smooth)})
         other = real[shuffled(len(real))]
         figures["shuffled"] = {"psnr": psnr(other, samples, hole)}
         off = (samples.int() - real.int()).abs().masked_fill(hole, 0)

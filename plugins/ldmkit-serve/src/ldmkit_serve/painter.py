@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import colorsys
 import io
 import json
 import math
@@ -19,6 +18,8 @@ import gradio
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
+
+from ldmkit.pictures import colours
 
 Mode = Literal["classes", "mask", "boxes"]
 MAX_PIXELS = 2**20
@@ -35,7 +36,7 @@ def painter(
     widen it to; `name` the element's id in the page."""
     height, width = size
     named = zip(classes, colours(len(classes)), strict=True)
-    palette = [{"name": one, "colour": colour} for one, colour in named]
+    palette = [{"name": one, "colour": "#{:02x}{:02x}{:02x}".format(*rgb)} for one, rgb in named]
     return gradio.HTML(
         value="",
         html_template=_text("painter.html"),
@@ -49,15 +50,6 @@ def painter(
         background="",
         elem_id=name or None,
     )
-
-
-def colours(count: int) -> list[str]:
-    """`count` colours that differ from their neighbours in the list, as #rrggbb."""
-    turn = 0.61803398875  # the golden ratio: successive hues stay apart, however many there are
-    hues = [(0.58 + i * turn) % 1 for i in range(count)]
-    levels = [(0.55, 0.92), (0.75, 0.72), (0.4, 0.98)]
-    rgb = [colorsys.hsv_to_rgb(hue, *levels[i % 3]) for i, hue in enumerate(hues)]
-    return ["#" + "".join(f"{round(255 * c):02x}" for c in one) for one in rgb]
 
 
 def read_map(text: str, classes: int) -> UInt8[np.ndarray, "H W"]:

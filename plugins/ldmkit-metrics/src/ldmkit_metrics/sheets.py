@@ -1,0 +1,46 @@
+"""What a figure stands for: conditions beside what was drawn from them, for the contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from ldmkit.evaluation import Evaluation, Pixels
+from ldmkit.pictures import normalize, paint, to_pictures
+from ldmkit.pictures.sheet import Row, Section
+from ldmkit_metrics.choosing import Chosen
+
+SHOWN = 6
+"""Examples on a sheet."""
+
+
+def show(evaluation: Evaluation, title: str, chosen: Chosen, columns: Mapping[str, Pixels]) -> None:
+    """Appends the first examples to the contact sheet: their conditions, then a picture of each column.
+
+    A condition that is words or a number stands in the row's label, as does the caption.
+    """
+    painted = {field: _painted(evaluation, chosen, field) for field in chosen.fields}
+    shown = {field: pictures for field, pictures in painted.items() if pictures is not None}
+    for name, pixels in columns.items():
+        shown[name] = to_pictures(normalize(pixels[:SHOWN]))
+    rows = [
+        Row(*_said(chosen, painted, i), tuple(pictures[i] for pictures in shown.values()))
+        for i in range(min(SHOWN, len(chosen.index)))
+    ]
+    evaluation.sections.append(Section(title, tuple(shown), tuple(rows)))
+
+
+def _painted(evaluation: Evaluation, chosen: Chosen, field: str) -> list[Image.Image] | None:
+    kind = evaluation.condition_kinds.get(field, "other")
+    pictures = [paint(value, kind) for value in chosen.fields[field][:SHOWN]]
+    found = [picture for picture in pictures if picture is not None]
+    return found if len(found) == len(pictures) else None
+
+
+def _said(chosen: Chosen, painted: Mapping[str, Any], i: int) -> tuple[str, str]:
+    """The label of a row and the note below it."""
+    words = {f: str(chosen.fields[f][i]) for f, pictures in painted.items() if pictures is None}
+    caption = words.pop("caption", chosen.captions[i])
+    return caption, ", ".join(f"{field} {value}" for field, value in words.items())
