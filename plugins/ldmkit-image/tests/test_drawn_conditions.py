@@ -12,6 +12,7 @@ import pytest
 import torch
 from ldmkit_image.low_res import LowRes
 from ldmkit_image.low_res_data import WithLowRes
+from ldmkit_image.map_data import COLOURS, WithMaps
 from ldmkit_image.mask_data import HOLES, WithMasks
 from PIL import Image
 
@@ -186,3 +187,29 @@ def test_noise_is_drawn_in_training_and_its_level_told() -> None:
     assert told.std() > 0.1
     assert torch.allclose(told, found, rtol=0.3, atol=1e-3)
     assert not sampled.any()
+
+
+class Halves(Pictures):
+    """Pictures whose left half is nearly red and whose right half is nearly blue."""
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        pixels = torch.empty(3, 32, 48, dtype=torch.uint8)
+        pixels[:, :, :24] = torch.tensor([225, 30, 50], dtype=torch.uint8)[:, None, None]
+        pixels[:, :, 24:] = torch.tensor([40, 90, 215], dtype=torch.uint8)[:, None, None]
+        return {"image": pixels, "caption": str(index)}
+
+
+def test_a_map_names_the_colours_of_a_picture() -> None:
+    data = WithMaps(of=Halves())
+    one, names = data[0]["segmentation"], list(COLOURS)
+    assert data.fields == ("caption", "segmentation", "segmentations")
+    assert data.class_names == tuple(names)
+    assert one.shape == (32, 48)
+    assert (one[:, :20] == names.index("red")).all()
+    assert (one[:, 28:] == names.index("blue")).all()
+    assert torch.equal(one, WithMaps(of=Halves())[0]["segmentation"])
+
+
+def test_a_range_of_blurs_is_in_order() -> None:
+    with pytest.raises(ValueError, match="the first must not be above the second"):
+        WithMaps(of=Halves(), blur=(0.2, 0.1))

@@ -25,6 +25,7 @@ COMPONENTS = (
     ("keymap", "diffusers/low-res", "keymaps:DiffusersLowRes", "LDMSuperResolutionPipeline."),
     ("keymap", "diffusers/masked-image", "keymaps:DiffusersMaskedImage", "StableDiffusionInpaintPipeline."),
     ("data", "with-masks", "mask_data:WithMasks", "Another data set with holes drawn over its pictures."),
+    ("data", "with-maps", "map_data:WithMaps", "Another data set with maps of its pictures' colours."),
     ("data", "with-low-res", "low_res_data:WithLowRes", "Another data set with degraded small copies."),
 )
 
