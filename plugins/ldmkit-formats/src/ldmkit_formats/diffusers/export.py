@@ -22,7 +22,7 @@ from ldmkit.interchange.model import (
 )
 from ldmkit.interchange.scaling import first_stage_of
 from ldmkit_formats.diffusers.layout import INDEX, STEM, STYLE, TEXT_STEM
-from ldmkit_formats.diffusers.schedulers import BETAS, OBJECTIVES
+from ldmkit_formats.diffusers.schedulers.reading import BETAS, OBJECTIVES
 
 LATENT_DIFFUSION = {
     (): "LDMPipeline",

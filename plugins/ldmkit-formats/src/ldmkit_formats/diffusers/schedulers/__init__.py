@@ -1,0 +1,38 @@
+"""scheduler_config.json of Hugging Face folders: every entry is taken over, or left aside with a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ldmkit.errors import UserError, did_you_mean
+from ldmkit_formats.diffusers.schedulers.continuous import CONTINUOUS
+from ldmkit_formats.diffusers.schedulers.reading import BOOKKEEPING, Reading, leave_others
+from ldmkit_formats.diffusers.schedulers.tables import FAMILIES, read_table
+
+
+def read_scheduler(config: Mapping[str, Any], out_channels: int, channels: int) -> Reading:
+    """The recipe's part of a scheduler; UserError where no schedule or objective here is its like.
+
+    out_channels: what the network puts out for a latent of `channels`.
+    """
+    reading = Reading(config, read=set(BOOKKEEPING))
+    try:
+        _read(reading, out_channels == 2 * channels)
+    except (ValueError, TypeError, ArithmeticError) as error:  # foreign values of any type
+        raise UserError(f"scheduler '{reading.name}': an entry has no sensible value ({error})") from error
+    leave_others(reading)
+    return reading
+
+
+def _read(reading: Reading, learned: bool) -> None:
+    if reading.name in CONTINUOUS:
+        CONTINUOUS[reading.name](reading)
+    elif reading.name in FAMILIES:
+        read_table(reading, learned)
+    else:
+        known = [*FAMILIES, *CONTINUOUS]
+        raise UserError(
+            f"scheduler '{reading.name}' has no counterpart here: {', '.join(known)}"
+            f"{did_you_mean(reading.name, known)}; put one of them into the scheduler folder"
+        )
