@@ -23,5 +23,7 @@ def command(
     from ldmkit.engine.opening import open_recipe
     from ldmkit.interchange import export_model
 
-    export_model(open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo), out, style)
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
+    for line in export_model(system, out, style):
+        click.echo(line)
     click.echo(f"{style}: {out}")

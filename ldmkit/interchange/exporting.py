@@ -12,8 +12,8 @@ from ldmkit.interchange.model import Format
 from ldmkit.recipe import Component
 
 
-def export_model(system: System, out: Path, style: str) -> None:
-    """Writes the system to the new folder `out` in the format `style`.
+def export_model(system: System, out: Path, style: str) -> list[str]:
+    """Writes the system to the new folder `out` in the format `style`; a line for what it holds otherwise.
 
     Raises UserError, and writes nothing, where the format cannot hold the model or `out` is not empty.
     """
@@ -23,4 +23,4 @@ def export_model(system: System, out: Path, style: str) -> None:
     check_vacant(out)
     made: Format = build(system.registry, "format", Component(name=style))
     with new_folder(out) as folder:
-        made.write(system, folder)
+        return [*(made.write(system, folder) or ())]

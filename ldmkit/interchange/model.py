@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,8 +66,11 @@ class Format(Protocol):
     def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
         """The model taken apart; UserError for anything that cannot be held."""
 
-    def write(self, system: System, out: Path) -> None:
-        """Fills the empty folder `out`; UserError where the format cannot hold the model."""
+    def write(self, system: System, out: Path) -> Sequence[str] | None:
+        """Fills the empty folder `out`; a line for each thing that the format holds otherwise.
+
+        Raises UserError where it cannot hold the model.
+        """
 
 
 def key_map(registry: Registry, style: str, component: str) -> KeyMap:

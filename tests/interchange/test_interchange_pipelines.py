@@ -74,6 +74,19 @@ def test_stable_diffusion_by_ten_steps_of_every_scheduler(scheduler, noise, tmp_
     assert not [note for note in notes if "left aside" in note and "safety" not in note]
 
 
+def test_the_scheduler_is_written_again(tmp_path):
+    pipeline = stable_diffusion("Heun")
+    model, _ = imported(pipeline, tmp_path)
+    assert export_model(model, tmp_path / "again", "diffusers") == []
+    again = quiet(diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "again"))
+    assert isinstance(again.scheduler, diffusers.HeunDiscreteScheduler)
+    options = {"num_inference_steps": 3, "output_type": "latent"}
+    made = [
+        p(PROMPT, generator=torch.Generator().manual_seed(1), **options).images for p in (pipeline, again)
+    ]
+    assert torch.equal(*made)
+
+
 def unit(pipeline, noise):
     """x_T of unit variance as ldmkit means it: some schedulers scale theirs by sigma alone, and not by the
     root of 1 + sigma^2."""

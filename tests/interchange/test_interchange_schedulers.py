@@ -8,11 +8,12 @@ import diffusers
 import pytest
 import torch
 from ldmkit_formats.diffusers.schedulers import read_scheduler
+from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
 
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe import Component, Sampling
+from ldmkit.recipe import Component, Sampling, complete
 from ldmkit.types import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -192,3 +193,52 @@ def test_clipping_becomes_a_guidance_that_is_told():
     reading = read_scheduler({"_class_name": "DDPMScheduler"}, 4, 4)
     assert reading.recipe["guidance"] == [{"name": "clamp", "range": 1.0, "noise": "follow"}]
     assert any("clip_sample" in note for note in reading.notes)
+
+
+def recipe_of(reading):
+    """A recipe with what was read, complete."""
+    sampler = {**reading.recipe["sampler"], "steps": 10}
+    values = {"recipe": 1, "name": "toy", "compression": {"name": "identity"}}
+    return complete({**values, **reading.recipe, "sampler": sampler}, registry=host().registry)
+
+
+@pytest.mark.parametrize(("name", "config"), CASES, ids=name_of)
+def test_a_scheduler_that_was_read_is_written_again(monkeypatch, name, config):
+    """The class that is written takes the very same steps as the one that was read."""
+    channels = 8 if config.get("variance_type") == "learned_range" else 4
+    before = getattr(diffusers, name)(**config)
+    reading = read_scheduler({**before.config, "_class_name": name}, channels, 4)
+    written, notes = write_scheduler(recipe_of(reading), host().registry)
+    assert not notes
+    assert read_scheduler({**written}, channels, 4).recipe == reading.recipe
+    after = getattr(diffusers, written["_class_name"]).from_config(written)
+    (expected, first), (made, shown) = (theirs(monkeypatch, x, channels) for x in (before, after))
+    assert float((shown - first).norm() / first.norm()) < 1e-6
+    assert float((made - expected).norm() / expected.norm()) < 1e-4
+
+
+def test_a_sampler_that_no_class_has_is_told():
+    reading = read_scheduler({"_class_name": "DDIMScheduler", "clip_sample": False}, 4, 4)
+    reading.recipe["sampler"] = {"name": "ddim", "spacing": {"name": "quadratic"}}
+    written, notes = write_scheduler(recipe_of(reading), host().registry)
+    assert written["_class_name"] == "DDIMScheduler"
+    assert "no class holds sampler 'ddim' with spacing 'quadratic'" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("PNDMScheduler", {"use_karras_sigmas": True}),
+        ("PNDMScheduler", {"rescale_betas_zero_snr": True}),
+        ("EulerDiscreteScheduler", {"thresholding": True}),
+        ("EulerAncestralDiscreteScheduler", {"final_sigmas_type": "sigma_min"}),
+    ],
+    ids=str,
+)
+def test_an_entry_that_the_class_passes_over_is_passed_over_and_told(name, entry):
+    """As diffusers does, which takes such an entry for another scheduler's."""
+    (key,) = entry
+    plain = {"_class_name": name, **LEADING}
+    reading = read_scheduler({**plain, **entry}, 4, 4)
+    assert reading.recipe == read_scheduler(plain, 4, 4).recipe
+    assert [note for note in reading.notes if key in note and "no such entry" in note]

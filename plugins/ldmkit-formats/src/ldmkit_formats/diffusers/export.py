@@ -15,14 +15,13 @@ from ldmkit.interchange.model import (
     class_of,
     config_of,
     key_map,
-    published_name,
     refuse_others,
     save_part,
     slot_of,
 )
 from ldmkit.interchange.scaling import first_stage_of
 from ldmkit_formats.diffusers.layout import INDEX, STEM, STYLE, TEXT_STEM
-from ldmkit_formats.diffusers.schedulers.reading import BETAS, OBJECTIVES
+from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
 
 LATENT_DIFFUSION = {
     (): "LDMPipeline",
@@ -38,11 +37,14 @@ CLASSES = {("class-embedding",): "DiTPipeline"}
 """The pipeline of each set of conditioners that the format can hold."""
 
 
-def write(system: System, out: Path) -> None:
-    """Fills the folder `out`; UserError where the format cannot hold the model."""
+def write(system: System, out: Path) -> list[str]:
+    """Fills the folder `out`; a line for what is held otherwise.
+
+    Raises UserError where the format cannot hold the model.
+    """
     if system.denoiser is None:
         _first_stage(system, out)
-        return
+        return []
     pipeline, first = _pipeline(system)
     parts: dict[str, Any] = {}
     if first is not None:
@@ -52,12 +54,12 @@ def write(system: System, out: Path) -> None:
     parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", STYLE))]
     for name in system.recipe.conditioners:
         parts |= _condition(system, f"conditioners.{name}", out)
-    parts["scheduler"] = ["diffusers", "DDIMScheduler"]
-    _write(out / "scheduler" / "scheduler_config.json", _scheduler(system))
+    notes = _scheduler(system, parts, out)
     if pipeline in STABLE_DIFFUSION.values():
         parts |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
         parts["requires_safety_checker"] = False
     _write(out / INDEX, {"_class_name": pipeline, **parts})
+    return notes
 
 
 def _pipeline(system: System) -> tuple[str, str | None]:
@@ -120,24 +122,14 @@ def _component(out: Path, config: Mapping[str, Any], tensors: Tensors) -> str:
     return name
 
 
-def _scheduler(system: System) -> dict[str, Any]:
-    schedule, objective = system.recipe.schedule, system.recipe.objective
-    refuse_others(schedule, "schedule", STYLE, {"clip": 0.999, "offset": 0.008})
+def _scheduler(system: System, parts: dict[str, Any], out: Path) -> list[str]:
+    """Writes the scheduler and adds its entry of the index; a line where it is not the recipe's sampler."""
     if not _is_transformer(system):  # those are known to learn it by their channels
-        refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
-    given = schedule.parameters
-    config = {
-        "_class_name": "DDIMScheduler",
-        "beta_schedule": published_name(BETAS, schedule, "schedule", STYLE),
-        "num_train_timesteps": given["steps"],
-        "prediction_type": published_name(OBJECTIVES, objective, "objective", STYLE),
-        "rescale_betas_zero_snr": given["zero_snr"],
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
-    }
-    return config | ({"beta_start": given["start"], "beta_end": given["end"]} if "start" in given else {})
+        refuse_others(system.recipe.objective, "objective", STYLE, {"variance": "fixed"})
+    config, notes = write_scheduler(system.recipe, system.registry)
+    parts["scheduler"] = ["diffusers", config["_class_name"]]
+    _write(out / "scheduler" / "scheduler_config.json", config)
+    return notes
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -45,9 +45,9 @@ class Folder:
             return _pipeline(registry, source, options)
         return _first_stage(registry, source)
 
-    def write(self, system: System, out: Path) -> None:
+    def write(self, system: System, out: Path) -> list[str]:
         """A pipeline, or a first stage by itself."""
-        export.write(system, out)
+        return export.write(system, out)
 
 
 def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Published:

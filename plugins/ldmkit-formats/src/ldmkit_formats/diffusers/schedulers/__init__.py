@@ -7,7 +7,12 @@ from typing import Any
 
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit_formats.diffusers.schedulers.continuous import CONTINUOUS
-from ldmkit_formats.diffusers.schedulers.reading import BOOKKEEPING, Reading, leave_others
+from ldmkit_formats.diffusers.schedulers.reading import (
+    BOOKKEEPING,
+    Reading,
+    leave_others,
+    pass_over_others,
+)
 from ldmkit_formats.diffusers.schedulers.tables import FAMILIES, read_table
 
 
@@ -17,6 +22,8 @@ def read_scheduler(config: Mapping[str, Any], out_channels: int, channels: int) 
     out_channels: what the network puts out for a latent of `channels`.
     """
     reading = Reading(config, read=set(BOOKKEEPING))
+    if reading.name in {*FAMILIES, *CONTINUOUS}:
+        pass_over_others(reading)
     try:
         _read(reading, out_channels == 2 * channels)
     except (ValueError, TypeError, ArithmeticError) as error:  # foreign values of any type

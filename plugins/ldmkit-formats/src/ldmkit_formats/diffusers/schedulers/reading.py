@@ -29,6 +29,34 @@ DEPENDENT = {
 }  # fmt: skip
 """Entries that count only beside another that is true."""
 
+KARRAS = ("Euler", "Heun", "LMS", "KDPM2", "KDPM2Ancestral")
+MULTISTEP = ("DPMSolverMultistep", "UniPCMultistep")
+MORE = (*MULTISTEP, "DPMSolverSinglestep", "DEISMultistep")
+OWN: Mapping[str, tuple[str, ...]] = {
+    key: tuple(f"{name}Scheduler" for name in names)
+    for key, names in {
+        "clip_sample": ("DDIM", "DDPM", "HeunDiscrete"),
+        "clip_sample_range": ("DDIM", "DDPM", "HeunDiscrete"),
+        "set_alpha_to_one": ("DDIM", "PNDM"),
+        "thresholding": ("DDIM", "DDPM", *MORE, "EDMDPMSolverMultistep"),
+        "variance_type": ("DDPM", "DPMSolverMultistep", "DPMSolverSinglestep"),
+        "rescale_betas_zero_snr": ("DDIM", "DDPM", "EulerDiscrete", "EulerAncestralDiscrete", *MULTISTEP),
+        "final_sigmas_type": (
+            "EulerDiscrete", *MULTISTEP, "DPMSolverSinglestep", "EDMEuler", "EDMDPMSolverMultistep",
+        ),
+        "use_karras_sigmas": (
+            *(f"{name}Discrete" for name in KARRAS), *MORE, "DPMSolverSDE", "FlowMatchEulerDiscrete",
+        ),
+        "use_flow_sigmas": MORE,
+        "solver_order": (*MORE, "EDMDPMSolverMultistep"),
+        "algorithm_type": (
+            "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "EDMDPMSolverMultistep",
+        ),
+        "skip_prk_steps": ("PNDM",),
+    }.items()
+}  # fmt: skip
+"""Entries that some classes alone have; others pass over them, as over what another scheduler left there."""
+
 
 @dataclass
 class Reading:
@@ -67,6 +95,15 @@ class Reading:
         self.notes.append(
             f"left aside: scheduler's {key} {_short(self.config.get(key, 'by default'))} ({why})"
         )
+
+
+def pass_over_others(reading: Reading) -> None:
+    """Leaves out the entries that the class has not, with a line for each that asks for something."""
+    strange = [key for key in reading.config if reading.name not in OWN.get(key, (reading.name,))]
+    for key in strange:
+        if key not in BOOKKEEPING and not _idle(reading, key, reading.config[key]):
+            reading.left(key, f"{reading.name} has no such entry")
+    reading.config = {key: value for key, value in reading.config.items() if key not in strange}
 
 
 def leave_others(reading: Reading) -> None:
