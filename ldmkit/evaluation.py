@@ -89,7 +89,7 @@ class Evaluation:
     def condition_fields(self) -> tuple[str, ...]:
         """The batch fields that the recipe's conditioners and guidance read; empty: it is unconditional."""
         if "fields" not in self.held:
-            read = sampling.fields_read(self.system, sampling.plan(self.system))
+            read = sampling.fields_needed(self.system, sampling.plan(self.system))
             self.held["fields"] = tuple(read)
         fields: tuple[str, ...] = self.held["fields"]
         return fields

@@ -81,7 +81,11 @@ class Regulariser(Protocol):
 
 
 class Conditioner(Protocol):
-    """tau_theta of section 3.3: an nn.Module that makes a `Condition` of batch fields."""
+    """tau_theta of section 3.3: an nn.Module that makes a `Condition` of batch fields.
+
+    One method is optional: `default(count, size) -> Prepared`, what is prepared for so many pictures of
+    (height, width) where a person gives none of its fields. Without it they must be given.
+    """
 
     spec: ConditionSpec
 

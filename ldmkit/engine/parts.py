@@ -86,8 +86,9 @@ class Parts(nn.Module):
         """Conditions by the recipe's id, from raw batches by field (or ids and tensors, which pass through).
 
         count: a single input is repeated for so many pictures. Where one of several conditions is not given,
-        it is its null, if training dropped it; `size`, the pictures' (height, width), is then the size of a
-        null map. Raises UserError for a missing or unknown field and for what a conditioner cannot read.
+        it is its default, else its null, if training dropped it; `size`, the pictures' (height, width), is
+        then the size of a null map. Raises UserError for a missing or unknown field and for
+        what a conditioner cannot read.
         """
         self._check_fields(raw)
         given = {
@@ -116,7 +117,17 @@ class Parts(nn.Module):
     def _absent(
         self, name: str, conditioner: Conditioner, given: Conditions, size: tuple[int, int] | None
     ) -> Condition:
-        """The null of a condition that is not given, in the shape of those that are."""
+        """A condition that is not given: its default, else its null in the shape of those that are."""
+        count = joining.count_of(given.values())
+        if default := getattr(conditioner, "default", None):
+            size = size or self.recipe.sample.size
+            if size is None:
+                raise UserError(
+                    f"condition '{name}' depends on the picture's size: set sample.size, or give it"
+                )
+            prepared = default(count or 1, size)
+            encoded = conditioner.encode({k: self.like_weights(v) for k, v in prepared.items()})
+            return encoded.map(self.like_weights)
         if self.recipe.conditioners[name].dropout == 0:
             raise UserError(f"condition '{name}' cannot be left out: training never dropped it (dropout 0)")
         maps = [c.concat.shape[2:] for c in given.values() if c.concat is not None]
@@ -124,7 +135,6 @@ class Parts(nn.Module):
         shape = maps[0] if maps else tuple(side // factor for side in size) if size else None
         if shape is None and conditioner.spec.concat:
             raise UserError(f"condition '{name}' is left out, and no other tells the picture's size: set it")
-        count = joining.count_of(given.values())
         zeros = joining.zeros(conditioner.spec, count or 1, shape, self.device).map(self.like_weights)
         return conditioner.null(zeros).map(self.like_weights)
 
@@ -152,14 +162,19 @@ class Parts(nn.Module):
         return self.denoiser
 
     def _check_fields(self, raw: Mapping[str, Any]) -> None:
-        fields = [set(c.spec.fields) for _, c in self.named_conditioners()]
-        known: set[str] = set().union(*fields)
+        known = {field for _, c in self.named_conditioners() for field in c.spec.fields}
+        fields = [set(c.spec.fields) for _, c in self.named_conditioners() if must_be_given(c)]
         some = any(f <= set(raw) for f in fields)
         half = [f - set(raw) for f in fields if f & set(raw) or not some]
         for word, names in (("needs", set().union(*half)), ("does not read", set(raw) - known)):
             if names:
                 listed = ", ".join(sorted(names))
                 raise UserError(f"recipe '{self.recipe.name}' {word} the condition field(s) {listed}")
+
+
+def must_be_given(conditioner: Conditioner) -> bool:
+    """Are there no defaults for the fields that it reads?"""
+    return not hasattr(conditioner, "default")
 
 
 def _repeated(conditions: Conditions, count: int) -> Conditions:

@@ -13,7 +13,7 @@ import torch
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
-from ldmkit.engine.parts import Parts
+from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.requests import Inputs, prompt_field
 from ldmkit.errors import UserError
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction, Guidance, Sampler, Spacing
@@ -339,6 +339,12 @@ def _check_negative(system: Parts, inputs: Inputs, raw: Mapping[str, Any]) -> No
 def fields_read(system: Parts, plan: Plan) -> list[str]:
     """The raw inputs that conditioners and guidance read."""
     read = [f for _, c in system.named_conditioners() for f in c.spec.fields]
+    return list(dict.fromkeys([*read, *plan.fields]))
+
+
+def fields_needed(system: Parts, plan: Plan) -> list[str]:
+    """The raw inputs without which there are no conditions or no guidance."""
+    read = [f for _, c in system.named_conditioners() if must_be_given(c) for f in c.spec.fields]
     return list(dict.fromkeys([*read, *plan.fields]))
 
 

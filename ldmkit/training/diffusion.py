@@ -129,7 +129,7 @@ class DiffusionStage:
     def picture(self) -> PIL.Image.Image | None:
         """The recipe's inputs, from its seed; where it has none, the first validation examples'."""
         system = self._system
-        inputs, fields = inputs_of(system), sampling.fields_read(system, sampling.plan(system))
+        inputs, fields = inputs_of(system), sampling.fields_needed(system, sampling.plan(system))
         if not inputs.raw and fields:
             examples = self._validation.examples.read(range(min(SHOWN, len(self._validation))))
             if not all(f in examples[0] for f in fields):

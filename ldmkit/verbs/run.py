@@ -41,7 +41,7 @@ def wanted(system: System, asked: Asked) -> Wanted:
     _set_guidance(system, asked.guidance)
     inputs, plan = _inputs(system, asked), sampling.plan(system)
     shown: Sequence[int] | None = None
-    if not inputs.raw and (fields := sampling.fields_read(system, plan)):
+    if not inputs.raw and (fields := sampling.fields_needed(system, plan)):
         inputs, shown = examples.inputs(system, fields, inputs, asked.count)
     sampling.check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import diffusers
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LEADING = {**BETAS, "steps_offset": 1, "timestep_spacing": "leading"}
@@ -35,6 +35,40 @@ def text_encoder(width=32):
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
     return {"text_encoder": model, "tokenizer": words}
+
+
+def stirred(model):
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    return model.eval()
+
+
+def text_encoders():
+    """Stable Diffusion XL's pair: the second wider, projected, and filled up with another token."""
+    first = text_encoder()
+    torch.manual_seed(8)
+    size = first["text_encoder"].config.vocab_size
+    ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": 0, "vocab_size": size}
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "hidden_size": 48}
+    config = CLIPTextConfig(**sizes, **ids, projection_dim=24, hidden_act="gelu")
+    words = tokenizer()[0]
+    words.pad_token = "z"
+    return {**first, "text_encoder_2": stirred(CLIPTextModelWithProjection(config)), "tokenizer_2": words}
+
+
+def large(kind="StableDiffusionXLPipeline", channels=4, scheduler="Euler", **unet):
+    """Stable Diffusion XL: attention of another depth a level, text and sizes as a vector."""
+    torch.manual_seed(3)
+    types = {"down": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), "up": ("CrossAttnUpBlock2D",) * 2}
+    network = diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
+        cross_attention_dim=32 + 48, attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2),
+        addition_embed_type="text_time", addition_time_embed_dim=8, use_linear_projection=True,
+        projection_class_embeddings_input_dim=24 + 6 * 8,
+        **{f"{way}_block_types": names for way, names in types.items()}, **unet,
+    ).eval()  # fmt: skip
+    parts = {"vae": autoencoder(scaling_factor=0.13025), "unet": network, **text_encoders()}
+    return quiet(getattr(diffusers, kind)(scheduler=SCHEDULERS[scheduler], **parts, add_watermarker=False))
 
 
 def autoencoder(levels=2, **more):

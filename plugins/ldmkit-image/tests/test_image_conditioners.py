@@ -8,6 +8,7 @@ import pytest
 import torch
 from ldmkit_image.low_res import LowRes
 from ldmkit_image.masked import MaskedImage
+from ldmkit_image.sizes import SizeEmbedding
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 from torch import nn
@@ -44,6 +45,13 @@ def inputs():
 def test_contract():
     check_conditioner(LowRes(), {"low_res": torch.rand(2, 3, 8, 8)})
     check_conditioner(MaskedImage(Averages()), inputs())
+    check_conditioner(SizeEmbedding(width=8), {"size": [[40, 24, 3, 5, 16, 16], [16, 16, 0, 0, 16, 16]]})
+
+
+@pytest.mark.parametrize("sizes", [[[1, 2]], [[0.5] * 6], "six", [[2**70] * 6]], ids=str)
+def test_sizes_that_are_no_six_numbers_are_refused(sizes):
+    with pytest.raises(ValueError, match="size: expects six whole numbers"):
+        SizeEmbedding().prepare({"size": sizes})
 
 
 def test_low_res_passes_through_as_published():

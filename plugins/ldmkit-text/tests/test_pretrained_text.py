@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ldmkit_text.paired import PairedText
 from ldmkit_text.pretrained import PretrainedText
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -61,6 +62,34 @@ def encode(module, captions):
 
 def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
+
+
+@pytest.fixture(scope="module")
+def pair(clip, tmp_path_factory) -> Path:
+    """A folder with two CLIP text encoders and tokenizers, the second with a projection."""
+    from transformers import AutoConfig, CLIPTextModelWithProjection
+
+    folder = tmp_path_factory.mktemp("pair")
+    for name in ("text_encoder", "tokenizer"):
+        shutil.copytree(clip / name, folder / name)
+    shutil.copytree(clip / "tokenizer", folder / "tokenizer_2")
+    config = AutoConfig.from_pretrained(clip / "text_encoder")
+    config.projection_dim = 8
+    CLIPTextModelWithProjection(config).save_pretrained(folder / "text_encoder_2")
+    return folder
+
+
+def test_contract_of_a_pair(pair):
+    module = PairedText(path=pair)
+    check_conditioner(module, {"caption": CAPTIONS})
+    check_conditioner(PairedText(path=pair, null="empty"), {"caption": CAPTIONS})
+    assert not module.state_dict()
+    assert (module.spec.tokens, module.spec.vector) == (32, 8)
+
+
+def test_a_pair_needs_all_of_its_folders(clip):
+    with pytest.raises(ValueError, match="no folder .*text_encoder_2"):
+        PairedText(path=clip)
 
 
 def test_contract(bert, clip):

@@ -159,13 +159,13 @@ def test_names_of_early_versions_are_read():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"addition_embed_type": "text_time"}, "addition_embed_type"),
+        ({"addition_embed_type": "image"}, "addition_embed_type"),
         ({"block_out_channels": (64, 96)}, "block_out_channels"),
         ({"act_fn": "gelu", "norm_num_groups": 16}, "act_fn.*norm_num_groups"),
         ({"made_up": 1}, "made_up"),
         ({"down_block_types": ("KDownBlock2D", PLAIN)}, "KDownBlock2D"),
         (
-            {"attention_head_dim": (4, 4), "transformer_layers_per_block": (1, 2)},
+            {"attention_head_dim": (4, 4), "transformer_layers_per_block": (1, 2, 3)},
             "transformer_layers_per_block",
         ),
         ({"_class_name": "UNet3DModel"}, "UNet3DModel"),

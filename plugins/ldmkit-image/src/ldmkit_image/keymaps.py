@@ -69,3 +69,10 @@ class DiffusersMaskedImage(WithoutTensors):
         if parameters.get("layout", "paper") != "stable-diffusion":
             raise ValueError("layout: the pipeline has stable-diffusion only")
         return {}
+
+
+class DiffusersSizes(WithoutTensors):
+    """The sizes that StableDiffusionXLPipeline tells its network; their width stands in the network's
+    configuration."""
+
+    classes = ()

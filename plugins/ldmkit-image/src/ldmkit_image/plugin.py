@@ -20,6 +20,13 @@ COMPONENTS = (
         "noised:NoisedLowRes",
         "The low-resolution picture with noise of a level that the network is told.",
     ),
+    (
+        "conditioner",
+        "size-embedding",
+        "sizes:SizeEmbedding",
+        "The sizes of a picture before and after it was cut, as a vector.",
+    ),
+    ("keymap", "diffusers/size-embedding", "keymaps:DiffusersSizes", "StableDiffusionXLPipeline."),
     ("keymap", "compvis/low-res", "keymaps:CompvisLowRes", "Identity of the published single file."),
     ("keymap", "compvis/masked-image", "keymaps:CompvisMaskedImage", "The first stage as conditioner."),
     ("keymap", "diffusers/low-res", "keymaps:DiffusersLowRes", "LDMSuperResolutionPipeline."),

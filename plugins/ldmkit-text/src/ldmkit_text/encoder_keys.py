@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ldmkit.keymaps import check_entries, refuse, some
+from ldmkit_text.paired import PairedText
 from ldmkit_text.pretrained import PretrainedText
 
 HEAD = 64
@@ -121,6 +122,42 @@ class DiffusersPretrainedText:
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Nothing: the tensors stay in the encoder's folder."""
+        return {}
+
+
+class DiffusersPairedText:
+    """Both encoders and tokenizers of StableDiffusionXLPipeline; their files stay as they are."""
+
+    classes = ()
+    condition = "caption"
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The length of a caption."""
+        return {"length": config.get("max_position_embeddings", 77)}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing: config.json is copied by `write_folders`."""
+        return {}
+
+    def write_folders(self, module: nn.Module, out: Path) -> dict[str, Any]:
+        """Copies the four folders below `out`; their entries in the pipeline's index, and what the pipeline
+        takes for no prompt."""
+        assert isinstance(module, PairedText)
+        for name, folder in module.folders.items():
+            copy_files(folder, out / name, (*PLAIN, "model.safetensors"))
+        parts = [*module.encoder, *module.tokenizers]
+        index = {
+            name: ["transformers", type(part).__name__]
+            for name, part in zip(module.folders, parts, strict=True)
+        }
+        return {**index, "force_zeros_for_empty_prompt": not module.empty}
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """Nothing: see `write_folders`."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """Nothing: the tensors stay in the encoders' folders."""
         return {}
 
 

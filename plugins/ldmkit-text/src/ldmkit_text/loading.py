@@ -31,10 +31,13 @@ def load_tokenizer(folder: Path) -> Any:
         ) from None
 
 
-def load_encoder(folder: Path) -> Any:
-    """The folder's text encoder in float32; on the "meta" default device its structure without weights."""
+def load_encoder(folder: Path, *, projected: bool = False) -> Any:
+    """The folder's text encoder in float32; on the "meta" default device its structure without weights.
+
+    projected: a CLIP text encoder with the projection of the whole text.
+    """
     config = _config(folder)
-    architecture = _architecture(config)
+    architecture = _projected(folder, config) if projected else _architecture(config)
     if torch.get_default_device().type == "meta":
         return architecture(config)
     weights = weights_file(folder)
@@ -72,6 +75,14 @@ def _architecture(config: Any) -> Any:
             f"pretrained-text: '{config.model_type}' is not a text encoder that transformers knows"
         )
     return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
+
+
+def _projected(folder: Path, config: Any) -> Any:
+    from transformers import CLIPTextModelWithProjection
+
+    if config.model_type != "clip_text_model":
+        raise UserError(f"{folder}: a CLIP text encoder is expected, not '{config.model_type}'")
+    return CLIPTextModelWithProjection
 
 
 def _read(architecture: Any, config: Any, weights: Path) -> tuple[Any, dict[str, Any]]:

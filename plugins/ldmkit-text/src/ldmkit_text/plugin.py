@@ -24,6 +24,12 @@ def ldmkit_register(registry: Registrar) -> None:
     )
     registry.add(
         "conditioner",
+        "paired-text",
+        "ldmkit_text.paired:PairedText",
+        "Two CLIP text encoders side by side, with the embedding of the whole text.",
+    )
+    registry.add(
+        "conditioner",
         "multilingual-text",
         "ldmkit_text.multilingual:MultilingualText",
         "A frozen sentence encoder that puts captions in 16 languages in one space.",
@@ -37,6 +43,7 @@ def ldmkit_register(registry: Registrar) -> None:
     for name, attribute, summary in (
         ("compvis/pretrained-text", "CompvisPretrainedText", "CLIP text encoders of the single file."),
         ("diffusers/pretrained-text", "DiffusersPretrainedText", "text_encoder/ and tokenizer/ of a folder."),
+        ("diffusers/paired-text", "DiffusersPairedText", "Both text encoders of Stable Diffusion XL."),
     ):
         registry.add("keymap", name, f"ldmkit_text.encoder_keys:{attribute}", summary)
     for name, attribute, summary in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ UNDERSTOOD = {
     "model_channels", "channel_mult", "num_res_blocks", "attention_resolutions", "num_heads",
     "num_head_channels", "num_heads_upsample", "use_spatial_transformer", "transformer_depth",
     "use_scale_shift_norm", "resblock_updown", "dropout", "use_checkpoint", "use_new_attention_order",
-    "legacy",
+    "legacy", "num_classes",
 }  # fmt: skip
 HARMLESS = {
-    "image_size", "use_fp16", "use_bf16", "in_channels", "out_channels", "context_dim", "num_classes",
-    "use_linear_in_transformer",
+    "image_size", "use_fp16", "use_bf16", "in_channels", "out_channels", "context_dim",
+    "use_linear_in_transformer", "adm_in_channels",
 }  # fmt: skip
 """Of no effect on what is computed, or implied by the neighbours and checked with the tensors' shapes."""
 FIXED: Mapping[str, list[Any]] = {
@@ -31,14 +31,16 @@ FIXED: Mapping[str, list[Any]] = {
     "num_attention_blocks": [None],
     "disable_self_attentions": [None],
     "disable_middle_self_attn": [False],
-    "adm_in_channels": [None],
+    "transformer_depth_middle": [None],
 }
 DEFAULTS = {
     "channel_mult": (1, 2, 4, 8), "num_heads": -1, "num_head_channels": -1, "num_heads_upsample": -1,
     "use_spatial_transformer": False, "transformer_depth": 1, "use_scale_shift_norm": False,
     "resblock_updown": False, "dropout": 0, "use_checkpoint": False, "use_new_attention_order": False,
-    "legacy": True,
+    "legacy": True, "num_classes": None,
 }  # fmt: skip
+SEQUENTIAL = "sequential"
+"""What stands for the number of classes where two layers embed a vector."""
 
 
 def _places(unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
@@ -74,6 +76,7 @@ NAMES = Format(
     plain_out="proj_out",
     plain_axes=3,
     class_embedding="label_emb.weight",
+    vector_mlp=("label_emb.0.0", "label_emb.0.2"),
     halving="op",
 )
 
@@ -105,8 +108,9 @@ class CompVisUNet:
             "dropout": float(given["dropout"]),
             "checkpoint": given["use_checkpoint"],
         }
+        found |= {"vector": "mlp"} if given["num_classes"] == SEQUENTIAL else {}
         if given["use_spatial_transformer"]:
-            return {**found, "depth": same("transformer_depth", given["transformer_depth"])}
+            return {**found, "depth": _depth(given)}
         return {**found, "head_order": "split" if given["use_new_attention_order"] else "legacy"}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,10 +135,11 @@ class CompVisUNet:
             found["num_head_channels"] = given["head_channels"] or UNet.HEAD_CHANNELS
         if conditions.tokens:
             found |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
-            found |= {"transformer_depth": given["depth"]}
+            depth = given["depth"]
+            found |= {"transformer_depth": depth if isinstance(depth, int) else list(depth)}
         else:
             found["use_new_attention_order"] = given["head_order"] == "split"
-        return found | ({"num_classes": conditions.vector} if conditions.vector else {})
+        return found | _vector(given)
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors without prefix as the UNet's state dict; ValueError names every key that does not fit."""
@@ -143,6 +148,25 @@ class CompVisUNet:
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The UNet's tensors under published names, without prefix."""
         return keymaps.save(NAMES.rules(as_unet(module)), module)
+
+
+def _depth(given: Mapping[str, Any]) -> Any:
+    """One figure where all levels with attention have the same, else one a level."""
+    depth, levels = given["transformer_depth"], len(given["channel_mult"])
+    if not isinstance(depth, Sequence):
+        return depth
+    refuse(f"transformer_depth: {depth!r} for {levels} levels" if len(depth) != levels else "")
+    reached = [i for i in range(levels) if 2**i in given["attention_resolutions"]]
+    return depth[-1] if len({depth[i] for i in [*reached, -1]}) == 1 else list(depth)
+
+
+def _vector(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the vector is embedded: as a class, or by two layers."""
+    vector = given["conditions"].vector
+    if given["vector"] == "mlp":
+        mlp = {"num_classes": SEQUENTIAL, "adm_in_channels": vector, "use_linear_in_transformer": True}
+        return mlp if vector else {}
+    return {"num_classes": vector} if vector else {}
 
 
 def _heads(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ NAMES = Format(
     plain_out="to_out.0",
     plain_axes=2,
     class_embedding="class_embedding.weight",
+    vector_mlp=("add_embedding.linear_1", "add_embedding.linear_2"),
     halving="conv",
 )
 

@@ -13,12 +13,13 @@ from ldmkit_unet.unet import UNet
 UNDERSTOOD = {
     "block_out_channels", "layers_per_block", "down_block_types", "up_block_types", "attention_head_dim",
     "num_attention_heads", "transformer_layers_per_block", "resnet_time_scale_shift", "downsample_type",
-    "upsample_type", "dropout", "attn_norm_num_groups",
+    "upsample_type", "dropout", "attn_norm_num_groups", "addition_embed_type",
 }  # fmt: skip
 HARMLESS = {
     "_class_name", "_diffusers_version", "_name_or_path", "_use_default_values", "sample_size", "in_channels",
     "out_channels", "cross_attention_dim", "num_class_embeds", "upcast_attention", "use_linear_projection",
-    "addition_embed_type_num_heads", "num_train_timesteps",
+    "addition_embed_type_num_heads", "num_train_timesteps", "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
 }  # fmt: skip
 """Of no effect on what is computed, or implied by the neighbours and checked with the tensors' shapes."""
 FIXED: Mapping[str, list[Any]] = {
@@ -28,8 +29,7 @@ FIXED: Mapping[str, list[Any]] = {
     "only_cross_attention": [False], "dual_cross_attention": [False],
     "mid_block_only_cross_attention": [None, False], "encoder_hid_dim": [None],
     "encoder_hid_dim_type": [None], "class_embed_type": [None],
-    "addition_embed_type": [None], "addition_time_embed_dim": [None], "class_embeddings_concat": [False],
-    "projection_class_embeddings_input_dim": [None], "reverse_transformer_layers_per_block": [None],
+    "class_embeddings_concat": [False], "reverse_transformer_layers_per_block": [None],
     "resnet_skip_time_act": [False], "resnet_out_scale_factor": [1, 1.0], "cross_attention_norm": [None],
     "time_embedding_type": ["positional"], "time_embedding_dim": [None], "time_embedding_act_fn": [None],
     "timestep_post_act": [None], "time_cond_proj_dim": [None], "conv_in_kernel": [3], "conv_out_kernel": [3],
@@ -70,8 +70,9 @@ UNCONDITIONAL = Family(
 DEFAULTS: Mapping[str, Any] = {
     "layers_per_block": 2, "attention_head_dim": 8, "num_attention_heads": None, "dropout": 0.0,
     "transformer_layers_per_block": 1, "resnet_time_scale_shift": "default", "downsample_type": "conv",
-    "upsample_type": "conv", "attn_norm_num_groups": None,
+    "upsample_type": "conv", "attn_norm_num_groups": None, "addition_embed_type": None,
 }  # fmt: skip
+ADDED = (None, "text_time")
 
 
 def read(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if family is UNCONDITIONAL:
         return {**found, "head_order": "split"}
-    return {**found, "depth": _uniform("transformer_layers_per_block", given, attended)}
+    return {**found, **_vector(given), "depth": _depth(given, attended)}
 
 
 def write(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def write(given: Mapping[str, Any]) -> dict[str, Any]:
         "attention_head_dim": _head_dim(given, family, widths, attended),
         "resnet_time_scale_shift": "scale_shift" if given["scale_shift"] else "default",
         "dropout": given["dropout"],
-        "num_class_embeds": conditions.vector or None,
+        **_embedded(given, family),
         **_block_types(given, family, attended),
         **(_conditional(given) if conditions.tokens else _unconditional(given)),
     }
@@ -148,10 +149,21 @@ def _attended(given: Mapping[str, Any], family: Family) -> list[int]:
     return levels[0]
 
 
-def _uniform(name: str, given: Mapping[str, Any], attended: list[int]) -> Any:
-    """The one value of an entry at the levels that attend (the last one's is the middle's)."""
-    value = given[name]
-    return same(name, [value[i] for i in [*attended, -1]]) if isinstance(value, Sequence) else value
+def _depth(given: Mapping[str, Any], attended: list[int]) -> Any:
+    """One figure where all levels that attend have the same (the last one's is the middle's), else one a
+    level."""
+    value, levels = given["transformer_layers_per_block"], len(given["block_out_channels"])
+    if not isinstance(value, Sequence):
+        return value
+    refuse(f"transformer_layers_per_block: {value!r} for {levels} levels" if len(value) != levels else "")
+    return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
+
+
+def _vector(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How pooled text and sizes join the time embedding; ValueError for other kinds of addition."""
+    kind = given["addition_embed_type"]
+    refuse(f"addition_embed_type: {kind!r} is not supported; only 'text_time'" if kind not in ADDED else "")
+    return {"vector": "mlp"} if kind else {}
 
 
 def _heads(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
@@ -216,10 +228,21 @@ def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) 
 
 
 def _conditional(given: Mapping[str, Any]) -> dict[str, Any]:
+    depth = given["depth"]
     return {
         "cross_attention_dim": given["conditions"].tokens,
-        "transformer_layers_per_block": given["depth"],
+        "transformer_layers_per_block": depth if isinstance(depth, int) else list(depth),
     }
+
+
+def _embedded(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """How the vector joins the time embedding. Sizes' own width is the pipeline's to add."""
+    vector = given["conditions"].vector
+    if given["vector"] != "mlp" or not vector:
+        return {"num_class_embeds": vector or None}
+    refuse("vector: 'mlp' (the format has it beside cross-attention only)" if family is UNCONDITIONAL else "")
+    added = {"addition_embed_type": "text_time", "projection_class_embeddings_input_dim": vector}
+    return {**added, "use_linear_projection": True}
 
 
 def _unconditional(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import nn
@@ -65,8 +65,9 @@ class Format:
     """A published format's names.
 
     outer, residual: of the layers outside the stages and of a residual block's. plain_*: of an
-    AttentionBlock, whose joint matrix is one tensor or three, and how many axes its weights have. halving:
-    of the strided convolution.
+    AttentionBlock, whose joint matrix is one tensor or three, and how many axes its weights have.
+    class_embedding, vector_mlp: of the two ways in which a vector joins the time embedding. halving: of the
+    strided convolution.
     """
 
     places: Places
@@ -77,18 +78,22 @@ class Format:
     plain_out: str
     plain_axes: int
     class_embedding: str
+    vector_mlp: tuple[str, str]
     halving: str
 
     def rules(self, unet: UNet) -> list[Rule]:
         """Every tensor of `unet` under its published name."""
-        rules = [rule for part in self._parts(unet) for rule in part.rules()]
-        if unet.vector_embed is not None:
+        rules = [rule for part in self._parts(unet) for rule in _in_form(part, unet).rules()]
+        if isinstance(unet.vector_embed, nn.Linear):
             rules.append(Rule("vector_embed.weight", (self.class_embedding,), order=(1, 0)))
         return rules
 
     def _parts(self, unet: UNet) -> Iterator[Part]:
         for own, published in self.outer.items():
             yield Part(unet.get_submodule(own), own, (published,))
+        if isinstance(unet.vector_embed, nn.Sequential):
+            for own, published in zip(("vector_embed.0", "vector_embed.2"), self.vector_mlp, strict=True):
+                yield Part(unet.get_submodule(own), own, (published,))
         for prefix, stage, (block, attention, resample) in self.places(unet):
             yield from self._layer(stage.block, f"{prefix}.block", block)
             yield from self._layer(stage.attention, f"{prefix}.attention", attention)
@@ -126,6 +131,13 @@ class Format:
                 names = tuple(f"{inner}.{part}" for part in parts)
                 yield Part(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
         yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), axes=4)
+
+
+def _in_form(part: Part, unet: UNet) -> Part:
+    """The part in the form that the published models have: those with two layers for a vector have linear
+    layers around their transformers, the others 1x1 convolutions of the same numbers."""
+    linear = unet.vector == "mlp" and part.own.endswith(("proj_in", "proj_out"))
+    return replace(part, axes=None) if linear else part
 
 
 def as_unet(module: nn.Module) -> UNet:

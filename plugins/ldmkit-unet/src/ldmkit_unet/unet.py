@@ -66,7 +66,7 @@ class UNet(nn.Module):
 
     Input z_t "b c h w" with h and w divisible by 2^(levels - 1), `time` "b", and a merged condition: tokens
     enter by cross-attention, concat channels are joined to z_t as [z_t, concat], a vector is added to the
-    time embedding through a linear layer without bias (on one-hot vectors: the published class embedding).
+    time embedding, see `vector`.
     Output "b out_channels h w". Where the conditions hold no tokens, attention is plain self-attention.
 
     Raises ValueError where widths, heads and groups do not fit each other.
@@ -80,11 +80,15 @@ class UNet(nn.Module):
             always has it; factors that the UNet does not reach are allowed.
         heads: number of attention heads at every level; give this or head_channels.
         head_channels: channels of one attention head; 32 where neither this nor heads is given.
-        depth: transformer blocks at each place with cross-attention.
+        depth: transformer blocks at each place with cross-attention; a list has one figure a level, and the
+            middle block the last one's.
         scale_shift: the time embedding scales and shifts a residual block's second norm; else it is added.
         resample: "conv" halves and doubles by a convolution, "residual" by a residual block.
         dropout: rate inside residual blocks.
         checkpoint: compute activations again in the backward pass: less memory, slower.
+        vector: how a condition's vector joins the time embedding: "linear", a layer without bias (on one-hot
+            vectors: the published class embedding), or "mlp", two layers with SiLU between them (Podell
+            et al. 2023, "SDXL", section 2.2).
         head_order: rows of plain attention's joint matrix, "legacy" [heads, 3, d] or "split" [3, heads, d].
     """
 
@@ -102,31 +106,35 @@ class UNet(nn.Module):
         attention: tuple[Positive, ...] = (1, 2, 4),
         heads: Positive | None = None,
         head_channels: Positive | None = None,
-        depth: Positive = 1,
+        depth: Positive | tuple[Positive, ...] = 1,
         scale_shift: bool = False,
         resample: Literal["conv", "residual"] = "conv",
         dropout: Rate = 0.0,
         checkpoint: bool = False,
+        vector: Literal["linear", "mlp"] = "linear",
         head_order: HeadOrder = "legacy",
     ) -> None:
         super().__init__()
         _check(width, multipliers, heads, head_channels)
+        depths = (depth,) * len(multipliers) if isinstance(depth, int) else depth
+        if len(depths) != len(multipliers):
+            raise ValueError(f"depth has {len(depths)} figures for {len(multipliers)} levels")
         self.latent, self.conditions = latent, conditions
         self.width, self.multipliers, self.blocks = width, multipliers, blocks
         self.attention = attention
-        self.heads, self.head_channels, self.depth = heads, head_channels, depth
+        self.heads, self.head_channels, self.depth, self.vector = heads, head_channels, depth, vector
+        self._depths = depths
         self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
         self.checkpoint, self.head_order = checkpoint, head_order
         self.time_embed = nn.Sequential(
             nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
         )
-        vector = conditions.vector
-        self.vector_embed = nn.Linear(vector, 4 * width, bias=False) if vector else None
+        self.vector_embed = _vector_embed(conditions.vector, 4 * width, vector)
         self.conv_in = Conv3x3(latent.channels + conditions.concat, width)
         self.down = nn.ModuleList(self._down())
         top = width * multipliers[-1]
         self.middle = nn.ModuleList(
-            [Stage(self._block(top, top), self._attention(top)), Stage(self._block(top, top))]
+            [Stage(self._block(top, top), self._attention(top, depths[-1])), Stage(self._block(top, top))]
         )
         self.up = nn.ModuleList(self._up())
         self.norm_out = group_norm(width * multipliers[0])
@@ -213,17 +221,26 @@ class UNet(nn.Module):
 
     def _attention_at(self, level: int) -> AttentionBlock | SpatialTransformer | None:
         wanted = 2**level in self.attention
-        return self._attention(self.width * self.multipliers[level]) if wanted else None
+        return self._attention(self.width * self.multipliers[level], self._depths[level]) if wanted else None
 
-    def _attention(self, channels: int) -> AttentionBlock | SpatialTransformer:
+    def _attention(self, channels: int, depth: int) -> AttentionBlock | SpatialTransformer:
         size = self.head_channels or self.HEAD_CHANNELS
         heads = self.heads or channels // size
         if channels % (self.heads or size):
             given = f"heads {self.heads}" if self.heads else f"head_channels {size}"
             raise ValueError(f"{given} does not divide the {channels} channels of a level with attention")
         if self.conditions.tokens:
-            return SpatialTransformer(channels, self.conditions.tokens, heads, self.depth)
+            return SpatialTransformer(channels, self.conditions.tokens, heads, depth)
         return AttentionBlock(channels, heads, self.head_order)
+
+
+def _vector_embed(vector: int, width: int, kind: str) -> nn.Module | None:
+    """The layers between a condition's vector and the time embedding; none where there is no vector."""
+    if not vector:
+        return None
+    if kind == "linear":
+        return nn.Linear(vector, width, bias=False)
+    return nn.Sequential(nn.Linear(vector, width), nn.SiLU(), nn.Linear(width, width))
 
 
 def _check(width: int, multipliers: tuple[int, ...], heads: int | None, head_channels: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,47 +18,79 @@ from ldmkit_formats.diffusers.schedulers import read_scheduler
 from ldmkit_formats.encoders import copy_encoder, copy_tokenizer
 
 
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline's index, the class of each part in it, and its denoiser's configuration."""
+
+    index: Mapping[str, Any]
+    parts: Mapping[str, str]
+    network: Mapping[str, Any]
+
+
 def read_conditions(
-    registry: Registry,
-    published: Published,
-    folder: Path,
-    parts: Mapping[str, str],
-    network: Mapping[str, Any],
-    options: ImportOptions,
+    registry: Registry, published: Published, folder: Path, pipeline: Pipeline, options: ImportOptions
 ) -> None:
-    """Adds the conditioners, in the order in which their channels are joined."""
+    """Adds the conditioners, in the order in which their channels and vectors are joined."""
     found: dict[str, Any] = {}
-    _text(registry, published, folder, parts, options, found)
-    _channels(published, folder, parts, network, found)
-    if "low_res" not in found:
-        _classes(network, found)
     published.recipe["conditioners"] = found
+    if "bert" in pipeline.parts:
+        _bert(registry, published, folder, pipeline.parts)
+    elif "text_encoder_2" in pipeline.parts:
+        _paired(published, folder, pipeline, options)
+    elif "text_encoder" in pipeline.parts:
+        _text(published, folder, options)
+    _channels(published, folder, pipeline.parts, pipeline.network, found)
+    if "low_res" not in found:
+        _classes(pipeline.network, found)
 
 
-def _text(
-    registry: Registry,
-    published: Published,
-    folder: Path,
-    parts: Mapping[str, str],
-    options: ImportOptions,
-    found: dict[str, Any],
-) -> None:
-    """The paper's own text transformer is read into one of ours; a pretrained encoder stays in a folder."""
-    if "bert" in parts:
-        name = component_of(registry, STYLE, "conditioner", parts["bert"], str(folder / "bert"))
-        config = read_json(check_inside(folder, folder / "bert" / "config.json"))
-        found["caption"] = parameters(registry, STYLE, name, config)
-        published.tensors["conditioners.caption"] = read_folder(folder / "bert", TEXT_STEM)
-    elif "text_encoder" in parts:
-        tokenizer = options.tokenizer or folder / "tokenizer"
-        missing = [str(path) for path in (folder / "text_encoder", tokenizer) if not path.is_dir()]
-        if missing:
-            raise UserError(f"the pipeline names what is not there: {', '.join(missing)}")
-        config = read_json(check_inside(folder, folder / "text_encoder" / "config.json"))
-        length = config.get("max_position_embeddings", 77)
-        found["caption"] = {"name": "pretrained-text", "length": length, "path": "."}
-        published.folders["text_encoder"] = partial(copy_encoder, folder / "text_encoder")
-        published.folders["tokenizer"] = partial(copy_tokenizer, tokenizer)
+def _bert(registry: Registry, published: Published, folder: Path, parts: Mapping[str, str]) -> None:
+    """The paper's own text transformer, which is read into one of ours."""
+    name = component_of(registry, STYLE, "conditioner", parts["bert"], str(folder / "bert"))
+    config = read_json(check_inside(folder, folder / "bert" / "config.json"))
+    published.recipe["conditioners"]["caption"] = parameters(registry, STYLE, name, config)
+    published.tensors["conditioners.caption"] = read_folder(folder / "bert", TEXT_STEM)
+
+
+def _text(published: Published, folder: Path, options: ImportOptions) -> None:
+    """A pretrained text encoder, which stays in a folder."""
+    sources = {
+        "text_encoder": folder / "text_encoder",
+        "tokenizer": options.tokenizer or folder / "tokenizer",
+    }
+    length = _copied(published, folder, sources)
+    published.recipe["conditioners"]["caption"] = {"name": "pretrained-text", "length": length, "path": "."}
+
+
+def _paired(published: Published, folder: Path, pipeline: Pipeline, options: ImportOptions) -> None:
+    """Two encoders side by side, and the sizes that such a network is told."""
+    if "text_encoder" not in pipeline.parts or pipeline.index.get("requires_aesthetics_score"):
+        raise UserError(
+            f"{folder}: a refiner, which reads one text encoder of two and a score, is no pipeline that a "
+            "recipe can hold"
+        )
+    if options.tokenizer is not None:
+        raise UserError(f"{folder} has two tokenizers of its own: leave out --tokenizer")
+    names = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    length = _copied(published, folder, {name: folder / name for name in names})
+    null = "zeros" if pipeline.index.get("force_zeros_for_empty_prompt", True) else "empty"
+    found = published.recipe["conditioners"]
+    found["caption"] = {"name": "paired-text", "length": length, "null": null, "path": "."}
+    if pipeline.network.get("addition_embed_type") == "text_time":
+        width = int(number(pipeline.network, "addition_time_embed_dim", 256))
+        found["size"] = {"name": "size-embedding", "width": width}
+
+
+def _copied(published: Published, folder: Path, sources: Mapping[str, Path]) -> int:
+    """Has folders copied into the new one; the length of a caption. UserError for one that is not there."""
+    missing = [str(path) for path in sources.values() if not path.is_dir()]
+    if missing:
+        raise UserError(f"the pipeline names what is not there: {', '.join(missing)}")
+    for name, source in sources.items():
+        copy = copy_tokenizer if name.startswith("tokenizer") else copy_encoder
+        published.folders[name] = partial(copy, source)
+    config = read_json(check_inside(folder, folder / "text_encoder" / "config.json"))
+    return int(number(config, "max_position_embeddings", 77))
 
 
 def _channels(

@@ -32,6 +32,10 @@ STABLE_DIFFUSION = {
     ("pretrained-text",): "StableDiffusionPipeline",
     ("pretrained-text", "masked-image"): "StableDiffusionInpaintPipeline",
 }
+LARGE = {
+    ("paired-text", "size-embedding"): "StableDiffusionXLPipeline",
+    ("paired-text", "size-embedding", "masked-image"): "StableDiffusionXLInpaintPipeline",
+}
 PIXELS = {(): "DDIMPipeline"}
 CLASSES = {("class-embedding",): "DiTPipeline"}
 """The pipeline of each set of conditioners that the format can hold."""
@@ -49,7 +53,7 @@ def write(system: System, out: Path) -> list[str]:
     parts: dict[str, Any] = {}
     if first is not None:
         parts[first] = ["diffusers", _first_stage(system, out / first)]
-    network = {**config_of(system, "denoiser", STYLE), **_sample_size(system)}
+    network = {**config_of(system, "denoiser", STYLE), **_sample_size(system), **_size_width(system)}
     place = "transformer" if pipeline in CLASSES.values() else "unet"
     parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", STYLE))]
     for name in system.recipe.conditioners:
@@ -69,8 +73,8 @@ def _pipeline(system: System) -> tuple[str, str | None]:
         return PIXELS[slots], None
     if slots in CLASSES and _is_transformer(system):
         return CLASSES[slots], "vae"
-    if slots in STABLE_DIFFUSION:
-        return STABLE_DIFFUSION[slots], "vae"
+    if slots in STABLE_DIFFUSION | LARGE:
+        return (STABLE_DIFFUSION | LARGE)[slots], "vae"
     if slots in LATENT_DIFFUSION:
         return LATENT_DIFFUSION[slots], "vqvae"  # its name there, whichever it is
     if len(slots) > 1:
@@ -102,6 +106,12 @@ def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
 def _sample_size(system: System) -> dict[str, int]:
     size = system.recipe.sample.size
     return {"sample_size": size[0] // system.compression.latent.factor} if size else {}
+
+
+def _size_width(system: System) -> dict[str, int]:
+    """The width at which the network is told sizes, which stands in its configuration there."""
+    slots = [slot for slot in system.recipe.conditioners.values() if slot.name == "size-embedding"]
+    return {"addition_time_embed_dim": slots[0].parameters["width"]} if slots else {}
 
 
 def _first_stage(system: System, out: Path) -> str:

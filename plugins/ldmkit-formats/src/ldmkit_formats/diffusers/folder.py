@@ -14,7 +14,7 @@ from ldmkit.interchange.model import ImportOptions, Published, component_of, par
 from ldmkit.interchange.reading import number, read_json
 from ldmkit.keymaps import short
 from ldmkit_formats.diffusers import export
-from ldmkit_formats.diffusers.conditions import read_conditions
+from ldmkit_formats.diffusers.conditions import Pipeline, read_conditions
 from ldmkit_formats.diffusers.layout import (
     DENOISERS,
     FIRST_STAGES,
@@ -68,7 +68,7 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
         published = _first_stage(registry, folder / first, parts[first])
     config = read_part(folder / network, parts[network])
     _network(registry, published, folder / network, config)
-    read_conditions(registry, published, folder, parts, config, options)
+    read_conditions(registry, published, folder, Pipeline(index, parts, config), options)
     _scheduler(published, folder, parts["scheduler"], config)
     aside = sorted(UNUSED & set(parts))
     if aside:
