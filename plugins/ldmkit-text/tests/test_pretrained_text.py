@@ -88,7 +88,7 @@ def test_contract_of_a_pair(pair):
 
 
 def test_a_pair_needs_all_of_its_folders(clip):
-    with pytest.raises(ValueError, match="no folder .*text_encoder_2"):
+    with pytest.raises(ValueError, match=r"no folder .*text_encoder_2"):
         PairedText(path=clip)
 
 

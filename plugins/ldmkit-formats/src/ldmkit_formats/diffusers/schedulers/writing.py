@@ -10,8 +10,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.recipe import Component, Recipe, Sampling
-from ldmkit.recipe.resolve import resolve_component
+from ldmkit.recipe import Component, Recipe, Sampling, resolve_component
 from ldmkit_formats.diffusers.schedulers import read_scheduler
 from ldmkit_formats.diffusers.schedulers.reading import BETAS, OBJECTIVES, OWN
 
