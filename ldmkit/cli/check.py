@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,18 @@ from ldmkit.cli import options
 
 if TYPE_CHECKING:
     from ldmkit.engine.system import System
+    from ldmkit.host.registry import Registry
+    from ldmkit.recipe import Recipe
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @options.overrides
 @click.option("--data", is_flag=True, help="Look at the data too: all that a training would read of them.")
-def command(recipe: Path, overrides: tuple[str, ...], data: bool) -> None:
+@click.option(
+    "--explain", "explained", is_flag=True, help="Tell where each value comes from and what it means."
+)
+def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
     Touches no weights, and data with --data alone. Structure and the components' names are checked before
@@ -33,12 +39,23 @@ def command(recipe: Path, overrides: tuple[str, ...], data: bool) -> None:
     from ldmkit.verbs.check import inspect  # after `resolve`: with errors, it is never needed
 
     system = inspect(resolved, registry)
-    click.echo(dump(resolved))
+    click.echo(_explained(resolved, registry) if explained else dump(resolved))
     click.echo("\n".join(_figures(system)))
     if data:
         from ldmkit.training.look import report_data
 
         click.echo("\n".join(f"# {line}" for line in report_data(system)))
+
+
+def _explained(recipe: Recipe, registry: Registry) -> str:
+    """A line a value, as YAML would say it, with its origin and meaning as a comment."""
+    from ldmkit.verbs.explain import explain
+
+    return "\n".join(
+        f"{one.path}: {json.dumps(one.value, ensure_ascii=False)}  # {one.origin}"
+        + (f"; {one.meaning}" if one.meaning else "")
+        for one in explain(recipe, registry)
+    )
 
 
 def _figures(system: System) -> list[str]:

@@ -22,6 +22,11 @@ from ldmkit.verbs.asked import Asked
 @click.option(
     "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be reused and trained, and the time, memory and disk that takes.",
+)
 def command(
     recipe: Path,
     asked: Asked,
@@ -32,6 +37,7 @@ def command(
     retrain: bool,
     wait: bool,
     accept: bool,
+    dry_run: bool,
 ) -> None:
     """Train the stages of RECIPE that have no weights yet, then draw its pictures.
 
@@ -41,6 +47,9 @@ def command(
     from ldmkit.verbs import run as make
     from ldmkit.verbs.train import ready
 
+    if dry_run:
+        _tell(recipe, overrides, runs, device, retrain)
+        return
     options.check_out(out)
     system = ready(
         recipe,
@@ -59,3 +68,11 @@ def command(
         return
     make.make_pictures(system, make.wanted(system, asked), target, click.echo)
     click.echo(f"grid: {target / 'grid.png'}")
+
+
+def _tell(recipe: Path, overrides: tuple[str, ...], runs: Path, device: str | None, retrain: bool) -> None:
+    from ldmkit.engine.opening import assembled
+    from ldmkit.verbs.plan import plan
+
+    for line in plan(assembled(recipe, overrides, device=device), runs, retrain=retrain):
+        click.echo(line)

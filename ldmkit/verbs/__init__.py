@@ -12,6 +12,8 @@ VERBS = {
     "encode": "Turn a folder of pictures into latents.",
     "decode": "Turn latents back into pictures.",
     "check": "Check a recipe; touches neither data nor weights.",
+    "diff": "Say in which values two recipes differ.",
+    "doctor": "Look at this machine: versions, devices, plugins, room, speed.",
     "plugins": "List what the installed plugins provide.",
     "recipes": "List the recipes at hand.",
     "schema": "Write the JSON Schema of recipes, for editors.",

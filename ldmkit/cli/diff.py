@@ -1,0 +1,34 @@
+"""`ldmkit diff`: in which values do two recipes differ?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: ldmkit diff recipes/text2img.yaml runs/text2img/diffusion-5147f1848116")
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(one: Path, other: Path, as_json: bool) -> None:
+    """Compare two recipes, or the recipes of two runs, completed with today's defaults.
+
+    A line a value: its path in the recipe, the value in ONE, the value in OTHER. Prints nothing where both
+    describe the same. Exit code 1 where they differ, as diff(1) has it.
+    """
+    from ldmkit.verbs.diff import differences
+
+    found = differences(one, other)
+    if as_json:
+        click.echo(json.dumps({path: list(values) for path, values in found.items()}, ensure_ascii=False))
+    else:
+        for path, (before, after) in found.items():
+            click.echo(f"{path}: {_shown(before)} -> {_shown(after)}")
+    if found:
+        raise SystemExit(1)
+
+
+def _shown(value: object) -> str:
+    return "(absent)" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,88 @@
+"""What `ldmkit run --dry-run` tells: what would be reused and trained, and what that takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ldmkit.engine import sampling
+from ldmkit.engine.conditions import merged_spec
+from ldmkit.engine.opening import learns
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import StageName, find_weights, stage_folder, stages_of
+from ldmkit.errors import UserError
+from ldmkit.training.progress import duration
+from ldmkit.types import Condition
+from ldmkit.verbs.check import demands
+
+PASSES = 3
+"""Passes that are timed, after one that is not."""
+TOKENS = 32
+"""Length of the conditions' tokens in a pass that is timed."""
+
+
+def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
+    """A line for each stage, then what the whole takes. Times one training step; writes nothing."""
+    recipe = system.recipe
+    for stage in stages_of(recipe):
+        options = getattr(recipe.train, stage)
+        found = None if retrain and options else find_weights(recipe, system.registry, stage, runs)
+        if found is not None:
+            yield f"{stage}: would be reused, {found}"
+        elif not learns(system, stage):
+            yield f"{stage}: has nothing to learn"
+        elif options is None:
+            raise UserError(f"{stage}: has no weights and is not trained: add train.{stage} or `weights`")
+        else:
+            folder = stage_folder(recipe, system.registry, stage, runs)
+            seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
+            yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
+    yield from demands(system)
+
+
+def _step(system: System, stage: StageName, batch: int) -> float:
+    """Seconds of a forward and a backward pass of a batch of that size."""
+    work = _reconstructing(system, batch) if stage == "compression" else _denoising(system, batch)
+    seconds = []
+    for _ in range(1 + PASSES):
+        started = time.perf_counter()
+        work().square().mean().backward()
+        seconds.append(time.perf_counter() - started)
+    system.zero_grad(set_to_none=True)
+    return min(seconds[1:])
+
+
+def _reconstructing(system: System, batch: int) -> Callable[[], Tensor]:
+    height, width = _size(system)
+    image = torch.rand(batch, 3, height, width, device=system.device)
+    return lambda: system.compression.decode(system.compression.encode(image))
+
+
+def _denoising(system: System, batch: int) -> Callable[[], Tensor]:
+    """Of the denoiser under random conditions of the shapes that the conditioners declare."""
+    latent, device = system.compression.latent, system.device
+    height, width = (side // latent.factor for side in _size(system))
+    spec = merged_spec({name: one.spec for name, one in system.named_conditioners()})
+
+    def random(count: int, *shape: int) -> Tensor | None:
+        return torch.rand(batch, *shape, device=device) if count else None
+
+    condition = Condition(
+        tokens=random(spec.tokens, TOKENS, spec.tokens),
+        concat=random(spec.concat, spec.concat, height, width),
+        vector=random(spec.vector, spec.vector),
+    )
+    z = torch.rand(batch, latent.channels, height, width, device=device)
+    network, time = system.network, torch.full((batch,), 500.0, device=device)
+    return lambda: network(z, time, condition)
+
+
+def _size(system: System) -> tuple[int, int]:
+    size = sampling.data_size(system) or system.recipe.sample.size
+    if size is None:
+        raise UserError("neither the data nor sample.size say how large a picture is: set one to plan")
+    return size
