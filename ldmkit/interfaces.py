@@ -144,13 +144,21 @@ class Objective(Protocol):
         """Raises ValueError where the objective makes no sense on the schedule (epsilon at zero SNR)."""
 
 
+BoundNetwork = Callable[[Latent, PerPicture], Latent]
+"""bound(z_t, time): the raw output of a denoiser on one condition."""
+
+
 class Denoiser(Protocol):
-    """The network eps_theta: an nn.Module told z_t, time and one merged condition."""
+    """The network eps_theta: an nn.Module told z_t, time and one merged condition.
+
+    One method is optional: `bind_reusing(condition, interval) -> BoundNetwork`, as `bind`, but what is deep
+    in the network is computed at the first of every `interval` calls and kept for the others.
+    """
 
     def __call__(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
         """The raw output."""
 
-    def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
+    def bind(self, condition: Condition) -> BoundNetwork:
         """The network with what does not change over the steps (keys, values) computed once."""
 
 

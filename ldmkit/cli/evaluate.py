@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 )
 @options.runs
 @options.device
+@options.running
 @options.overrides
 def command(
     recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...]

@@ -54,6 +54,22 @@ def start(function: F) -> F:
     )(cast(F, gathered))  # fmt: skip
 
 
+def running(function: F) -> F:
+    """`--precision` and `--compile`, as overrides of the recipe's `sample` section."""
+
+    @functools.wraps(function)
+    def gathered(*, precision: str | None, compile: bool, overrides: tuple[str, ...], **rest: Any) -> Any:
+        asked = [f"sample.precision={precision}"] if precision else []
+        asked += ["sample.compile=true"] if compile else []
+        return function(overrides=(*overrides, *asked), **rest)
+
+    command: Any = click.option(
+        "--compile", is_flag=True, help="Compile the denoiser; says what that takes and saves."
+    )(gathered)
+    choice = click.Choice(["no", "bf16", "auto"])
+    return cast(F, click.option("--precision", type=choice, help="Of the denoiser.  [default: no]")(command))
+
+
 def device(function: F) -> F:
     """Where the work is done."""
     return click.option(

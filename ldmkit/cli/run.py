@@ -16,6 +16,7 @@ from ldmkit.verbs.asked import Asked
 @options.request
 @options.runs
 @options.device
+@options.running
 @options.wait
 @options.accept
 @options.overrides

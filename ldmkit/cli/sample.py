@@ -15,6 +15,7 @@ from ldmkit.verbs.asked import Asked
 @options.request
 @options.runs
 @options.device
+@options.running
 @options.overrides
 @click.option(
     "--again", type=click.Path(path_type=Path, exists=True, dir_okay=False),

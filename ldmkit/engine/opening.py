@@ -16,6 +16,7 @@ import torch
 
 from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.reuse import use_weights
+from ldmkit.engine.running import Running
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import find_weights, initial_weights, stages_of
@@ -42,7 +43,7 @@ def open_recipe(
     system = assembled(source, overrides, device)
     give_weights(system, runs, without=refuse, say=say)
     give_adapters(system, runs, without=refuse_adapter, say=say)
-    return system.eval()
+    return running_as_asked(system, say)
 
 
 def build(
@@ -67,6 +68,13 @@ def build(
     system = assembled(source, overrides, device)
     give_weights(system, Path(runs), without=_start, say=_nothing)
     give_adapters(system, Path(runs), without=warn_of_adapter, say=_nothing)
+    return running_as_asked(system, _nothing)
+
+
+def running_as_asked(system: System, say: Say) -> System:
+    """A system that has its weights, in eval mode, its denoiser run as the recipe's `sample` section asks."""
+    sample = system.recipe.sample
+    system.running = Running(sample.precision, sample.compile, say)
     return system.eval()
 
 

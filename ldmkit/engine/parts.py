@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
 from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.running import Running
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import (
@@ -51,6 +52,8 @@ class Parts(nn.Module):
         self.denoiser = denoiser
         self.schedule = schedule
         self.objective = objective
+        self.running = Running()
+        """How the denoiser is run while pictures are sampled."""
         self.adapters: dict[str, Adapter] = {}
         """By the recipe's name, attached once the weights are in place."""
         self.weights: dict[str, str] = {}

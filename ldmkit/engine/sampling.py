@@ -12,6 +12,7 @@ import PIL.Image
 import torch
 
 from ldmkit.engine import conditions as joining
+from ldmkit.engine.batching import even_parts, overlapped
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.requests import Inputs, prompt_field
@@ -98,7 +99,7 @@ def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int
     """The sampler asked for; a bare name keeps the recipe's spacing."""
     slot = system.recipe.sampler
     if isinstance(sampler, str) and sampler != slot.name:
-        sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps}
+        sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps, "reuse": slot.reuse}
     if isinstance(sampler, Mapping):
         slot = resolve_component("sampler", Sampling.model_validate(sampler), system.registry)
     return slot if steps is None else slot.model_copy(update={"steps": steps})
@@ -165,7 +166,7 @@ def _draw(seed: int, shape: Sequence[int]) -> torch.Tensor:
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
 
 
-def network_estimate(system: Parts) -> ConditionedEstimate:
+def network_estimate(system: Parts, slot: Sampling) -> ConditionedEstimate:
     """The bare network as an estimate: all condition sets in one batch, bound once for all steps.
 
     Without a denoiser a latent is its own clean estimate, which guidance may move.
@@ -178,7 +179,8 @@ def network_estimate(system: Parts) -> ConditionedEstimate:
         key = tuple(id(c) for c in wanted)
         if key not in bound:
             merged = joining.concatenate([joining.merge(c) for c in wanted])
-            bound[key] = (list(wanted), system.network.bind(merged))  # held, so that ids stay theirs
+            running = system.running.bind(system.network, merged, slot.steps, slot.reuse)
+            bound[key] = (list(wanted), running)  # held, so that ids stay theirs
         return bound[key][1]
 
     def estimate(z: Latent, level: Level, wanted: Sequence[Conditions]) -> Sequence[Estimate]:
@@ -206,7 +208,7 @@ def _split(estimate: Estimate, n: int) -> list[Estimate]:
 
 def guided(system: Parts, plan: Plan, request: Request) -> EstimateFunction:
     """What the sampler calls: the network inside, the plan's guidance around it, the first innermost."""
-    inner = network_estimate(system)
+    inner = network_estimate(system, plan.slot)
     for name, guide in plan.guidance:
         with _named(name):
             inner = guide.bind(inner, request)
@@ -274,7 +276,6 @@ def _watched(estimate: EstimateFunction, levels: Levels, watch: Watch | None) ->
     return watched
 
 
-@torch.no_grad()
 def pictures(
     system: Parts,
     inputs: Inputs,
@@ -286,19 +287,29 @@ def pictures(
     guidance: float | Sequence[Mapping[str, Any]] | None = None,
     watch: Watch | None = None,
 ) -> Iterator[list[PIL.Image.Image]]:
-    """Pictures in batches, in the order of `inputs`; size is their (height, width). Else as `plan`."""
+    """Pictures in batches of about equal size, at most `batch`, in the order of `inputs`; size is their
+    (height, width). Else as `plan`.
+
+    One batch is decoded in a thread of its own while the next is sampled.
+    """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
     check_fields(system, chosen, inputs.raw)
-    together, count = batch or system.recipe.sample.batch, len(inputs.seeds)
-    for start in range(0, count, together):
-        part = inputs.rows(range(start, min(start + together, count)))
-        yield to_pictures(_images(system, chosen, part, size, watch))
+    parts = even_parts(len(inputs.seeds), batch or system.recipe.sample.batch)
+    latents = (_sampled(system, chosen, inputs.rows(rows), size, watch) for rows in parts)
+    yield from overlapped(latents, lambda pair: _decoded(system, chosen, *pair))
 
 
-def _images(
+@torch.no_grad()
+def _decoded(system: Parts, plan: Plan, latent: Latent, request: Request) -> list[PIL.Image.Image]:
+    """The pictures of one batch."""
+    return to_pictures(finished(plan, system.compression.decode(system.like_weights(latent)), request))
+
+
+@torch.no_grad()
+def _sampled(
     system: Parts, plan: Plan, inputs: Inputs, size: tuple[int, int] | None, watch: Watch | None
-) -> Image:
-    """One batch."""
+) -> tuple[Latent, Request]:
+    """The latents of one batch, and what they were asked for by."""
     request = request_for(system, inputs, size)
     init = None
     if len(inputs.init):
@@ -307,7 +318,7 @@ def _images(
         latent_size(system, request.size)
         init = system.compression.encode(system.like_weights(start))
     latent = sample_latent(system, plan, request, init=init, strength=inputs.strength, watch=watch)
-    return finished(plan, system.compression.decode(system.like_weights(latent)), request)
+    return latent, request
 
 
 def _fitted(init: Any, size: tuple[int, int] | None) -> Image:

@@ -21,7 +21,7 @@ from ldmkit.host.registry import SUPPLIED, Entry
 OWN_KEYS = {
     "adapter": ("name", "parameters", "weights", "strength", "merge", "train"),
     "conditioner": ("name", "parameters", "dropout"),
-    "sampler": ("name", "parameters", "spacing", "steps"),
+    "sampler": ("name", "parameters", "spacing", "steps", "reuse"),
 }
 """Keys that a recipe's slot for a kind of component has itself; no parameter may have their names."""
 

@@ -174,6 +174,11 @@ def _complete(wanted: Mapping[str, Tensor], found: Tensors) -> Tensors:
     return {key: found.get(key, own).detach() for key, own in wanted.items()}
 
 
+def stage_tensors(system: System, stage: StageName) -> Tensors:
+    """A stage's weights under the system's own names."""
+    return {name: tensor.detach() for name, tensor in stage_state(system, stage).items()}
+
+
 def save_part(system: System, part: str, style: str) -> Tensors:
     """A part's tensors under published names."""
     return key_map(system.registry, style, slot_of(system, part).name).save(system.get_submodule(part))

@@ -106,7 +106,10 @@ def _own(recipe: Recipe, stage: str) -> dict[str, Any]:
     values = {name: flat(getattr(recipe, name)) for name in SECTIONS[stage]}
     if stage == "samples":
         adapters = {"adapters": flat(recipe.adapters)} if recipe.adapters else {}
-        return {**values, "size": flat(recipe.sample.size), **adapters}
+        if recipe.sampler.reuse == 1:  # which earlier pictures do not say
+            del values["sampler"]["reuse"]
+        low = {"precision": recipe.sample.precision} if recipe.sample.precision != "no" else {}
+        return {**values, "size": flat(recipe.sample.size), **adapters, **low}
     training = flat(getattr(recipe.train, stage))
     return {**values, "train": training and {k: v for k, v in training.items() if _counts(k, v)}}
 

@@ -116,10 +116,15 @@ class Conditioning(Component):
 
 
 class Sampling(Component):
-    """A sampler, the spacing of its levels and their number."""
+    """A sampler, the spacing of its levels and their number.
+
+    reuse: the denoiser's deep features are computed at the first of so many evaluations and kept for the
+    others; 1 for all of them.
+    """
 
     spacing: Annotated[Component, Kind("spacing")] = Component(name="leading")
     steps: Bounded = 50
+    reuse: Bounded = 1
 
 
 class Stage(Part):
@@ -222,7 +227,8 @@ class Sample(Part):
     `fields` are raw inputs by batch field, for conditions other than captions; paths of pictures among them
     start at the recipe's folder. `init` is a picture to start from, `strength` how much noise it gets (0 to
     1). `count` pictures are drawn of each input. `size` is the picture's (height, width), by default that of
-    a condition's map, else the data's.
+    a condition's map, else the data's. `precision` and `compile` are how the denoiser is run, see
+    `ldmkit.engine.running`; evaluation samples in the same way.
     """
 
     prompts: tuple[str, ...] = ()
@@ -234,6 +240,8 @@ class Sample(Part):
     seed: int = 0
     size: tuple[Positive, Positive] | None = None
     batch: Bounded = 16
+    precision: Literal["no", "bf16", "auto"] = "no"
+    compile: bool = False
 
 
 class Evaluate(Part):

@@ -43,6 +43,7 @@ def check_denoiser(
         z, time, condition = inputs(latent, spec, size)
         check_output(denoiser, z, time, condition, 2 * latent.channels)
         check_bind(denoiser, z, time, condition)
+        check_reuse(denoiser, z, time, condition)
         check_independence(denoiser, z, time, condition)
         check_condition(denoiser, z, time, condition)
         check_gradients(denoiser, z, time, condition)
@@ -101,6 +102,20 @@ def check_bind(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> 
             assert torch.equal(bound(z, step), denoiser(z, step, condition)), (
                 "bind: differs from a plain call"
             )
+
+
+def check_reuse(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> None:
+    """Where there is `bind_reusing`: exact at the first of every so many calls, finite in between."""
+    if not hasattr(denoiser, "bind_reusing"):
+        return
+    with torch.inference_mode():
+        plain, reusing = denoiser.bind(condition), denoiser.bind_reusing(condition, 2)
+        for call, step in enumerate([time, time, time * 0.5, time * 0.5]):
+            exact, found = plain(z, step), reusing(z, step)
+            if call in (0, 2):
+                assert torch.equal(found, exact), f"bind_reusing: call {call} is not exact"
+            assert found.shape == exact.shape, f"bind_reusing: {tuple(found.shape)}"
+            assert torch.isfinite(found).all(), "bind_reusing: not finite"
 
 
 def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
-from ldmkit.engine.opening import assembled, give_weights, refuse
+from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_asked
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError
@@ -46,7 +46,7 @@ def ready(
     anew = trained_by(system.recipe) if retrain else ()
     give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
     _adapt(system, runs, say, restart=retrain, wait=wait)
-    return system.eval()
+    return running_as_asked(system, say)
 
 
 def train_recipe(

@@ -14,6 +14,8 @@ from ldmkit.types import Tokens
 from ldmkit_unet.conv import Conv3x3
 
 GROUPS = 32
+LOG_SLOWEST = torch.log(torch.tensor(1e4)).item()
+"""log of the lowest frequency's inverse, rounded to float32 as published networks have it."""
 Direction = Literal["up", "down"]
 FeatureMap = Float[Tensor, "b k i j"]
 TimeEmbedding = Float[Tensor, "b e"]
@@ -51,7 +53,7 @@ def time_features(time: Float[Tensor, " b"], width: int) -> Float[Tensor, "b e"]
     """[cos, sin] of time at width/2 frequencies from 1 to 1e-4, float32 (Vaswani et al. 2017, 3.5)."""
     half = width // 2
     exponents = torch.arange(half, dtype=torch.float32, device=time.device) / half
-    angles = time.float()[:, None] * torch.exp(-exponents * torch.log(torch.tensor(1e4)).item())
+    angles = time.float()[:, None] * torch.exp(-exponents * LOG_SLOWEST)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -26,6 +26,7 @@ from ldmkit_unet.blocks import (
     zeroed,
 )
 from ldmkit_unet.conv import Conv3x3
+from ldmkit_unet.reuse import Forecast
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -146,6 +147,16 @@ class UNet(nn.Module):
 
     def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
         """The network on one condition, whose keys, values and vector embedding are computed here, once."""
+        return self._bound(condition, None)
+
+    def bind_reusing(self, condition: Condition, interval: int) -> Callable[[Latent, PerPicture], Latent]:
+        """The same, but only the first of every `interval` calls computes more than the first convolution and
+        the last stage; the others take what that stage was handed from below. Ma et al. 2024, "DeepCache"."""
+        return self._bound(condition, Forecast(interval))
+
+    def _bound(
+        self, condition: Condition, forecast: Forecast | None
+    ) -> Callable[[Latent, PerPicture], Latent]:
         _check_condition(condition, self.conditions)
         memory = remember(self, condition)
         vector = None
@@ -156,22 +167,32 @@ class UNet(nn.Module):
             _check_size(z, 2 ** (len(self.multipliers) - 1))
             emb = self.time_embed(time_features(time, self.width).to(z))
             emb = F.silu(emb if vector is None else emb + vector)
-            return self._run(
-                z if condition.concat is None else torch.cat([z, condition.concat], 1), emb, memory
+            z = z if condition.concat is None else torch.cat([z, condition.concat], 1)
+            h = self.conv_in(z.contiguous(memory_format=torch.channels_last))
+            deep = (
+                self._deep(h, emb, memory)
+                if forecast is None
+                else forecast(lambda: self._deep(h, emb, memory))
             )
+            return self._shallow(h, deep, emb, memory)
 
         return bound
 
-    def _run(self, z: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        h = self.conv_in(z.contiguous(memory_format=torch.channels_last))
+    def _deep(self, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+        """All stages but the last, which is handed their outcome."""
         skips = [h]
         for stage in self.down:
             h = self._stage(stage, h, emb, memory)
             skips.append(h)
         for stage in self.middle:
             h = self._stage(stage, h, emb, memory)
-        for stage in self.up:
+        for stage in self.up[:-1]:
             h = self._stage(stage, torch.cat([h, skips.pop()], dim=1), emb, memory)
+        return h
+
+    def _shallow(self, h: FeatureMap, deep: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+        """The last stage, on what comes from below and what the first convolution gave."""
+        h = self._stage(self.up[-1], torch.cat([deep, h], dim=1), emb, memory)
         return self.conv_out(silu(self.norm_out(h))).contiguous()
 
     def _stage(self, stage: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:

@@ -1,0 +1,1 @@
+"""Denoisers in files that other programs run."""
