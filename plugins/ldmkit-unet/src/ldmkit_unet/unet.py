@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Literal, cast
 
 import torch
@@ -151,7 +152,7 @@ class UNet(nn.Module):
 
     def bind_reusing(self, condition: Condition, interval: int) -> Callable[[Latent, PerPicture], Latent]:
         """The same, but only the first of every `interval` calls computes more than the first convolution and
-        the last stage; the others take what that stage was handed from below. Ma et al. 2024, "DeepCache"."""
+        the last stage, which is handed a forecast in the others. Source: see `Forecast`."""
         return self._bound(condition, Forecast(interval))
 
     def _bound(
@@ -169,12 +170,8 @@ class UNet(nn.Module):
             emb = F.silu(emb if vector is None else emb + vector)
             z = z if condition.concat is None else torch.cat([z, condition.concat], 1)
             h = self.conv_in(z.contiguous(memory_format=torch.channels_last))
-            deep = (
-                self._deep(h, emb, memory)
-                if forecast is None
-                else forecast(lambda: self._deep(h, emb, memory))
-            )
-            return self._shallow(h, deep, emb, memory)
+            deep = partial(self._deep, h, emb, memory)
+            return self._shallow(h, forecast(deep) if forecast else deep(), emb, memory)
 
         return bound
 
