@@ -43,11 +43,11 @@ def check_denoiser(
         z, time, condition = inputs(latent, spec, size)
         check_output(denoiser, z, time, condition, 2 * latent.channels)
         check_bind(denoiser, z, time, condition)
-        check_reuse(denoiser, z, time, condition)
         check_independence(denoiser, z, time, condition)
         check_condition(denoiser, z, time, condition)
         check_gradients(denoiser, z, time, condition)
         check_half(denoiser, z, time, condition)
+        check_reuse(denoiser, z, time, condition)
 
 
 def trained(denoiser: Any) -> nn.Module:

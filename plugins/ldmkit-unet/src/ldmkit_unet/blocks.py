@@ -41,7 +41,7 @@ def to_tokens(h: FeatureMap) -> Tokens:
 
 def to_map(tokens: Tokens, size: Sequence[int]) -> FeatureMap:
     """The reverse of `to_tokens`, at (height, width)."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
 
 
 def silu(h: FeatureMap) -> FeatureMap:
