@@ -315,10 +315,18 @@ class Dataset(Protocol):
     "image". digest: names the content, not its place or time, so that caches are keyed by it. skipped: broken
     files left out.
 
-    Two methods may be there besides: `aligned(kinds: Mapping[str, FieldKind]) -> Dataset`, of a data set that
-    cuts its pictures or names files: the same examples with those fields as tensors cut as the picture is;
-    and `name(index) -> str`: how messages call an example. So may `class_names`, a mapping of a field to what
-    its classes are called, by id: pages and menus show them.
+    What a data set may offer besides:
+
+    - `aligned(kinds: Mapping[str, FieldKind]) -> Dataset`, where it cuts its pictures or names files: the
+      same examples with those fields as tensors cut as the picture is.
+    - `view(index, fields=None, key=None)`: the example, or some of its fields without reading the others;
+      `key` draws what is drawn at random, the crop only where "image" is among the fields. `drawn` names the
+      fields that differ from key to key. Indexing draws nothing.
+    - `buckets`: the indices of the examples of each shape, where pictures have several: batches have one.
+    - `shown(index)`: the index of the example that stands in for one that turned out broken, else the same.
+    - `picture_digest`: a digest of the pictures alone: data sets that differ in captions share latents.
+    - `name(index) -> str`: how messages call an example. `notes`: lines for a person about the choice of
+      pictures. `class_names`: a mapping of a field to what its classes are called, by id, for menus.
     """
 
     fields: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 VALIDATION = 0.05
@@ -11,11 +12,22 @@ VALIDATION = 0.05
 
 def fraction(text: str) -> float:
     """A number in [0, 1) that only `text` determines."""
-    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6]) / 2**48
+    return int.from_bytes(_head(text)) / 2**48
 
 
 def held_out(keys: Iterable[str]) -> frozenset[str]:
     """The keys of the split "validation": those that hash into the first 5 %; one at least, not all."""
-    order = sorted((fraction(key), key) for key in set(keys))
-    count = sum(place < VALIDATION for place, _ in order)
-    return frozenset(key for _, key in order[: min(max(count, 1), len(order) - 1)])
+    unique = set(keys)
+    below = frozenset(key for key in unique if _head(key) < BOUND)
+    if 0 < len(below) < len(unique):
+        return below
+    order = sorted(unique, key=lambda key: (_head(key), key))
+    return frozenset(order[: min(max(len(below), 1), len(order) - 1)])
+
+
+def _head(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6]
+
+
+BOUND = math.ceil(VALIDATION * 2**48).to_bytes(6)
+"""The hashes below it are those of fractions below VALIDATION."""

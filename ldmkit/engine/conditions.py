@@ -71,12 +71,13 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
         return conditions[0]
     lengths = {c.tokens.shape[1] for c in conditions if c.tokens is not None}
     if len(lengths) > 1 or len({c.mask is None for c in conditions}) > 1:
-        conditions = [_padded(c, max(lengths)) for c in conditions]
+        conditions = [padded(c, max(lengths)) for c in conditions]
     columns = {part: [getattr(c, part) for c in conditions] for part in PARTS}
     return Condition(**{part: None if held[0] is None else torch.cat(held) for part, held in columns.items()})
 
 
-def _padded(condition: Condition, length: int) -> Condition:
+def padded(condition: Condition, length: int) -> Condition:
+    """The condition with `length` tokens; those that are added do not count."""
     tokens, mask = _tokens(condition), _mask(condition)
     missing = length - tokens.shape[1]
     return Condition(
@@ -96,7 +97,7 @@ def replaced(condition: Condition, null: Condition, drop: Bool[Tensor, " b"]) ->
         return torch.where(drop.reshape(-1, *[1] * (own.ndim - 1)), other.to(own.dtype), own)
 
     if (condition.mask is None) != (null.mask is None):
-        condition, null = (_padded(c, _tokens(c).shape[1]) for c in (condition, null))
+        condition, null = (padded(c, _tokens(c).shape[1]) for c in (condition, null))
     return Condition(*(choose(getattr(condition, part), getattr(null, part)) for part in PARTS))
 
 

@@ -1,8 +1,9 @@
-"""What the conditioners of a recipe read of its data, and the data set with that cut as its pictures are."""
+"""What the conditioners of a recipe read of its data, and what data sets may offer besides examples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
@@ -29,3 +30,47 @@ def aligned(data: Dataset, kinds: Mapping[str, FieldKind]) -> Dataset:
     align = getattr(data, "aligned", None)
     made: Dataset = data if align is None else align(kinds)
     return made
+
+
+def view(
+    data: Dataset, index: int, fields: Collection[str] | None = None, key: int | None = None
+) -> Mapping[str, Any]:
+    """Some fields of an example, by default all, drawn by `key` where the data set draws at random."""
+    show = getattr(data, "view", None)
+    if show is not None:
+        return dict(show(index, fields, key))
+    example = data[index]
+    return example if fields is None else {f: v for f, v in example.items() if f in fields}
+
+
+def drawn_of(data: Dataset) -> frozenset[str]:
+    """The fields that differ from key to key, "image" among them or not."""
+    return frozenset(getattr(data, "drawn", ()))
+
+
+def buckets_of(data: Dataset) -> Sequence[Sequence[int]]:
+    """The indices of the examples of each shape; all of them, where there is one shape."""
+    buckets: Sequence[Sequence[int]] = getattr(data, "buckets", ())
+    return buckets if len(buckets) > 1 else [range(len(data))]
+
+
+def shown_of(data: Dataset, index: int) -> int:
+    """The example that stands in for a broken one, as far as is known after looking at it."""
+    shown = getattr(data, "shown", None)
+    return index if shown is None else int(shown(index))
+
+
+def picture_digest_of(data: Dataset) -> str:
+    """A digest of the pictures alone where there is one, else of all."""
+    return str(getattr(data, "picture_digest", data.digest))
+
+
+def of_one_shape(indices: Iterable[int], buckets: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The indices in groups of one shape."""
+    if len(buckets) == 1:
+        return [list(indices)]
+    bucket = {i: number for number, members in enumerate(buckets) for i in members}
+    groups: dict[int, list[int]] = {}
+    for i in indices:
+        groups.setdefault(bucket[i], []).append(i)
+    return [groups[number] for number in sorted(groups)]

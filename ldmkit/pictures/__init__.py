@@ -1,6 +1,6 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
-shown (`cutting`), conditions to look at (`painted`), PNG files that say how they were sampled (`png`),
-contact sheets (`sheet`)."""
+shown (`cutting`, `views`), conditions to look at (`painted`), PNG files that say how they were sampled
+(`png`), contact sheets (`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle
@@ -18,16 +18,21 @@ from ldmkit.pictures.files import (
     shown,
     to_pictures,
     to_tensor,
+    upright_size,
 )
 from ldmkit.pictures.painted import colours, paint
+from ldmkit.pictures.views import Crop, Scale, Views
 
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "OTHER_SUFFIXES",
     "SUFFIXES",
+    "Crop",
     "Cut",
     "PictureError",
+    "Scale",
+    "Views",
     "batch",
     "class_maps",
     "colours",
@@ -44,4 +49,5 @@ __all__ = [
     "shown",
     "to_pictures",
     "to_tensor",
+    "upright_size",
 ]

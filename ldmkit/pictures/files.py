@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ OTHER_SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".tga", ".psd", ".exr", ".dds", ".svg", ".ico"),
 )
 """Suffixes of pictures that are not opened: who lists a folder names such files among those left out."""
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF entry, and its values that exchange width and height."""
 MAX_PIXELS = 64 * 2**20
 T = TypeVar("T")
 
@@ -112,12 +114,31 @@ def _loaded(source: str | Path | BytesIO, name: str, max_pixels: int, room: Exit
         raise
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
-    except UnidentifiedImageError:
-        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise PictureError(f"{name}: not a {formats} picture") from None
     except Exception as error:  # decoders raise errors of all kinds on damaged files
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise PictureError(f"{name}: cannot be read ({reason})") from error
+        raise _unopened(error, name) from error
+
+
+def upright_size(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of a picture as it is shown, from its header; nothing is decoded.
+
+    Raises PictureError, which calls the picture `name`.
+    """
+    try:
+        with Pillow.open(file, formats=FORMATS) as picture:
+            width, height = picture.size
+            # asked for without an entry, a PNG would be decoded to find one
+            turned = "exif" in picture.info and picture.getexif().get(ORIENTATION) in SIDEWAYS
+    except Exception as error:  # decoders raise errors of all kinds on damaged files
+        raise _unopened(error, name) from error
+    if width * height > max_pixels:
+        raise PictureError(f"{name}: {width}x{height} is more than the {max_pixels} pixels allowed")
+    return (height, width) if turned else (width, height)
+
+
+def _unopened(error: Exception, name: str) -> PictureError:
+    if isinstance(error, UnidentifiedImageError):
+        return PictureError(f"{name}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture")
+    return PictureError(f"{name}: cannot be read ({type(error).__name__}: {error})"[:500])
 
 
 def shown(path: str | Path) -> str:

@@ -186,7 +186,9 @@ def test_a_second_start_opens_no_picture_that_it_knows(
     (tmp_path / "6.png").write_text("broken")
     first = ImageFolder(path=str(tmp_path), size=SIZE, max_broken=0.5)
     opened: list[Path] = []
-    monkeypatch.setattr("ldmkit_data.index._header", lambda file, path: opened.append(path) or (8, 8, None))
+    monkeypatch.setattr(
+        "ldmkit_data.index.upright_size", lambda file, name: opened.append(Path(name)) or (8, 8)
+    )
     again = ImageFolder(path=str(tmp_path), size=SIZE, max_broken=0.5)
     assert (again.digest, again.problems, opened) == (first.digest, first.problems, [])
     halves(tmp_path / "3.png", 8, 8, 7, 7)

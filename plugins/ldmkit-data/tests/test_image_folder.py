@@ -223,5 +223,5 @@ def test_what_cannot_be_a_data_set_is_said(tmp_path: Path) -> None:
     paint(tmp_path / "a.png")
     with pytest.raises(UserError, match="two are needed"):
         ImageFolder(path=str(tmp_path), size=8)
-    with pytest.raises(UserError, match="unknown colour 'whit'"):
+    with pytest.raises(ValueError, match="unknown colour 'whit'"):
         ImageFolder(path=str(tmp_path), size=8, background="whit")

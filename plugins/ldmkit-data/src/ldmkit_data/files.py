@@ -52,7 +52,7 @@ class FieldFiles:
 
     def contents(self, row: Row) -> list[str]:
         """A digest of each file of a row that `whole` kept."""
-        return [self._contents[name] for name in self._names(row)]
+        return [self._contents[name] for name in self._names(row)] if self._fields else []
 
     def _problem(self, row: Row) -> str | None:
         for field in self._fields:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ldmkit.errors import UserError
 from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES, shown
@@ -19,8 +21,7 @@ UNREAD = ("metadata.csv", "metadata.parquet", "metadata.json")
 CAPTIONS = (".txt", ".caption")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One picture: its path from the folder, what is said of it, and what is wrong with that.
 
     base: the path from the folder at which the files that `values` names start.
@@ -52,6 +53,18 @@ class Files:
     metadata: Sequence[str]
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No cyclic garbage collection within: each would look through all rows that are there already."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def list_folder(root: Path) -> Listing:
     """The pictures below `root` with what metadata.jsonl files, else text files beside the pictures, else the
     names of sub-folders say. UserError where there is no such folder, no picture, or unusable metadata."""
@@ -69,7 +82,7 @@ def list_folder(root: Path) -> Listing:
         first = next((f"; {p}" for p in files.pictures.values()), "")
         raise UserError(f"image-folder: no {', '.join(SUFFIXES)} file in {root}{first}")
     names = sorted(files.pictures)
-    if any(_stem(name) in files.texts for name in names):
+    if files.texts and any(_stem(name) in files.texts for name in names):
         return Listing([_captioned(root, name, files) for name in names], ("caption",))
     below = sum("/" in name for name in names)
     if below > len(names) - below:
@@ -82,34 +95,37 @@ def _files(root: Path) -> Files:
     texts: dict[str, str] = {}
     metadata = []
     places = Places(root)
-    for name, entry in _walk(root, ""):
-        stem, suffix = os.path.splitext(name)
-        kind = suffix.lower()
-        if kind in SUFFIXES:
-            pictures[name] = places.problem(name, entry)
-        elif kind in OTHER_SUFFIXES:
+    for name, suffix, entry in _walk(root, ""):
+        if suffix in SUFFIXES:
+            pictures[name] = None if entry.is_file(follow_symlinks=False) else places.problem(name)
+        elif suffix in OTHER_SUFFIXES:
             pictures[name] = f"{shown(root / name)}: {suffix} files are not read: save it as PNG or JPEG"
         elif entry.is_dir():  # a link, or it would have been walked
             pictures[name] = f"{shown(root / name)}: a link to a folder, which is not followed"
-        elif kind in CAPTIONS:
-            texts[stem] = name
+        elif suffix in CAPTIONS:
+            texts[_stem(name)] = name
         elif entry.name == METADATA:
             metadata.append(name)
     return Files(pictures, texts, sorted(metadata))
 
 
-def _walk(root: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """All that is no folder below `root`, links to folders and folders that are named like pictures too."""
+def _walk(root: Path, below: str) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
+    """Path, suffix and entry of all that is no folder below `root`; links to folders and folders that are
+    named like pictures too."""
+    folders = []
     with os.scandir(root / below) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             name = f"{below}/{entry.name}" if below else entry.name
-            named_so = os.path.splitext(name)[1].lower() in SUFFIXES
-            if entry.is_dir(follow_symlinks=False) and not named_so:
-                yield from _walk(root, name)
+            dot = entry.name.rfind(".")
+            suffix = entry.name[dot:].lower() if dot > 0 else ""
+            if suffix not in SUFFIXES and entry.is_dir(follow_symlinks=False):
+                folders.append(name)
             else:
-                yield name, entry
+                yield name, suffix, entry
+    for name in folders:
+        yield from _walk(root, name)
 
 
 def _stem(name: str) -> str:
@@ -133,15 +149,15 @@ def _classified(root: Path, files: Files) -> Listing:
     """The first folder of each path as "class_name", its rank in sorted order as "label"."""
     whole = [name for name, problem in files.pictures.items() if problem is None]
     classes = sorted({name.split("/")[0] for name in whole if "/" in name})
-    label = {name: i for i, name in enumerate(classes)}
+    values = {name: {"label": i, "class_name": name} for i, name in enumerate(classes)}
 
     def row(name: str) -> Row:
-        folder = name.split("/")[0]
+        folder, below, _ = name.partition("/")
         if files.pictures[name] is not None:
             return Row(name, {}, files.pictures[name])
-        if "/" not in name:
+        if not below:
             return Row(name, {}, f"{shown(root / name)}: lies in none of the class folders")
-        return Row(name, {"label": label[folder], "class_name": folder})
+        return Row(name, values[folder])
 
     rows = [row(name) for name in sorted(files.pictures)]
     return Listing(rows, ("label", "class_name"), tuple(classes))
@@ -161,7 +177,7 @@ def _described(root: Path, files: Sequence[str]) -> Listing:
     if twice:
         raise UserError(f"{root / files[0]}: {twice[0]} is there twice")
     places = Places(root)
-    placed = [replace(row, problem=places.problem(row.name)) for row in rows]
+    placed = [row._replace(problem=places.problem(row.name)) for row in rows]
     return Listing(sorted(placed, key=lambda row: row.name), tuple(rows[0].values))
 
 

@@ -17,13 +17,8 @@ class Places:
         self._root, self._real = root, os.path.realpath(root)
         self._folder = lru_cache(maxsize=None)(os.path.realpath)
 
-    def problem(self, name: str, entry: os.DirEntry[str] | None = None) -> str | None:
-        """Why the file cannot be used: missing, no file, outside the folder; None where it can.
-
-        entry: what a walk from the folder that followed no link found at this path.
-        """
-        if entry is not None and entry.is_file(follow_symlinks=False):
-            return None
+    def problem(self, name: str) -> str | None:
+        """Why the file cannot be used: missing, no file, outside the folder; None where it can."""
         path = self._root / name
         try:
             if not self.holds(path):

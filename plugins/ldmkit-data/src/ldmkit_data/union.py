@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ class Union:
     """Examples of several data sets one after another, with the fields that all of them have.
 
     A split is that of every part that has one of the name. Raises UserError for no parts, and for parts whose
-    pictures differ in size.
+    pictures differ in size. Parts that draw crops or tags at random draw them here as well.
 
     Args:
         parts: the data sets.
@@ -31,6 +31,8 @@ class Union:
         self._ends = list(accumulate(len(part) for part in parts))
         shared = set.intersection(*(set(part.fields) for part in parts))
         self.fields = tuple(field for field in parts[0].fields if field in shared)
+        if any(len(getattr(part, "buckets", ())) > 1 for part in parts):
+            raise UserError("union: pictures of one set have one size; a part with buckets stands alone")
         sizes = {tuple(part[0]["image"].shape[1:]) for part in parts if len(part)}
         if len(sizes) > 1:
             raise UserError(f"union: pictures of one set have one size, not {sorted(sizes)}")
@@ -39,9 +41,33 @@ class Union:
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self.view(index)
+
+    def view(
+        self, index: int, fields: Collection[str] | None = None, key: int | None = None
+    ) -> Mapping[str, Any]:
+        """The example, or some of its fields, drawn by `key` where its part draws."""
+        part, first = self._part(index)
+        wanted = [f for f in ("image", *self.fields) if fields is None or f in fields]
+        show = getattr(part, "view", None)
+        example = part[index - first] if show is None else show(index - first, wanted, key)
+        return {field: example[field] for field in wanted}
+
+    def shown(self, index: int) -> int:
+        """The example that stands in for a broken one."""
+        part, first = self._part(index)
+        shown = getattr(part, "shown", None)
+        return index if shown is None else first + int(shown(index - first))
+
+    @property
+    def drawn(self) -> Sequence[str]:
+        """The fields that a part draws anew for each key."""
+        return tuple({f for part in self._parts for f in getattr(part, "drawn", ())})
+
+    def _part(self, index: int) -> tuple[Dataset, int]:
+        """The part that holds an example, and where it begins."""
         which = bisect_right(self._ends, index)
-        example = self._parts[which][index - self._ends[which] + len(self._parts[which])]
-        return {field: example[field] for field in ("image", *self.fields)}
+        return self._parts[which], self._ends[which] - len(self._parts[which])
 
     @property
     def skipped(self) -> Sequence[Path]:

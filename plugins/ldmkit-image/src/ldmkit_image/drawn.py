@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, overload
@@ -72,9 +72,43 @@ class WithField:
         return len(self._of)
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        example = self._of[index]
+        return self.view(index)
+
+    def view(
+        self, index: int, fields: Collection[str] | None = None, key: int | None = None
+    ) -> Mapping[str, Any]:
+        """The example, or some of its fields, drawn by `key` where the data set within draws."""
+        own = (self._field, f"{self._field}s")
+        if fields is not None and not {*own} & {*fields}:
+            return self._within(index, fields, key)
+        inner = None if fields is None else {"image", *fields} - {*own}
+        example = dict(self._within(index, inner, key if fields is None or "image" in fields else None))
         variants = Variants(self._draw, example["image"], (self._seed, index))
-        return {**example, self._field: variants[0], f"{self._field}s": variants}
+        whole = {**example, self._field: variants[0], f"{self._field}s": variants}
+        return whole if fields is None else {f: v for f, v in whole.items() if f in fields}
+
+    def _within(self, index: int, fields: Collection[str] | None, key: int | None) -> Mapping[str, Any]:
+        show = getattr(self._of, "view", None)
+        if show is not None:
+            found: Mapping[str, Any] = show(index, fields, key)
+            return found
+        example = self._of[index]
+        return example if fields is None else {f: v for f, v in example.items() if f in fields}
+
+    @property
+    def drawn(self) -> Sequence[str]:
+        """What the data set within draws anew for each key."""
+        return tuple(getattr(self._of, "drawn", ()))
+
+    @property
+    def buckets(self) -> Sequence[Sequence[int]]:
+        """The examples of each shape, where the data set within has several."""
+        return tuple(getattr(self._of, "buckets", ()))
+
+    def shown(self, index: int) -> int:
+        """The example that stands in for a broken one."""
+        shown = getattr(self._of, "shown", None)
+        return index if shown is None else int(shown(index))
 
     def aligned(self, kinds: Mapping[str, FieldKind]) -> WithField:
         """With the fields of the data set within cut as its pictures are."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image, ImageColor
+from PIL import Image
 from torch import Tensor
 
 from ldmkit.errors import UserError
-from ldmkit.pictures import Cut, PictureError, decode_bytes, flatten, middle, read, to_tensor
+from ldmkit.pictures import Cut, PictureError, Views, decode_bytes, flatten, read, to_tensor, upright_size
 from ldmkit.splits import held_out
 from ldmkit.types import FieldKind
 from ldmkit_shards.files import cached
@@ -64,23 +65,23 @@ class Source(Protocol):
 
 
 class Examples:
-    """The data set of a source: squares of `size`, cut around the middle of each picture.
+    """The data set of a source, cut as `views` say.
 
-    Raises UserError for fewer than two whole pictures, and for more broken ones than `max_broken` allows.
+    Where these need the sizes of all pictures (buckets, `smallest`), headers are read once, when the set is
+    first seen. Raises UserError for fewer than two whole pictures, and for more broken ones than `max_broken`
+    allows.
     """
 
-    def __init__(self, kind: str, source: Source, size: int, background: str, max_broken: float) -> None:
-        try:
-            ImageColor.getrgb(background)
-        except ValueError:
-            raise UserError(f"{kind}: unknown colour '{background}' as background") from None
-        self._kind, self._source, self._size = kind, source, size
-        self._background, self._max_broken = background, max_broken
+    def __init__(self, kind: str, source: Source, views: Views, max_broken: float) -> None:
+        self._kind, self._source, self._views, self._max_broken = kind, source, views, max_broken
         self.fields = source.fields
         self._kinds: Mapping[str, FieldKind] = {}
         self.problems = {**source.problems, **self._damaged()}
+        self._sizes = self._measured() if views.measured else []
         self._check()
-        self._places = [i for i in range(len(source.keys)) if i not in self.problems]
+        whole = [i for i in range(len(source.keys)) if i not in self.problems]
+        self._places = [i for i in whole if not (self._sizes and views.too_small(self._sizes[i]))]
+        self._small = len(whole) - len(self._places)
         if len(self._places) < 2:
             raise UserError(f"{kind}: {len(self._places)} usable pictures; two are needed")
         self._late: set[int] = set()
@@ -90,14 +91,46 @@ class Examples:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        for place in self._from(index):
+        return self.view(index)
+
+    def view(
+        self, index: int, fields: Collection[str] | None = None, key: int | None = None
+    ) -> Mapping[str, Any]:
+        """The example, or those of its fields alone; drawn by `key`, where tags or crops are drawn at random
+        (the crop only where "image" is among the fields)."""
+        wanted = {"image", *self.fields} if fields is None else fields
+        for i in self._from(index):
+            place = self._places[i]
             try:
-                return self._example(self._source.record(place))
+                return self._example(self._source.record(place), wanted, key)
             except (PictureError, ValueError) as error:
                 self._late.add(place)
                 self.problems[place] = f"{self._source.name(place)}: {error}"
                 self._check()
         raise UserError(f"{self._kind}: none of the {len(self)} pictures of a split can be read")
+
+    def shown(self, index: int) -> int:
+        """The example that stands in for one that is known as broken by now; else the index itself."""
+        return next(self._from(index), index)
+
+    @property
+    def drawn(self) -> Sequence[str]:
+        """The fields that differ from key to key of `view`."""
+        of_texts = [f for f in self.fields if self._is_text(f)] if "text" in self._views.drawn else []
+        return (*(("image",) if "image" in self._views.drawn else ()), *of_texts)
+
+    @cached_property
+    def buckets(self) -> Sequence[Sequence[int]]:
+        """The examples of each shape, where there are several."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for i, place in enumerate(self._places):
+            found.setdefault(self._shape(place), []).append(i)
+        return [found[shape] for shape in sorted(found)]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person may want to know of the choice of pictures."""
+        return self._views.notes(self._small, (self._shape(place) for place in self._places))
 
     @property
     def skipped(self) -> Sequence[Path]:
@@ -127,36 +160,64 @@ class Examples:
     @cached_property
     def digest(self) -> str:
         """Of what is stored, which of it is used, and the settings."""
-        settings = [self._source.content, self._size, self._background, sorted(self._kinds.items())]
-        return hashlib.sha256(json.dumps([*settings, self._places]).encode()).hexdigest()
+        settings = [self._source.content, self._views.size, self._views.background]
+        more = [self._views.settings] if self._views.settings else []
+        return _digest([*settings, sorted(self._kinds.items()), *more, self._places])
+
+    @cached_property
+    def picture_digest(self) -> str:
+        """Of the pictures alone, as they are shown where nothing is drawn."""
+        settings = {k: v for k, v in self._views.settings.items() if not k.endswith("_tags")}
+        shown = [self._views.size, self._views.background, settings]
+        return _digest(["pictures", self._source.content, *shown, self._places])
 
     def _copy(self) -> Examples:
         part = copy(self)
-        part.__dict__.pop("digest", None)
+        for name in ("digest", "picture_digest", "buckets"):
+            part.__dict__.pop(name, None)
         return part
 
     def _from(self, index: int) -> Iterator[int]:
-        """The places from `index` on, around, that are not known as broken."""
-        count = len(self._places)
+        """The indices from `index` on, around, of its shape, whose places are not known as broken."""
+        count, places = len(self._places), self._places
         if not -count <= index < count:
             raise IndexError(index)
-        places = (self._places[(index + i) % count] for i in range(count))
-        return (place for place in places if place not in self._late)
+        indices = ((index + i) % count for i in range(count))
+        whole = (i for i in indices if places[i] not in self._late)
+        if self._views.crop != "buckets":
+            return whole
+        shape = self._shape(places[index])
+        return (i for i in whole if self._shape(places[i]) == shape)
 
-    def _example(self, record: Record) -> Mapping[str, Any]:
-        cut, pixels = decode_bytes(record.picture.content, record.picture.name, self._cut)
-        values = {f: self._value(f, record.values, cut) for f in self.fields}
-        return {"image": pixels, **values}
+    def _shape(self, place: int) -> tuple[int, int]:
+        return self._views.shape(self._sizes[place]) if self._sizes else self._views.shape((1, 1))
 
-    def _cut(self, picture: Image.Image) -> tuple[Cut, Tensor]:
-        cut = middle(picture.size, (self._size, self._size))
-        return cut, to_tensor(cut.picture(flatten(picture, self._background)))
+    def _is_text(self, field: str) -> bool:
+        return "text" in (self._kinds.get(field), self._kinds.get(field.removesuffix("s")))
 
-    def _value(self, field: str, values: Mapping[str, Any], cut: Cut) -> Any:
+    def _example(self, record: Record, wanted: Collection[str], key: int | None) -> Mapping[str, Any]:
+        """The picture is decoded where it is wanted, or a field that is cut with it."""
+        cut, image = None, {}
+        if "image" in wanted or any(self._is_cut(record.values.get(f), f) for f in wanted):
+            content, name = record.picture.content, record.picture.name
+            drawn = key if "image" in wanted else None
+            cut, pixels = decode_bytes(content, name, lambda p: self._views.picture(p, drawn))
+            image = {"image": pixels} if "image" in wanted else {}
+        if missing := [f for f in self.fields if record.values.get(f) is None]:
+            raise ValueError(f"has no '{missing[0]}'")
+        fields = [f for f in self.fields if f in wanted]
+        return {**image, **{f: self._value(f, record.values, cut, key) for f in fields}}
+
+    def _is_cut(self, value: Any, field: str) -> bool:
+        return isinstance(value, Encoded | Tensor) or self._kinds.get(field) == "boxes"
+
+    def _value(self, field: str, values: Mapping[str, Any], cut: Cut | None, key: int | None) -> Any:
         """A field's value; pictures as "picture" where nothing says what they hold."""
-        if values.get(field) is None:
-            raise ValueError(f"has no '{field}'")
         value, kind = values[field], self._kinds.get(field)
+        if self._is_text(field):
+            return self._views.text(value, key)
+        if cut is None:
+            return value
         if kind == "boxes":
             return cut.boxes(value)
         if isinstance(value, Encoded):
@@ -167,7 +228,7 @@ class Examples:
 
     def _of_picture(self, picture: Image.Image, kind: FieldKind, cut: Cut) -> Tensor:
         if kind == "picture":
-            return to_tensor(cut.other(flatten(picture, self._background)))
+            return to_tensor(cut.other(flatten(picture, self._views.background)))
         if kind == "map" and picture.format == "JPEG":
             raise ValueError("a map as JPEG, which does not keep class ids: save it as PNG")
         return cut.nearest(read(picture, kind))
@@ -188,10 +249,27 @@ class Examples:
 
     def _problem(self, place: int) -> str | None:
         try:
-            self._example(self._source.record(place))
+            self._example(self._source.record(place), {"image", *self.fields}, None)
         except (PictureError, ValueError) as error:
             return str(error)
         return None
+
+    def _measured(self) -> Sequence[tuple[int, int]]:
+        """Width and height of every picture, (1, 1) of a broken one; kept by the set's content."""
+
+        def sizes() -> list[tuple[int, int]]:
+            with ThreadPoolExecutor(READERS) as pool:
+                return list(pool.map(self._size_of, range(len(self._source.keys))))
+
+        kept = cached(f"sizes {self._kind} {self._source.content}", sizes)
+        return [(width, height) for width, height in kept]
+
+    def _size_of(self, place: int) -> tuple[int, int]:
+        try:
+            picture = self._source.record(place).picture
+            return upright_size(BytesIO(picture.content), picture.name)
+        except (PictureError, ValueError):
+            return 1, 1
 
     def _check(self) -> None:
         """UserError where more examples are broken than allowed."""
@@ -202,3 +280,7 @@ class Examples:
                 f"{self._kind}: {broken} of {total} pictures cannot be used, more than max_broken "
                 f"{self._max_broken:g} allows: {first}{'; ...' if broken > SHOWN else ''}"
             )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ldmkit.disk import cache_folder
 from ldmkit.errors import UserError
-from ldmkit.pictures import shown
+from ldmkit.pictures import Crop, Scale, Views, shown
 from ldmkit_shards.examples import Encoded, Examples, Record
 from ldmkit_shards.files import content_of, of_file, state_of
 
@@ -22,7 +22,7 @@ MARKS = ("state.json", "dataset_dict.json")
 class HfDataset(Examples):
     """A table with a column of pictures: parquet files, a folder of `save_to_disk`, or a set on the hub.
 
-    Examples: image (uint8 "3 H W": the shorter side resized to `size`, then the middle cut out) and a field
+    Examples: image (uint8 "3 H W") and a field
     for each other column of texts, numbers, class labels (whole numbers; `class_names` has their names),
     sequences (as tuples) and further pictures. With `key` they come in the order of that column, and splits
     follow from it, as those of a folder whose files have these names; else both follow from the number of
@@ -37,7 +37,15 @@ class HfDataset(Examples):
         part: which of the set's own splits is read.
         image: the column of the pictures.
         key: the column that names each example.
-        size: height and width of the examples.
+        size: height and width of the examples; with buckets, of the square that has their area.
+        crop: center: the shorter side is resized to `size`, then the middle cut out. random: at each step of
+            a training a square is drawn and resized. pad: all of the picture, on `background`. buckets: each
+            picture goes to the nearest of several shapes, and each batch has one shape.
+        crop_scale: the range from which a random square's side is drawn, as a share of the shorter side.
+        bucket_step: sides of buckets are multiples of it; their ratio is two at most.
+        smallest: pictures whose shorter side has fewer pixels are left out.
+        shuffle_tags: captions are tags between commas, whose order is drawn anew at each step.
+        drop_tags: the probability with which a training leaves out each tag, but never all.
         background: what transparent pictures lie on, a colour name or "#rrggbb".
         max_broken: the share of broken pictures up to which they are left out instead of being an error.
     """
@@ -53,6 +61,12 @@ class HfDataset(Examples):
         image: str = "image",
         key: str | None = None,
         size: Annotated[int, Field(ge=8, le=4096)],
+        crop: Crop = "center",
+        crop_scale: Scale = (0.5, 1.0),
+        bucket_step: Annotated[int, Field(ge=1)] = 64,
+        smallest: Annotated[int, Field(ge=0)] = 0,
+        shuffle_tags: bool = False,
+        drop_tags: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         background: str = "white",
         max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
     ) -> None:
@@ -67,7 +81,8 @@ class HfDataset(Examples):
             content = f"{repo} {config} {revision}"
         source = _Table(table, f"{content} {part}", shown(path or str(repo)), image, key)
         self.class_names = source.class_names
-        super().__init__("hf-dataset", source, size, background, max_broken)
+        views = Views(size, background, crop, crop_scale, bucket_step, smallest, shuffle_tags, drop_tags)
+        super().__init__("hf-dataset", source, views, max_broken)
 
 
 class _Table:
