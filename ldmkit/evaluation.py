@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
-from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.data import aligned, buckets_of, field_kinds
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -77,6 +77,11 @@ class Evaluation:
     def pixels(self, split: str) -> Pixels:
         """The pictures of one split."""
         data = self.data(split)
+        if len(buckets_of(data)) > 1:
+            raise self.error(
+                "the data's pictures have several shapes, and metrics compare pictures of one: evaluate a "
+                "recipe with data of one size and `weights`"
+            )
         return self._once(
             ("pixels", split), lambda: torch.stack([data[i]["image"] for i in range(len(data))])
         )

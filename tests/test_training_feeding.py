@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,8 +23,9 @@ from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import Order
 from ldmkit.training.dropout import drop_groups
-from ldmkit.training.latents import SHARD, cached_latents
+from ldmkit.training.latents import cached_latents
 from ldmkit.training.look import look_at_data
+from ldmkit.training.shards import SHARD
 from ldmkit.types import Condition, ConditionSpec
 
 SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
@@ -124,9 +126,9 @@ def test_what_does_not_fit_in_memory_is_read_again_ahead_of_time():
     pictures = Pictures()
     examples = Examples(pictures, memory=3 * 16 * 16 * 3 + 3)  # three pictures
     pictures.read.clear()
-    first = examples.read([0, 1, 1, 2, 3], then=[4, 5])
+    first = examples.read([0, 1, 1, 2, 3], then=([4, 5], None))
     assert [int(e["label"]) for e in first] == [0, 1, 1, 2, 0]
-    assert examples.read([4, 5, 0], then=[3])[0]["caption"] == "thing 4"
+    assert examples.read([4, 5, 0], then=([3], None))[0]["caption"] == "thing 4"
     assert examples.read([3])[0]["caption"] == "thing 3"
     assert sorted(pictures.read) == [0, 1, 2, 3, 3, 4, 5]
 
@@ -240,43 +242,47 @@ def test_latents_in_shards_are_those_of_one_file(tmp_path, monkeypatch):
     system = toy()
     data = Pictures().split("train")
     whole = cached_latents(system.compression, data, tmp_path / "whole", True)
-    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    monkeypatch.setattr("ldmkit.training.shards.SHARD", 5)
     shards = cached_latents(system.compression, data, tmp_path / "shards", True)
-    assert [len(whole.shards), len(shards.shards)] == [1, 4]
-    assert shards.size == whole.size == (4, 4)
+    assert [len(part.shards[0].paths) for part in (whole, shards)] == [1, 4]
+    assert shards.size() == whole.size() == (4, 4)
     chosen, flip = [17, 0, 4, 5, 5], torch.tensor([False, True, False, False, True])
     monkeypatch.undo()
     expected = whole.posterior(chosen, flip)
-    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    monkeypatch.setattr("ldmkit.training.shards.SHARD", 5)
     found = shards.posterior(chosen, flip)
     assert torch.equal(found.mode, expected.mode)
     assert torch.equal(found.std, expected.std)
 
 
 def test_after_an_interruption_only_missing_and_damaged_shards_are_encoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("ldmkit.training.latents.SHARD", 5)
+    monkeypatch.setattr("ldmkit.training.shards.SHARD", 5)
     system, data = toy(), Pictures().split("train")
-    shards = cached_latents(system.compression, data, tmp_path, False).shards
+    shards = cached_latents(system.compression, data, tmp_path, False).shards[0].paths
     before = [path.read_bytes() for path in shards]
+    tensors = [{n: x.clone() for n, x in load_file(path).items()} for path in shards]
     shards[1].unlink()
     shards[2].write_bytes(before[2][:-40] + bytes(40))  # its header is whole
     shards[3].write_bytes(before[3][:30])
     data.read.clear()
     cached_latents(system.compression, data, tmp_path, False)
     assert sorted(set(data.read) - {0}) == list(range(5, 18))
-    assert [path.read_bytes() for path in shards] == before
+    for path, expected in zip(shards, tensors, strict=True):
+        assert all(torch.equal(x, expected[name]) for name, x in load_file(path).items())
 
 
 READ_LIMITED = """
 import resource, sys
 from pathlib import Path
 import torch
-from ldmkit.training.latents import SHARD, Latents
-latents = Latents(sorted(Path(sys.argv[1]).glob("*.safetensors")))
+from ldmkit.training.latents import Latents
+from ldmkit.training.shards import SHARD, Shards
+shards = Shards(Path(sys.argv[1]), 12 * SHARD)
+latents = Latents([shards], [range(12 * SHARD)])
 latents.posterior([0], None)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 48 * 2**20,) * 2)
-count = SHARD * len(latents.shards)
+count = 12 * SHARD
 for step in range(40):
     rows = torch.randint(count, (32,), generator=torch.Generator().manual_seed(step)).tolist()
     assert latents.posterior(rows, None).mode[:, 0, 0, 0].tolist() == [float(r) for r in rows]

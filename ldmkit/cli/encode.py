@@ -13,20 +13,29 @@ from ldmkit.cli import options
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")
 @options.runs
 @options.device
 @options.overrides
 def command(
-    recipe: Path, folder: Path, out: Path, runs: Path, device: str | None, overrides: tuple[str, ...]
+    recipe: Path,
+    folder: Path,
+    out: Path,
+    dry_run: bool,
+    runs: Path,
+    device: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Turn the pictures of FOLDER into latents of RECIPE's compression stage, in the new folder OUT.
 
     Each picture becomes a safetensors file of the same name. Pictures may have any size; broken ones are
     listed and skipped.
     """
-    from ldmkit.verbs.encode import compression_alone, encode_folder
+    from ldmkit.verbs.encode import compression_alone, encode_folder, estimate
 
     system = compression_alone(recipe, overrides, runs, click.echo, device)
+    if dry_run:
+        return estimate(system, folder, out, click.echo)
     for problem in encode_folder(system, folder, out, click.echo):
         click.echo(f"skipped: {problem}", err=True)
     click.echo(f"latents: {out}")

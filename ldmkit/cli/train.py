@@ -13,6 +13,7 @@ from ldmkit.cli import options
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")
 @options.start
 @options.runs
 @options.device
@@ -23,6 +24,7 @@ def command(
     recipe: Path,
     stage: str | None,
     restart: bool,
+    dry_run: bool,
     wait: bool,
     accept: bool,
     runs: Path,
@@ -32,8 +34,12 @@ def command(
     """Train RECIPE; where a training was interrupted it goes on.
 
     SIGTERM and Ctrl-C save at the end of the step and end with exit code 143 or 130. Under `accelerate
-    launch` the processes share each batch.
+    launch` the processes share each batch. With --dry-run a few batches are measured and nothing is kept.
     """
+    if dry_run:
+        from ldmkit.verbs.estimate import estimate
+
+        return estimate(recipe, overrides, runs, stage, device, click.echo)
     from ldmkit.verbs.train import train_recipe
 
     train_recipe(

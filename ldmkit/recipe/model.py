@@ -172,9 +172,12 @@ class DiffusionTraining(Stage):
     widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
     convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
     that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
+    crop: center: of data that draw another crop at each step, the middle of each picture is encoded. Such
+    data are refused without it.
     """
 
     latents: Literal["sample", "mode"] = "sample"
+    crop: Literal["center"] | None = None
     distillation: Annotated[Component, Kind("distillation")] | None = None
     widen: bool = False
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()

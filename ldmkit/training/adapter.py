@@ -24,7 +24,7 @@ from ldmkit.recipe.model import AdapterTraining
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.loop import Loop
-from ldmkit.training.run import accelerator_on, versions
+from ldmkit.training.run import CACHE, accelerator_on, versions
 from ldmkit.types import Say
 
 
@@ -66,8 +66,10 @@ def _train(
     if accelerator.is_main_process:
         store.open(dump(system.recipe), versions(system))
     accelerator.wait_for_everyone()
-    with accelerator.local_main_process_first():  # which makes the caches that the others then read
-        stage = AdapterStage(system, name, options, _data(system, options), store.folder.parent / "cache")
+    with accelerator.local_main_process_first():  # which looks at the files that the others then know
+        data = _data(system, options)
+    older = store.folder.parent / CACHE
+    stage = AdapterStage(system, name, options, data, store.runs / CACHE, say, older)
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
     callbacks = build_callbacks(system.registry, slots, say)
     Loop(stage, store, accelerator, say, callbacks, flat(system.recipe)).run()
@@ -85,13 +87,20 @@ class AdapterStage(DiffusionStage):
     """An attached adapter of the system as the loop sees it."""
 
     def __init__(
-        self, system: System, name: str, options: AdapterTraining, data: Dataset, cache: Path
+        self,
+        system: System,
+        name: str,
+        options: AdapterTraining,
+        data: Dataset,
+        cache: Path,
+        say: Say = lambda _: None,
+        older: Path | None = None,
     ) -> None:
         self.name, self._adapter = name, system.adapters[name]
         system.requires_grad_(False)
         for weight in self._weights().values():
             weight.requires_grad_(True)
-        super().__init__(system, options, data, cache)
+        super().__init__(system, options, data, cache, say, older)
 
     def averaged(self) -> dict[str, nn.Parameter]:
         """The adapter's weights."""

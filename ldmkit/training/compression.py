@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ldmkit.engine.components import build
+from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Adversary, Dataset
@@ -20,7 +21,7 @@ from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import CompressionTraining
 from ldmkit.training.data import Examples, images_of
-from ldmkit.training.draws import Order, generator_of
+from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.latents import LatentMoments
 from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.stage import Losses, Player
@@ -146,7 +147,8 @@ class CompressionStage:
 
     def __init__(self, system: Parts, options: CompressionTraining, data: Dataset) -> None:
         self.options, self._system, self._device = options, system, system.device
-        self._train, self._validation = Examples(data.split("train")), Examples(data.split("validation"))
+        self._train, self._validation = (Examples(data.split(n), ["image"]) for n in ("train", "validation"))
+        self._buckets = self._train.buckets
         self._model: Any = system.compression
         self._model.scale.fill_(1.0)
         self._model.shift.fill_(0.0)
@@ -159,7 +161,7 @@ class CompressionStage:
         last = self._last_weight() if self._adversary is not None else None
         self._step = CompressionStep(self._model, losses, self._adversary, options, last)
         self.players = self._players(self._adversary)
-        self._order = Order(len(self._train), options.seed, self.name)
+        self._order = Batches([*map(len, self._buckets)], options.batch, options.seed, self.name)
         self._drawn = lru_cache(maxsize=1)(self._draw)
 
     def _players(self, adversary: Adversary | None) -> list[Player]:
@@ -174,8 +176,7 @@ class CompressionStage:
     def _last_weight(self) -> nn.Parameter:
         """Of the decoder's last layer, found by a pass of one empty latent."""
         spec = self._model.latent
-        height, width = (side // spec.factor for side in self._train[0]["image"].shape[1:])
-        latent = torch.zeros(1, spec.channels, height, width, device=self._device)
+        latent = torch.zeros(1, spec.channels, *self._size(0), device=self._device)
         return last_weight(self._model, lambda: self._model.decode(latent))
 
     def averaged(self) -> dict[str, nn.Parameter]:
@@ -199,20 +200,33 @@ class CompressionStage:
         """Pictures and posterior noise for some rows of a step."""
         draws = self._drawn(step)
         flip = None if draws.flip is None else draws.flip[rows]
-        examples = self._train.read(self._chosen(step, rows), then=self._chosen(step + 1, rows))
+        following = self._chosen(step + 1, rows), self._keys(step + 1, rows)
+        examples = self._train.read(self._chosen(step, rows), self._keys(step, rows), then=following)
         image = images_of(examples, flip).to(self._device)
         return {"image": image}, Draws(step, draws.noise[rows].to(self._device), flip)
 
     def _chosen(self, step: int, rows: slice) -> list[int]:
-        first = step * self.options.batch
-        return self._order.take(first + rows.start, first + rows.stop).tolist()
+        bucket = self._buckets[self._order.bucket(step)]
+        return [bucket[place] for place in self._order.places(step, rows)]
+
+    def _keys(self, step: int, rows: slice) -> list[int] | None:
+        """What random crops are drawn by, where there are any."""
+        if not self._train.drawn:
+            return None
+        seed = self.options.seed
+        return [seed_of(seed, self.name, step, "view", row) for row in range(rows.start, rows.stop)]
+
+    def _size(self, bucket: int) -> tuple[int, int]:
+        """The (h, w) of the latents of a bucket."""
+        height, width = self._train[self._buckets[bucket][0]]["image"].shape[1:]
+        return height // self._model.latent.factor, width // self._model.latent.factor
 
     def _draw(self, step: int) -> Draws:
         """The draws of the whole global batch."""
-        generator, spec = generator_of(self.options.seed, self.name, step), self._model.latent
-        height, width = (side // spec.factor for side in self._train[0]["image"].shape[1:])
+        generator, channels = generator_of(self.options.seed, self.name, step), self._model.latent.channels
+        size = self._size(self._order.bucket(step))
         flip = torch.rand(self.options.batch, generator=generator) < 0.5 if self.options.flip else None
-        noise = torch.randn(self.options.batch, spec.channels, height, width, generator=generator)
+        noise = torch.randn(self.options.batch, channels, *size, generator=generator)
         return Draws(step, noise, flip)
 
     @torch.no_grad()
@@ -234,11 +248,11 @@ class CompressionStage:
     def picture(self) -> PIL.Image.Image:
         """Validation pictures above their reconstructions."""
         self._step.eval()
-        count = min(SHOWN, len(self._validation))
-        image = images_of(self._validation.read(range(count))).to(self._device)
+        examples = next(self._validation.batches(SHOWN))
+        image = images_of(examples).to(self._device)
         reconstruction = self._model.decode(self._model.encode(image))
         self._step.train()
-        return grid(to_pictures(torch.cat([image, reconstruction])), columns=count)
+        return grid(to_pictures(torch.cat([image, reconstruction])), columns=len(examples))
 
     @torch.no_grad()
     def complete(self) -> None:
@@ -246,11 +260,11 @@ class CompressionStage:
         self._step.eval()
         stride = max(1, len(self._train) // MEASURED)
         moments = LatentMoments()
-        chosen = range(0, len(self._train), stride)
-        for start in range(0, len(chosen), self.options.batch):
-            image = images_of(self._train.read(chosen[start : start + self.options.batch])).to(self._device)
-            posterior = self._model.posterior(image)
-            moments.add(posterior.mode, posterior.std)
+        for chosen in of_one_shape(range(0, len(self._train), stride), self._buckets):
+            for start in range(0, len(chosen), self.options.batch):
+                image = images_of(self._train.read(chosen[start : start + self.options.batch]))
+                posterior = self._model.posterior(image.to(self._device))
+                moments.add(posterior.mode, posterior.std)
         mean, std = moments.mean_and_std()
         self._model.shift.copy_(mean)
         self._model.scale.copy_(1 / std.clamp_min(1e-6))

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ldmkit.engine.data import buckets_of, drawn_of, of_one_shape, shown_of, view
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures import normalize, read
@@ -18,23 +19,34 @@ from ldmkit.types import FieldKind, Image
 MEMORY = 2 * 2**30
 """Bytes of decoded pictures that are kept."""
 READERS = 8
+HELD = 400
+"""Bytes of an example's mapping and keys."""
 Example = Mapping[str, Any]
 
 
+Pick = tuple[int, int | None]
+"""An example by its index, and the key that draws it; None where nothing is drawn."""
+
+
 class Examples:
-    """One split's examples by index, kept after the first reading while they fit into `memory` bytes."""
+    """One split's examples by index, kept after the first reading while they fit into `memory` bytes.
+
+    Those that are drawn at random are not kept. drawn: are they?
+    """
 
     def __init__(self, dataset: Dataset, fields: Sequence[str] | None = None, memory: int = MEMORY) -> None:
         """fields: what is wanted of each example, by default everything; their plurals come along."""
         if len(dataset) == 0:
             raise UserError("data: a split holds no examples")
-        self.digest = dataset.digest
+        self.digest, self.buckets = dataset.digest, buckets_of(dataset)
         self._dataset = dataset
         self._wanted = None if fields is None else {*fields, *(plural(f) for f in fields)}
-        self._kept: dict[int, Example] = {}
-        self._coming: dict[int, Future[Example]] = {}
+        drawn = drawn_of(dataset)
+        self.drawn = bool(drawn if self._wanted is None else drawn & self._wanted)
+        self._kept: dict[Pick, Example] = {}
+        self._coming: dict[Pick, Future[Example]] = {}
         self._readers = ThreadPoolExecutor(READERS)
-        self._room = memory // _size(self._example(0))
+        self._room = memory // _size(self._example((0, None)))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -42,33 +54,55 @@ class Examples:
     def __getitem__(self, index: int) -> Example:
         return self.read([index])[0]
 
-    def read(self, indices: Sequence[int], then: Sequence[int] = ()) -> list[Example]:
-        """The examples at those indices; those not in memory are read in threads, and `then` meanwhile."""
-        for i in [*indices, *then]:
-            if i not in self._kept and i not in self._coming:
-                self._coming[i] = self._readers.submit(self._example, i)
-        found = [self._arrived(i) for i in indices]
-        for i in {*indices} - {*then}:
-            self._coming.pop(i, None)
+    def read(
+        self,
+        indices: Sequence[int],
+        keys: Sequence[int] | None = None,
+        then: tuple[Sequence[int], Sequence[int] | None] = ((), None),
+    ) -> list[Example]:
+        """The examples at those indices; those not in memory are read in threads, and `then` meanwhile.
+
+        keys: draw the examples, where they are drawn at random. then: indices and keys of what comes next.
+        """
+        picks, following = self._picks(indices, keys), self._picks(*then)
+        for pick in [*picks, *following]:
+            if pick not in self._kept and pick not in self._coming:
+                self._coming[pick] = self._readers.submit(self._example, pick)
+        found = [self._arrived(pick) for pick in picks]
+        for pick in {*picks} - {*following}:
+            self._coming.pop(pick, None)
         return found
 
-    def _arrived(self, index: int) -> Example:
-        if index in self._kept:
-            return self._kept[index]
-        example = self._coming[index].result()
-        if len(self._kept) < self._room:
-            self._kept[index] = example
+    def shown(self, index: int) -> int:
+        """The example that stands in for a broken one, as far as is known."""
+        return shown_of(self._dataset, index)
+
+    def _picks(self, indices: Sequence[int], keys: Sequence[int] | None) -> list[Pick]:
+        if keys is None or not self.drawn:
+            return [(i, None) for i in indices]
+        return list(zip(indices, keys, strict=True))
+
+    def _arrived(self, pick: Pick) -> Example:
+        if pick in self._kept:
+            return self._kept[pick]
+        example = self._coming[pick].result()
+        if pick[1] is None and len(self._kept) < self._room:
+            self._kept[pick] = example
         return example
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[list[Example]]:
-        """All examples in order, or the first `limit`."""
-        count = min(len(self), limit or len(self))
-        for start in range(0, count, size):
-            yield self.read(range(start, min(start + size, count)))
+        """All examples in order, or the first `limit`, in batches of one shape."""
+        for indices in self.indices(size, limit):
+            yield self.read(indices)
 
-    def _example(self, index: int) -> Example:
-        example = self._dataset[index]
-        return {k: v for k, v in example.items() if self._wanted is None or k in self._wanted}
+    def indices(self, size: int, limit: int | None = None) -> Iterator[list[int]]:
+        """The same, as indices."""
+        for group in of_one_shape(range(min(len(self), limit or len(self))), self.buckets):
+            for start in range(0, len(group), size):
+                yield group[start : start + size]
+
+    def _example(self, pick: Pick) -> Example:
+        return view(self._dataset, pick[0], self._wanted, pick[1])
 
 
 def plural(field: str) -> str:
@@ -77,7 +111,9 @@ def plural(field: str) -> str:
 
 
 def _size(example: Example) -> int:
-    return sum(v.nbytes for v in example.values() if isinstance(v, Tensor)) + 1
+    """Bytes, about: of tensors, texts, and what holds them."""
+    tensors = sum(v.nbytes for v in example.values() if isinstance(v, Tensor))
+    return tensors + sum(len(v) for v in example.values() if isinstance(v, str)) + HELD
 
 
 def images_of(examples: Sequence[Example], flip: Bool[Tensor, " b"] | None = None) -> Image:

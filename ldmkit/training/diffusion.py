@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine import sampling
+from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stage_state
@@ -23,10 +24,12 @@ from ldmkit.training.auxiliary import Auxiliaries, named_losses
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.diffusion_step import DiffusionStep
 from ldmkit.training.distilling import step_of
-from ldmkit.training.draws import Order, generator_of, seed_of
+from ldmkit.training.draws import Batches, generator_of, seed_of
+from ldmkit.training.look import check_crop
 from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Player
+from ldmkit.types import Say
 
 VALIDATED = 512
 """Validation pictures that each validation looks at, at most."""
@@ -39,13 +42,24 @@ class DiffusionStage:
 
     name: str = "diffusion"
 
-    def __init__(self, system: System, options: DiffusionTraining, data: Dataset, cache: Path) -> None:
+    def __init__(
+        self,
+        system: System,
+        options: DiffusionTraining,
+        data: Dataset,
+        cache: Path,
+        say: Say = lambda _: None,
+        older: Path | None = None,
+    ) -> None:
+        """cache: where latents and text states are kept. older: where they were kept formerly."""
         self.options, self._system, self._device = options, system, system.device
         system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
-        self._train = Split(system, data.split("train"), cache, options.flip)
-        self._validation = Split(system, data.split("validation"), cache, False)
-        self._order = Order(len(self._train), options.seed, self.name)
-        self._drawn = lru_cache(maxsize=1)(lambda step: self._draw(options.batch, step, options.flip))
+        check_crop(options, data)
+        self._train = Split(system, data.split("train"), cache, options.flip, say, older)
+        self._validation = Split(system, data.split("validation"), cache, False, say, older)
+        self._buckets = self._train.examples.buckets
+        self._order = Batches([*map(len, self._buckets)], options.batch, options.seed, self.name)
+        self._drawn = lru_cache(maxsize=1)(self._draw_step)
         self._pictures = Examples(data.split("train"), ["image"]) if options.auxiliary else None
         self._step = self._prepared()
         self.players = [Player("denoiser", self._step, options, make=optimizer_of(system.registry, options))]
@@ -78,8 +92,8 @@ class DiffusionStage:
 
     def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], Draws]:
         """Latents, conditions and draws for some rows of a step."""
-        first = step * self.options.batch
-        chosen = self._order.take(first + rows.start, first + rows.stop).tolist()
+        bucket = self._buckets[self._order.bucket(step)]
+        chosen = [bucket[place] for place in self._order.places(step, rows)]
         draws = self._drawn(step).rows(rows)
         batch, drawn = self._assemble(self._train, chosen, draws, own=False)
         if self._pictures is not None:
@@ -89,14 +103,18 @@ class DiffusionStage:
     def _assemble(
         self, split: Split, chosen: Sequence[int], draws: Draws, own: bool
     ) -> tuple[dict[str, Any], Draws]:
-        posterior = split.latents.posterior(chosen, draws.flip)
+        posterior, conditions = split.read(chosen, draws, own, self._device)
         clean = posterior.sample(draws.latent_noise) if self.options.latents == "sample" else posterior.mode
-        conditions = split.conditions(chosen, draws, own, self._device)
         return {"clean": clean.to(self._device), "conditions": conditions}, draws.to(self._device)
 
-    def _draw(self, count: int, step: int | str, flip: bool) -> Draws:
+    def _draw_step(self, step: int) -> Draws:
         """The draws of a whole global batch."""
-        generator, size = generator_of(self.options.seed, self.name, step), self._train.latents.size
+        size = self._train.latents.size(self._order.bucket(step))
+        return self._draw(self.options.batch, step, self.options.flip, size)
+
+    def _draw(self, count: int, step: int | str, flip: bool, size: tuple[int, int]) -> Draws:
+        """The draws of some pictures with latents of that size."""
+        generator = generator_of(self.options.seed, self.name, step)
         shape = (count, self._system.compression.latent.channels, *size)
         return Draws(
             t=self._system.schedule.draw(count, generator, size),
@@ -112,19 +130,26 @@ class DiffusionStage:
     def validate(self, rank: int, world: int) -> dict[str, Tensor]:
         """The loss on validation pictures with their own captions, the same draws every time."""
         self._step.eval()
-        count, size = min(len(self._validation), VALIDATED), self.options.batch
-        draws = self._draw(count, "validation", False)
-        draws = replace(draws, drop=torch.ones_like(draws.drop))
         sums = {key: torch.zeros((), device=self._device) for key in ("loss", "count")}
-        for i, start in enumerate(range(0, count, size)):
+        for i, (chosen, draws) in enumerate(self._validated()):
             if i % world == rank:
-                rows = slice(start, min(start + size, count))
-                chosen = range(rows.start, rows.stop)
-                batch, drawn = self._assemble(self._validation, chosen, draws.rows(rows), own=True)
+                batch, drawn = self._assemble(self._validation, chosen, draws, own=True)
                 sums["loss"] += self._step.per_picture(batch, drawn).sum()
                 sums["count"] += len(chosen)
         self._step.train()
         return sums
+
+    def _validated(self) -> Iterator[tuple[Sequence[int], Draws]]:
+        """The batches of a validation, each of one shape, with their draws; nothing is dropped."""
+        count, buckets = min(len(self._validation), VALIDATED), self._validation.examples.buckets
+        for number, group in enumerate(of_one_shape(range(count), buckets)):
+            name = "validation" if number == 0 else f"validation {number}"
+            size = self._validation.latents.size_of(group[0])
+            draws = self._draw(len(group), name, False, size)
+            draws = replace(draws, drop=torch.ones_like(draws.drop))
+            for start in range(0, len(group), self.options.batch):
+                rows = slice(start, min(start + self.options.batch, len(group)))
+                yield group[rows], draws.rows(rows)
 
     def picture(self) -> PIL.Image.Image | None:
         """The recipe's inputs, from its seed; where it has none, the first validation examples'."""

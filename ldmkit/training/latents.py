@@ -3,103 +3,131 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ldmkit.checkpoint import files
 from ldmkit.checkpoint.sums import Sums
-from ldmkit.errors import UserError
+from ldmkit.engine.data import picture_digest_of
 from ldmkit.interfaces import CompressionModel, Dataset
 from ldmkit.training.data import Examples, images_of
-from ldmkit.types import Latent, Posterior
+from ldmkit.training.shards import SHARD, Shards
+from ldmkit.types import Latent, Posterior, Say
 
 BATCH = 64
-SHARD = 1024
-"""Examples in one file."""
+STAND_INS = "stand-ins"
+"""In a file's metadata: the examples that stand in for broken ones, by index."""
 
 
 @dataclass(frozen=True)
 class Latents:
     """Posterior moments of every example of a split: mode and std, and those of the mirrored pictures.
 
-    They stay on the disk: a step reads the rows that it needs, so that memory does not grow with their
-    number. shards: the files, `SHARD` examples in each but the last.
+    They stay on the disk: a step reads the rows that it needs. shards: the files of each shape. stand_ins:
+    the examples whose latents stand where a picture turned out broken.
     """
 
-    shards: Sequence[Path]
+    shards: Sequence[Shards]
+    buckets: Sequence[Sequence[int]]
+    stand_ins: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        places = {i: (n, row) for n, bucket in enumerate(self.buckets) for row, i in enumerate(bucket)}
+        object.__setattr__(self, "_places", places if len(self.buckets) > 1 else None)
 
     def posterior(self, indices: Sequence[int], flip: Bool[Tensor, " b"] | None) -> Posterior:
-        """The posteriors of some examples, mirrored where `flip`."""
+        """The posteriors of some examples of one shape, mirrored where `flip`."""
         flips = [flip is not None and bool(flip[i]) for i in range(len(indices))]
-        rows = self._rows(indices, flips)
-        mode, std = (torch.stack(part) if part[0] is not None else None for part in zip(*rows, strict=True))
-        assert mode is not None
+        names = [("mode_flipped", "std_flipped") if turn else ("mode", "std") for turn in flips]
+        bucket, rows = self._rows(indices)
+        modes, stds = zip(*self.shards[bucket].rows(rows, names), strict=True)
+        std = None if stds[0] is None else torch.stack([s for s in stds if s is not None])
+        mode = torch.stack([m for m in modes if m is not None])
         return Posterior(mode, std, torch.zeros(len(mode)))
 
-    def _rows(self, indices: Sequence[int], flips: Sequence[bool]) -> list[tuple[Tensor, Tensor | None]]:
-        """(mode, std) of each example; std is None where the posterior is a point.
-
-        Copies: a slice would keep its whole file mapped.
-        """
-        rows: dict[int, tuple[Tensor, Tensor | None]] = {}
-        for number in sorted({index // SHARD for index in indices}):
-            with _opened(self.shards[number]) as shard:
-                names = set(shard.keys())
-                for place, (index, flip) in enumerate(zip(indices, flips, strict=True)):
-                    if index // SHARD == number:
-                        end, row = "_flipped" if flip else "", index % SHARD
-                        std = shard.get_slice(f"std{end}")[row].clone() if f"std{end}" in names else None
-                        rows[place] = shard.get_slice(f"mode{end}")[row].clone(), std
-        return [rows[place] for place in range(len(indices))]
-
-    @property
-    def size(self) -> tuple[int, int]:
+    def size(self, bucket: int = 0) -> tuple[int, int]:
         """The latents' (h, w)."""
-        with _opened(self.shards[0]) as shard:
-            height, width = shard.get_slice("mode").get_shape()[2:]
+        height, width = self.shards[bucket].shape("mode")[1:]
         return height, width
 
+    def size_of(self, index: int) -> tuple[int, int]:
+        """The (h, w) of an example's latent."""
+        return self.size(self._rows([index])[0])
 
-def _opened(path: Path) -> safe_open:
-    try:
-        return safe_open(path, "pt")
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{path}: latents that cannot be read ({error}): remove it and start again"
-        ) from error
+    def _rows(self, indices: Sequence[int]) -> tuple[int, Sequence[int]]:
+        """The bucket of the examples, and their places in it."""
+        places: Mapping[int, tuple[int, int]] | None = getattr(self, "_places", None)
+        if places is None:
+            return 0, indices
+        return places[indices[0]][0], [places[i][1] for i in indices]
 
 
-def cached_latents(compression: CompressionModel, dataset: Dataset, folder: Path, flip: bool) -> Latents:
-    """The split's latents: the shards in the folder that are whole, and those that are missing, encoded now.
+def cached_latents(
+    compression: CompressionModel,
+    dataset: Dataset,
+    folder: Path,
+    flip: bool,
+    say: Say = lambda _: None,
+    older: Path | None = None,
+) -> Latents:
+    """The split's latents: the shards in the folder that are whole, and those that are missing, encoded now
+    by all processes together.
 
-    The folder's name says what they hold: data, compression weights, mirrored or not. After an interruption
-    the shards that are there stay; a damaged one is encoded again.
+    The folder's name says what they hold: pictures, compression weights, mirrored or not; so recipes that
+    have these in common share them. older: where trainings kept them before there was a common folder.
     """
     weights = files.tensors_digest(compression.state_dict())  # type: ignore[attr-defined]
-    key = hashlib.sha256(f"{dataset.digest} {weights} {flip} {SHARD}".encode()).hexdigest()
-    place = folder / f"latents-{key[:16]}"
-    sums, examples = Sums(place), Examples(dataset, ["image"], memory=0)
-    shards = [place / f"{start // SHARD:06}.safetensors" for start in range(0, len(dataset), SHARD)]
-    for number, path in enumerate(shards):
-        if not (path.exists() and sums.whole(path) and _readable(path)):
-            indices = range(number * SHARD, min((number + 1) * SHARD, len(dataset)))
-            files.write_tensors(path, latent_moments(compression, examples, flip, indices))
-            sums.remember(path)
-    return Latents(shards)
+    examples = Examples(dataset, ["image"], memory=0)
+    if older is not None:
+        before = Shards(older / _name(dataset.digest, weights, flip), len(dataset))
+        if len(examples.buckets) == 1 and _kept(before):
+            return Latents([before], examples.buckets)
+    place = folder / _name(picture_digest_of(dataset), weights, flip)
+    shards = []
+    for number, bucket in enumerate(examples.buckets):
+        part = Shards(place if len(examples.buckets) == 1 else place / f"shape-{number}", len(bucket))
+        encoding = _Encoding(compression, examples, flip, bucket)
+        part.fill("latents", encoding, say)
+        shards.append(part)
+    return Latents(shards, examples.buckets, _stand_ins(shards))
 
 
-def _readable(path: Path) -> bool:
-    try:
-        with _opened(path):
-            return True
-    except UserError:
-        return False
+def _name(digest: str, weights: str, flip: bool) -> str:
+    key = hashlib.sha256(f"{digest} {weights} {flip} {SHARD}".encode()).hexdigest()
+    return f"latents-{key[:16]}"
+
+
+def _kept(shards: Shards) -> bool:
+    """Are all the files of an older training there, and what they were?"""
+    sums = Sums(shards.folder)
+    return all(path.exists() and sums.whole(path) for path in shards.paths)
+
+
+def _stand_ins(shards: Sequence[Shards]) -> dict[int, int]:
+    found = [json.loads(text) for part in shards for text in part.about(STAND_INS) if text]
+    return {int(index): other for pairs in found for index, other in pairs.items()}
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """The moments of some rows of a bucket."""
+
+    compression: CompressionModel
+    examples: Examples
+    flip: bool
+    bucket: Sequence[int]
+
+    def __call__(self, rows: range) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        indices = [self.bucket[row] for row in rows]
+        moments = latent_moments(self.compression, self.examples, self.flip, indices)
+        stand_ins = {i: self.examples.shown(i) for i in indices if self.examples.shown(i) != i}
+        return moments, {STAND_INS: json.dumps(stand_ins)} if stand_ins else {}
 
 
 @torch.no_grad()
@@ -110,7 +138,7 @@ def latent_moments(
     found: dict[str, list[Tensor]] = {}
     for start in range(0, len(indices), BATCH):
         following = indices[start + BATCH : start + 2 * BATCH]
-        image = images_of(examples.read(indices[start : start + BATCH], then=following))
+        image = images_of(examples.read(indices[start : start + BATCH], then=(following, None)))
         image = image.to(compression.scale.device)
         for suffix, picture in [("", image), *([("_flipped", image.flip(-1))] if flip else [])]:
             posterior = compression.posterior(picture)

@@ -12,11 +12,12 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from ldmkit.engine.data import field_kinds
+from ldmkit.engine.data import drawn_of, field_kinds, of_one_shape
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.pictures import SUFFIXES, shown
+from ldmkit.recipe.model import DiffusionTraining
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.types import Condition
 
@@ -36,6 +37,7 @@ def look_at_data(system: Parts, data: Dataset) -> None:
     weights; modules may be on the meta device.
     """
     options = system.recipe.train.diffusion
+    check_crop(options, data)
     flip = options is not None and options.flip
     for split in SPLITS:
         part = data.split(split)
@@ -44,9 +46,11 @@ def look_at_data(system: Parts, data: Dataset) -> None:
         if flip and split == "train":
             _check_mirrored(system, part)
         indices = np.linspace(0, len(part) - 1, min(len(part), LOOKED)).astype(int).tolist()
-        for start in range(0, len(indices), BATCH):
-            _look(system, part, examples, indices[start : start + BATCH], flip and split == "train")
-        _check_size(system, part)
+        for group in of_one_shape(indices, examples.buckets):
+            for start in range(0, len(group), BATCH):
+                _look(system, part, examples, group[start : start + BATCH], flip and split == "train")
+        for bucket in examples.buckets:
+            _check_size(system, part, bucket[0])
 
 
 def report_data(system: Parts) -> list[str]:
@@ -56,7 +60,8 @@ def report_data(system: Parts) -> list[str]:
     skipped = [f"data: left out {shown(path)}, which is broken or no picture" for path in data.skipped]
     more = [f"data: left out {len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
     counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
-    return [*skipped[:SHOWN], *more, f"data: {counts}; fields: {', '.join(data.fields) or 'none'}"]
+    notes = [f"data: {note}" for note in getattr(data, "notes", ())]
+    return [*skipped[:SHOWN], *more, *notes, f"data: {counts}; fields: {', '.join(data.fields) or 'none'}"]
 
 
 def fields_of(system: Parts) -> tuple[str, ...]:
@@ -129,9 +134,19 @@ def _fits(value: Any, image: Tensor) -> bool:
     return height * w == width * h and (height % h == 0 or h % height == 0)
 
 
-def _check_size(system: Parts, data: Dataset) -> None:
+def check_crop(options: DiffusionTraining | None, data: Dataset) -> None:
+    """UserError where crops are drawn anew at each step, and stage two, whose latents are encoded once, does
+    not say which one it takes."""
+    if options is not None and options.crop is None and "image" in drawn_of(data):
+        raise UserError(
+            "data: draws another crop of each picture at every step, but the latents of the diffusion stage "
+            "are encoded once: set train.diffusion.crop: center to train it on the middle of each picture"
+        )
+
+
+def _check_size(system: Parts, data: Dataset, index: int) -> None:
     """UserError where what joins the latent on channels has not its height and width."""
-    example = data[0]
+    example = data[index]
     height, width = (side // system.compression.latent.factor for side in example["image"].shape[-2:])
     raw = raw_of([example], fields_of(system))
     for name, conditioner in system.named_conditioners():
@@ -140,7 +155,7 @@ def _check_size(system: Parts, data: Dataset) -> None:
             if channels is not None and channels.shape[2:] != (height, width):
                 h, w = channels.shape[2:]
                 raise UserError(
-                    f"{_name(data, 0)}: condition '{name}' ({', '.join(conditioner.spec.fields)}) gives "
+                    f"{_name(data, index)}: condition '{name}' ({', '.join(conditioner.spec.fields)}) gives "
                     f"{h}x{w} positions, the latent of a picture has {height}x{width}"
                 )
 

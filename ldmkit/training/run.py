@@ -40,6 +40,9 @@ from ldmkit.training.loop import Loop
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
 
+CACHE = "cache"
+"""The folder below runs with the latents and text states that trainings share; formerly below each run."""
+
 
 def train_stage(
     system: System,
@@ -102,8 +105,9 @@ def _train(
     if start is not None and not store.steps():
         say(f"{stage}: starts from {start}")
     system.to(accelerator.device)
-    with accelerator.local_main_process_first():  # which makes the caches that the others then read
-        made = _stage(system, stage, store, say)
+    with accelerator.local_main_process_first():  # which looks at the files that the others then know
+        data = _data(system, say)
+    made = _stage(system, stage, store, data, say)
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
     callbacks = build_callbacks(system.registry, slots, say)
     Loop(made, store, accelerator, say, callbacks, flat(system.recipe)).run()
@@ -159,14 +163,14 @@ def _load_all(system: System, stage: StageName, path: Path) -> None:
         ) from error
 
 
-def _stage(system: System, stage: StageName, store: RunStore, say: Say) -> TrainingStage:
+def _stage(system: System, stage: StageName, store: RunStore, data: Dataset, say: Say) -> TrainingStage:
     """The stage as the loop wants it."""
-    options, data = system.recipe.train, _data(system, say)
+    options, older = system.recipe.train, store.folder.parent / CACHE
     if stage == "compression" and options.compression is not None:
         torch.manual_seed(seed_of(options.compression.seed, "adversary"))
         return CompressionStage(system, options.compression, data)
     if stage == "diffusion" and options.diffusion is not None:
-        return DiffusionStage(system, options.diffusion, data, store.folder.parent / "cache")
+        return DiffusionStage(system, options.diffusion, data, store.runs / CACHE, say, older)
     raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ldmkit.engine.data import field_kinds
+from ldmkit.engine.data import drawn_of, field_kinds
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
@@ -20,11 +20,8 @@ from ldmkit.training.draws import seed_of
 from ldmkit.training.dropout import Dropout
 from ldmkit.training.latents import Latents, cached_latents
 from ldmkit.training.look import check_fields, fields_of
-from ldmkit.training.states import States, cacheable, cached_states, inputs_of
-from ldmkit.types import Condition, Latent, Prepared
-
-READ = 1024
-"""Examples read at a time where all are looked through."""
+from ldmkit.training.states import States, cacheable, cached_states
+from ldmkit.types import Condition, Latent, Posterior, Prepared, Say
 
 
 @dataclass(frozen=True)
@@ -61,44 +58,62 @@ class Draws:
 class Split:
     """One split as the stage sees it: cached latents, and condition inputs by example."""
 
-    def __init__(self, system: Parts, data: Dataset, folder: Path, flip: bool) -> None:
+    def __init__(
+        self,
+        system: Parts,
+        data: Dataset,
+        folder: Path,
+        flip: bool,
+        say: Say = lambda _: None,
+        older: Path | None = None,
+    ) -> None:
+        """folder: of what is computed once. older: where it was kept before all trainings shared it."""
         self._named = system.named_conditioners()
         self._dropped = Dropout(system)
         self.fields, self._kinds = fields_of(system), field_kinds(self._named)
-        self.latents: Latents = cached_latents(system.compression, data, folder, flip)
-        self.examples = Examples(data, self.fields)
+        self.latents: Latents = cached_latents(system.compression, data, folder, flip, say, older)
+        self.examples, self._drawn = Examples(data, self.fields), drawn_of(data)
         check_fields(system, data[0])
         self._states: dict[str, States] = {}
         for name, conditioner in self._named:
-            states = self._cached(
-                conditioner, str(system.recipe.conditioners[name].flat()), folder, system.device
-            )
+            identity = str(system.recipe.conditioners[name].flat())
+            states = self._cached(conditioner, identity, folder, system.device, say)
             self._states |= {} if states is None else {name: states}
 
     def _cached(
-        self, conditioner: Conditioner, identity: str, folder: Path, device: torch.device
+        self, conditioner: Conditioner, identity: str, folder: Path, device: torch.device, say: Say
     ) -> States | None:
         fields = conditioner.spec.fields
-        if not cacheable(cast(nn.Module, conditioner), self.examples[0], fields):
+        if self._drawn & {*fields} or not cacheable(cast(nn.Module, conditioner), self.examples[0], fields):
             return None
-        examples = (example for batch in self.examples.batches(READ) for example in batch)
-        return cached_states(conditioner, identity, inputs_of(fields, examples), folder, device)
+        return cached_states(conditioner, identity, self.examples, folder, device, say)
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def conditions(
+    def read(
         self, indices: Sequence[int], draws: Draws, own: bool, device: torch.device
-    ) -> dict[str, Condition | Prepared]:
-        """Encoded conditions, nulls in place, where they are cached; else prepared inputs.
+    ) -> tuple[Posterior, dict[str, Condition | Prepared]]:
+        """Posteriors of some examples of one shape, and conditions: encoded, nulls in place, where they are
+        cached, else prepared inputs.
 
         own: each example's own caption instead of a drawn one.
         """
+        shown, raw = self._raw(indices, draws, own)
+        conditions = {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
+        return self.latents.posterior(shown, draws.flip), conditions
+
+    def _raw(self, indices: Sequence[int], draws: Draws, own: bool) -> tuple[list[int], dict[str, Any]]:
+        """The examples that stand in for broken ones, and what conditions are made of."""
+        shown = [self.latents.stand_ins.get(i, i) for i in indices]
         if not self._named:
-            return {}
-        chosen = self.examples.read(indices)
-        raw = raw_of(chosen, self.fields, None if own else draws.choice, draws.flip, self._kinds)
-        return {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
+            return shown, {}
+        keys = None if own else draws.choice.tolist()
+        chosen = self.examples.read(shown, keys)
+        others = [self.examples.shown(i) for i in shown]
+        if others != shown:  # something else than a picture turned out broken
+            return self._raw(others, draws, own)
+        return shown, raw_of(chosen, self.fields, None if own else draws.choice, draws.flip, self._kinds)
 
     def _condition(
         self,

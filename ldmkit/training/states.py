@@ -1,47 +1,65 @@
-"""Frozen conditioners: each input of a training is encoded once, kept on disk, named by its content."""
+"""Frozen conditioners: each input of a training is encoded once, kept in shards, named by their content."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
 from ldmkit.checkpoint import files
-from ldmkit.checkpoint.sums import Sums
-from ldmkit.engine.conditions import PARTS, concatenate
+from ldmkit.engine.conditions import PARTS, concatenate, padded
 from ldmkit.interfaces import Conditioner
-from ldmkit.training.data import alternatives
-from ldmkit.types import Condition
+from ldmkit.training.data import Examples, alternatives
+from ldmkit.training.shards import Shards, whole, write
+from ldmkit.training.workers import place, sum_over_processes
+from ldmkit.types import Condition, Say
 
 BATCH = 64
 HALF_ABOVE = 2**30
 """Bytes of encoded states from which on they are kept in float16."""
-Inputs = Mapping[Hashable, tuple[Any, ...]]
-"""The distinct inputs of a conditioner, a value a field, by `key_of` them."""
+READ = 1024
+"""Examples read at a time where all are looked through."""
+INDEX = "index.safetensors"
+"""The file with a hash of every input, in the order of the rows, and the null condition."""
 
 
 class States:
-    """Encoded conditions of all inputs, looked up by content; the last row is the null condition."""
+    """Encoded conditions of all inputs, looked up by content; they stay on the disk."""
 
-    def __init__(self, inputs: Inputs, condition: Condition) -> None:
-        self._rows = {key: i for i, key in enumerate(inputs)}
-        self._condition = condition
+    def __init__(self, shards: Shards, hashes: Int64[np.ndarray, " n"], null: Condition) -> None:
+        self._shards, self._order = shards, np.argsort(hashes, kind="stable")
+        self._sorted = hashes[self._order]
+        there = shards.names() | {part for part in PARTS if getattr(null, part) is not None}
+        self._parts = [part for part in PARTS if part in there]
+        tokens = null.tokens
+        self._length = 0 if tokens is None else max(shards.length("tokens"), tokens.shape[1])
+        self._null = [None if x is None else x[0] for x in (getattr(null, part) for part in self._parts)]
 
     def look_up(
         self, raw: Mapping[str, Sequence[Any]], fields: Sequence[str], drop: Bool[Tensor, " b"] | None
     ) -> Condition:
         """The condition of a batch of raw inputs; the null one where `drop`."""
-        keys = zip(*(raw[f] for f in fields), strict=True)
-        index = torch.tensor([self._rows[key_of(key)] for key in keys])
-        if drop is not None:
-            index = index.masked_fill(drop, len(self._rows))
-        return self._condition.map(lambda x: x[index].float() if x.dtype == torch.float16 else x[index])
+        keys = np.array([hash_of(key) for key in zip(*(raw[f] for f in fields), strict=True)])
+        found = self._order[np.searchsorted(self._sorted, keys)].tolist()
+        dropped = [False] * len(found) if drop is None else drop.tolist()
+        rows = self._shards.rows(found, [self._parts] * len(found))
+        chosen = [self._null if null else row for row, null in zip(rows, dropped, strict=True)]
+        conditions = [
+            Condition(**{p: x if x is None else x[None] for p, x in zip(self._parts, row, strict=True)})
+            for row in chosen
+        ]
+        joined = concatenate(conditions)
+        if joined.tokens is not None and joined.tokens.shape[1] < self._length:
+            joined = padded(joined, self._length)
+        return joined.map(lambda x: x.float() if x.dtype == torch.float16 else x)
 
 
 def key_of(values: Sequence[Any]) -> Hashable:
@@ -60,52 +78,121 @@ def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequen
     return bool(parameters) and small and not any(p.requires_grad for p in parameters)
 
 
-def inputs_of(fields: Sequence[str], examples: Iterable[Mapping[str, Any]]) -> Inputs:
-    """Every distinct input that training may draw from the examples."""
-    inputs: dict[Hashable, tuple[Any, ...]] = {}
-    for example in examples:
-        offered = [[*alternatives(example, f), example[f]] for f in fields]
-        inputs |= {key_of(values): values for values in product(*offered)}
-    return inputs
+def hash_of(values: Sequence[Any]) -> int:
+    """64 bits of an input's content: of a million inputs two are alike by chance once in 40 million sets."""
+    return int.from_bytes(hashlib.sha256(repr(key_of(values)).encode()).digest()[:8], signed=True)
+
+
+class Inputs:
+    """Every distinct input that training may draw from the examples: a hash, and where it was first seen."""
+
+    def __init__(self, examples: Examples, fields: Sequence[str]) -> None:
+        self._examples, self._fields = examples, fields
+        hashes: dict[int, None] = {}
+        places: list[tuple[int, int]] = []
+        for indices in examples.indices(READ):
+            for index, example in zip(indices, examples.read(indices), strict=True):
+                for number, values in enumerate(self._offered(example)):
+                    key = hash_of(values)
+                    if key not in hashes:
+                        hashes[key] = None
+                        places.append((index, number))
+        self.hashes = np.fromiter(hashes, np.int64, len(hashes))
+        self._places = np.array(places, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def take(self, rows: range) -> list[tuple[Any, ...]]:
+        """Some inputs, a value a field."""
+        places = self._places[rows.start : rows.stop].tolist()
+        examples = self._examples.read([index for index, _ in places])
+        return [self._offered(e)[number] for e, (_, number) in zip(examples, places, strict=True)]
+
+    def _offered(self, example: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return [*product(*([*alternatives(example, f), example[f]] for f in self._fields))]
 
 
 def cached_states(
-    conditioner: Conditioner, identity: str, inputs: Inputs, folder: Path, device: torch.device
+    conditioner: Conditioner,
+    identity: str,
+    examples: Examples,
+    folder: Path,
+    device: torch.device,
+    say: Say = lambda _: None,
 ) -> States | None:
-    """The states of all inputs, from the folder or made now; None where the conditioner draws noise.
+    """The states of all inputs of a split, from the folder or made now, by all processes together; None where
+    the conditioner draws noise.
 
     identity: what determines the conditioner besides its weights: its place in the recipe.
     """
     conditioner.eval()  # type: ignore[attr-defined]
     weights = dict(conditioner.named_parameters()) | dict(conditioner.named_buffers())  # type: ignore[attr-defined]
-    content = f"{identity} {files.tensors_digest(weights)} {list(inputs)}"
-    path = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
-    sums = Sums(folder)
-    if not (path.exists() and sums.whole(path)):
-        condition = encode_all(conditioner, list(inputs.values()), device)
-        if condition is None:
+    content = f"{identity} {files.tensors_digest(weights)} {conditioner.spec.fields} {examples.digest}"
+    place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    if not _everywhere(whole(place_of_all / INDEX)):
+        inputs = Inputs(examples, conditioner.spec.fields)
+        encoding = _Encoding(conditioner, inputs, device)
+        if encoding.noisy:
             return None
-        parts = {part: getattr(condition, part) for part in PARTS}
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_tensors(path, {part: x for part, x in parts.items() if x is not None})
-        sums.remember(path)
-    return States(inputs, Condition(**files.read_tensors(path)))
+        Shards(place_of_all, len(inputs)).fill("states", encoding, say)
+        if place()[0] == 0:
+            write(
+                place_of_all / INDEX, {"hashes": torch.from_numpy(inputs.hashes), **_tensors(encoding.null)}
+            )
+        sum_over_processes([0.0])
+    index = files.read_tensors(place_of_all / INDEX)
+    hashes = index.pop("hashes").numpy()
+    shards = Shards(place_of_all, len(hashes))
+    shards.check("states")
+    return States(shards, hashes, Condition(**index))
 
 
-def encode_all(conditioner: Conditioner, inputs: Sequence[Any], device: torch.device) -> Condition | None:
-    """The condition of all inputs, one row each, and the null one; None where the conditioner draws noise."""
-    made, null = [], None
-    generator = torch.Generator(device).manual_seed(0)
-    before = generator.get_state()
-    for start in range(0, len(inputs), BATCH):
-        condition = _encode(conditioner, inputs[start : start + BATCH], generator, device)
-        if not torch.equal(before, generator.get_state()):
-            return None
-        half = _room(condition) * len(inputs) > HALF_ABOVE
-        null = null or _stored(_null(conditioner, condition), half)
-        made.append(_stored(condition, half))
-    assert null is not None
-    return _without_padding(concatenate([*made, null]))
+def measured(conditioner: Conditioner, examples: Examples, device: torch.device) -> tuple[int, float, float]:
+    """Inputs of a split, the bytes that their states take, and the seconds of encoding them, by one batch."""
+    inputs = Inputs(examples, conditioner.spec.fields)
+    conditioner.eval()  # type: ignore[attr-defined]
+    first = range(0, min(BATCH, len(inputs)))
+    began = time.perf_counter()
+    condition = _encode(conditioner, inputs.take(first), torch.Generator(device), device)
+    seconds = (time.perf_counter() - began) * len(inputs) / len(first)
+    return len(inputs), _room(condition) * len(inputs), seconds
+
+
+def _everywhere(there: bool) -> bool:
+    """Is something there for every process?"""
+    return sum_over_processes([0.0 if there else 1.0])[0] == 0
+
+
+class _Encoding:
+    """The conditions of some inputs, as they are stored; `noisy` where encoding draws at random."""
+
+    def __init__(self, conditioner: Conditioner, inputs: Inputs, device: torch.device) -> None:
+        self._conditioner, self._inputs, self._device = conditioner, inputs, device
+        generator = torch.Generator(device).manual_seed(0)
+        before = generator.get_state()
+        first = range(0, min(BATCH, len(inputs)))
+        self._first = _encode(conditioner, inputs.take(first), generator, device)
+        self.noisy = not torch.equal(before, generator.get_state())
+        self._half = _room(self._first) * len(inputs) > HALF_ABOVE
+        self.null = _stored(_without_padding(_null(conditioner, self._first)), self._half)
+
+    def __call__(self, rows: range) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        starts = range(rows.start, rows.stop, BATCH)
+        parts = [self._batch(range(start, min(start + BATCH, rows.stop))) for start in starts]
+        return _tensors(_without_padding(concatenate(parts))), {}
+
+    def _batch(self, rows: range) -> Condition:
+        if rows.start == 0 and self._first is not None:
+            return _stored(self._first, self._half)
+        generator = torch.Generator(self._device).manual_seed(0)
+        inputs = self._inputs.take(rows)
+        return _stored(_encode(self._conditioner, inputs, generator, self._device), self._half)
+
+
+def _tensors(condition: Condition) -> dict[str, Tensor]:
+    parts = {part: getattr(condition, part) for part in PARTS}
+    return {part: x for part, x in parts.items() if x is not None}
 
 
 @torch.no_grad()

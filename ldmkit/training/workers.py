@@ -7,6 +7,19 @@ from torch import Tensor
 from torch import distributed as dist
 
 
+def place() -> tuple[int, int]:
+    """This process's number, and how many there are."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def wait_for_all() -> None:
+    """Until every process is here."""
+    if place()[1] > 1:
+        sum_over_processes([0.0])
+
+
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """The mean over processes; the tensor itself where there is one process."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

@@ -6,6 +6,7 @@ model made it and how large the picture was, so that no other model decodes it.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch.nn.functional import pad
 
+from ldmkit import disk
 from ldmkit.checkpoint import files
 from ldmkit.engine.opening import open_recipe
 from ldmkit.engine.system import System
@@ -22,14 +24,18 @@ from ldmkit.engine.tiling import tiled_decode, tiled_encode
 from ldmkit.errors import UserError
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel
-from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor
+from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor, upright_size
 from ldmkit.pictures.png import save_picture
 from ldmkit.recipe import load
-from ldmkit.training.progress import Reporter
+from ldmkit.training.progress import Reporter, duration
 from ldmkit.types import Image, Latent, Say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LATENT = ".safetensors"
+TRIED = 8
+"""Pictures that an estimate encodes."""
+HEADER = 320
+"""Bytes of a latent's file besides the latent, about."""
 TILE, OVERLAP = 512, 128
 """Pixels; rounded down to multiples of the model's factor."""
 
@@ -81,6 +87,38 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     if len(problems) == len(pictures):
         raise UserError(f"{source}: none of {len(pictures)} pictures opens; the first: {problems[0]}")
     return problems
+
+
+@torch.no_grad()
+def estimate(system: System, source: Path, out: Path, say: Say) -> None:
+    """Says how many pictures `encode_folder` would encode, the bytes and, by a few of them, the hours. Writes
+    nothing; raises as it does."""
+    pictures = _listed(source, SUFFIXES, "picture")
+    _check_names(pictures, source)
+    check_vacant(out)
+    sizes = {path: size for path in pictures if (size := _size_of(path)) is not None}
+    if not sizes:
+        raise UserError(f"{source}: none of {len(pictures)} pictures opens")
+    spec, factor = system.compression.latent, system.compression.latent.factor
+    cells = sum(-(-width // factor) * -(-height // factor) for width, height in sizes.values())
+    chosen = list(sizes)[:: -(-len(sizes) // TRIED)]
+    began = time.perf_counter()
+    for path in chosen:
+        encode_any(system.compression, normalize(to_tensor(open_picture(path))[None]).to(system.device))
+    pixels = [width * height for width, height in sizes.values()]
+    share = sum(pixels) / sum(sizes[path][0] * sizes[path][1] for path in chosen)
+    seconds = (time.perf_counter() - began) * share
+    broken = len(pictures) - len(sizes)
+    room = disk.size(cells * spec.channels * 4 + len(sizes) * HEADER)
+    say(f"encode: {len(sizes)} pictures ({broken} more are broken), {room}, about {duration(seconds)}")
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    try:
+        with path.open("rb") as file:
+            return upright_size(file, str(path))
+    except (PictureError, OSError):
+        return None
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 
 from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine import sampling
+from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, inputs_of
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
@@ -184,7 +185,7 @@ def make_reconstructions(system: System, out: Path, say: Say, count: int = 16) -
     if system.recipe.data is None:
         raise UserError(f"recipe '{system.recipe.name}' has neither denoiser nor data: nothing to show")
     data = system.dataset().split("validation")
-    images = torch.stack([data[i]["image"] for i in range(min(count, len(data)))])
+    images = torch.stack([data[i]["image"] for i in buckets_of(data)[0][:count]])
     images = normalize(images.to(system.device))
     with torch.no_grad():
         again = system.compression.decode(system.compression.encode(images))

@@ -13,7 +13,7 @@ from ldmkit.recipe.yaml import read_file
 from ldmkit.verbs.report.folders import StageRun, stage_runs
 
 CACHE = "cache"
-"""The folder of a run that holds latents and text states."""
+"""The folder below runs, formerly of a run, that holds latents and text states."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def removable(runs: Path, names: Sequence[str] = ()) -> list[tuple[Path, int]]:
-    """(path, bytes) of the checkpoints of finished stages and of the caches of runs whose stages all are."""
-    return [
-        (path, size_of(path)) for name in names or _names(runs) for path in _removable(run_folder(name, runs))
-    ]
+    """(path, bytes) of the checkpoints of finished stages, of the caches of runs whose stages all are, and,
+    for all runs together, of what they share where all of them are finished."""
+    own = [path for name in names or _names(runs) for path in _removable(run_folder(name, runs))]
+    return [(path, size_of(path)) for path in [*own, *([] if names else _shared(runs))]]
 
 
 def remove(paths: Sequence[Path]) -> None:
@@ -126,3 +126,10 @@ def _removable(folder: Path) -> Iterator[Path]:
             yield from sorted(stage.folder.glob("step-*"))
     if (folder / CACHE).is_dir() and all(stage.finished for stage in stages):
         yield folder / CACHE
+
+
+def _shared(runs: Path) -> list[Path]:
+    """What trainings share, where all are finished."""
+    unfinished = any(not stage.finished for name in _names(runs) for stage in stage_runs(runs / name))
+    kinds = ("latents-*", "states-*")
+    return [] if unfinished else sorted(path for kind in kinds for path in (runs / CACHE).glob(kind))
