@@ -60,16 +60,22 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def seal(folder: Path) -> None:
-    """Writes the manifest of a folder's files."""
-    digests = {f.name: sha256(f) for f in sorted(folder.iterdir()) if f.name != MANIFEST}
+    """Writes the manifest of a folder's files, those of its folders among them."""
+    digests = {name: sha256(folder / name) for name in _files(folder)}
     write_json(folder / MANIFEST, digests)
+
+
+def _files(folder: Path) -> list[str]:
+    """Paths within a folder, its manifest aside."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    return sorted(name for name in names if name != MANIFEST)
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a sealed folder: a missing, altered or foreign file; None where it is whole."""
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        present = {f.name for f in folder.iterdir()} - {MANIFEST}
+        present = set(_files(folder))
         if not isinstance(digests, dict) or not digests:
             return f"{MANIFEST} lists no files"
         if digests.keys() != present:

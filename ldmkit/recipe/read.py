@@ -57,9 +57,11 @@ def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]
 
 
 def _file(path: Path) -> Path:
-    """The recipe's file, by path or by name."""
+    """The recipe's file, by path, by the folder of a packaged model, or by name."""
     if path.is_file():
         return path
+    if (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
     if path.suffix or path.is_dir():
         raise UserError(_no_file(path))
     return find_recipe(path.as_posix())

@@ -19,6 +19,8 @@ VERBS = {
     "schema": "Write the JSON Schema of recipes, for editors.",
     "import": "Read published weights.",
     "export": "Write weights in a published format.",
+    "package": "Put a model into a folder or a wheel, with its card.",
+    "push": "Upload a packaged model to the hub.",
     "new-plugin": "Write the skeleton of a plugin.",
 }
 """Each verb and its line of help; the verb's module is imported only when it is called."""

@@ -1,0 +1,60 @@
+"""The card of a packaged model: what it is, what it was made of, how well it does, how to make it again."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ldmkit.disk import write_text
+from ldmkit.engine.system import System
+from ldmkit.host.registry import Registry
+from ldmkit.recipe import Component, Recipe
+from ldmkit.recipe.slots import replace_components
+from ldmkit.verbs.check import counts
+from ldmkit.verbs.report.recipes import leaves
+
+CARD = "README.md"
+
+
+def write_card(system: System, out: Path, runs: Path, license: str) -> None:
+    """Writes `out`/README.md; figures come from the report of `ldmkit evaluate` below `runs`, if any."""
+    recipe = system.recipe
+    environment = Environment(
+        loader=PackageLoader("ldmkit.verbs.package", "."), undefined=StrictUndefined, trim_blocks=True
+    )
+    text = environment.get_template("card.md.jinja").render(
+        recipe=recipe,
+        license=license,
+        parts=list(counts(system)),
+        figures=_figures(runs / recipe.name / "evaluation" / "metrics.json"),
+        grid="pictures/grid.png" if (out / "pictures/grid.png").is_file() else "pictures/reconstructions.png",
+        data=recipe.data and {"name": recipe.data.name, **recipe.data.flat()},
+        distributions={name: version(name) for name in distributions(recipe, system.registry)},
+    )
+    write_text(out / CARD, text)
+
+
+def distributions(recipe: Recipe, registry: Registry) -> list[str]:
+    """ldmkit and the distributions of the components that drawing with a recipe takes."""
+    found = {"ldmkit"}
+
+    def visit(path: Any, kind: str, component: Component) -> Component:
+        if kind not in ("data", "metric", "loss", "adversary", "callback", "optimizer", "auxiliary"):
+            found.add(registry.get(kind, component.name).distribution)
+        return component
+
+    replace_components(recipe, visit)
+    return sorted(found)
+
+
+def _figures(report: Path) -> list[tuple[str, str, Any]]:
+    """(metric, figure, value) of a report of `ldmkit evaluate`; empty where there is none."""
+    if not report.is_file():
+        return []
+    metrics = json.loads(report.read_text(encoding="utf-8"))["metrics"]
+    rows = [(one["name"], path, value) for one in metrics for path, value in leaves(one["figures"])]
+    return [(n, p, round(v, 4) if isinstance(v, float) else v) for n, p, v in rows if v is not None]

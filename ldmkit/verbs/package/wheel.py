@@ -1,0 +1,83 @@
+"""A packaged model as a wheel: a plugin that brings its recipe and weights."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ldmkit.disk import write_text
+from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
+from ldmkit.recipe import load
+from ldmkit.verbs.package.card import distributions
+from ldmkit.verbs.package.folder import RECIPE, recipe_in
+
+PROJECT = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{distribution}"
+version = "{version}"
+description = "The model {name} for ldmkit"
+requires-python = ">=3.11"
+dependencies = {dependencies}
+
+[project.entry-points.ldmkit]
+{package} = "{package}.plugin"
+
+[tool.setuptools]
+packages = ["{package}"]
+
+[tool.setuptools.package-data]
+{package} = ["model/**/*"]
+"""
+PLUGIN = '''\
+"""What this distribution registers: the recipe of a model, whose weights lie beside it."""
+
+from ldmkit.hookspecs import Registrar, hookimpl
+
+LDMKIT_API = 2
+
+
+@hookimpl
+def ldmkit_register(registry: Registrar) -> None:
+    """The recipe `{name}`."""
+    registry.add("recipe", "{name}", "{package}/model/recipe.yaml", "The model {name}, with its weights")
+'''
+
+
+def build_wheel(folder: Path, out: Path, version: str) -> Path:
+    """Builds the wheel of a package's folder into the folder `out`; its file.
+
+    Its name is the recipe's with "ldmkit-" before it; it depends on the plugins that drawing takes. Needs
+    setuptools in the environment. Raises UserError where the folder is none of a model, and where pip fails.
+    """
+    name = str(recipe_in(folder)["name"])
+    distribution = "ldmkit-" + re.sub(r"[-_.]+", "-", name).lower()
+    package = distribution.replace("-", "_")
+    recipe = load(folder / RECIPE)
+    needed = json.dumps(distributions(recipe, host().registry))
+    words = {"name": name, "distribution": distribution, "package": package, "version": version}
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        shutil.copytree(folder, root / package / "model")
+        write_text(root / "pyproject.toml", PROJECT.format(**words, dependencies=needed))
+        write_text(root / package / "__init__.py", "")
+        write_text(root / package / "plugin.py", PLUGIN.format(**words))
+        _pip(root, out)
+    return next(out.glob(f"{package}-{version}-*.whl"))
+
+
+def _pip(root: Path, out: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "--wheel-dir", str(out), str(root)], capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UserError(f"pip cannot build the wheel ({said}); is setuptools 77 or newer installed?")

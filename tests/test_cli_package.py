@@ -1,0 +1,224 @@
+"""Models that travel: as a folder, as a wheel, through the hub (a stand-in of its HTTP interface)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import load_file
+
+from ldmkit.cli import main
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+RECIPE: dict[str, Any] = {
+    "recipe": 1,
+    "name": "toy",
+    "data": {"name": "image-folder", "path": "pictures", "size": 16},
+    "compression": {"name": "kl-autoencoder", "factor": 2, "channels": 4, "width": 32, "multipliers": [1, 1]},
+    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "train": {
+        "compression": {"steps": 1, "batch": 2, "lr": 1e-3, "loss": ["pixel"]},
+        "diffusion": {"steps": 1, "batch": 2, "lr": 1e-3},
+    },
+    "sampler": {"name": "ddim", "steps": 2},
+    "sample": {"size": [16, 16], "count": 2},
+}
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def largest_difference(one: Path, other: Path) -> int:
+    """Of two pictures' bytes."""
+    pixels = [Image.open(path).tobytes() for path in (one, other)]
+    return max(abs(a - b) for a, b in zip(*pixels, strict=True))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a trained toy, packaged as `model` and as a wheel in `dist`."""
+    place = tmp_path_factory.mktemp("package")
+    (place / "pictures").mkdir()
+    for i in range(6):
+        Image.new("RGB", (16, 16), (40 * i, 30, 30)).save(place / "pictures" / f"{i}.png")
+    (place / "toy.yaml").write_text(yaml.safe_dump(RECIPE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert call("run", "toy.yaml").exit_code == 0
+        result = call("package", "toy.yaml", "-o", "model", "--license", "mit", "--wheel", "dist")
+        assert result.exit_code == 0, result.output
+        yield place
+
+
+def test_a_folder_draws_what_the_training_drew(place: Path) -> None:
+    result = call("run", "model", "--runs", "elsewhere", "--out", "drawn")
+    assert result.exit_code == 0, result.output
+    assert "diffusion: reused model/diffusion.safetensors" in result.output
+    (trained,) = Path("runs/toy").glob("diffusion-*/diffusion.safetensors")
+    whole, half = load_file(trained), load_file("model/diffusion.safetensors")
+    assert whole.keys() == half.keys()
+    assert all((whole[name].half().float() == half[name].float()).all() for name in whole)
+    drawn = sorted(p.name for p in Path("drawn").glob("0*.png"))
+    assert drawn == sorted(p.name for p in Path("model/pictures").glob("0*.png"))
+    assert largest_difference(*(Path(f) / drawn[0] for f in ("drawn", "runs/toy/samples"))) <= 2
+
+
+def test_the_card_says_what_the_model_is_and_how_to_make_it_again(place: Path) -> None:
+    card = Path("model/README.md").read_text()
+    assert yaml.safe_load(card.split("---")[1])["license"] == "mit"
+    assert "| denoiser | `unet` |" in card
+    assert "image-folder" in card
+    assert "![Pictures that these weights drew](pictures/grid.png)" in card
+    assert Path("model/pictures/grid.png").is_file()
+    assert yaml.safe_load(Path("model/training.yaml").read_text())["train"]["diffusion"]["steps"] == 1
+
+
+def test_figures_of_an_evaluation_are_on_the_card(place: Path) -> None:
+    assert call("evaluate", "toy.yaml", "-s", "evaluate.metrics=[{name: reconstruction}]").exit_code == 0
+    assert call("package", "toy.yaml", "-o", "measured").exit_code == 0
+    card = Path("measured/README.md").read_text()
+    assert "| `reconstruction` | " in card
+    assert "psnr" in card
+
+
+def test_a_folder_that_is_there_is_left_alone(place: Path) -> None:
+    result = call("package", "toy.yaml", "-o", "pictures")
+    assert result.exit_code == 2
+    assert "pictures exists already" in result.output
+    assert len(list(Path("pictures").iterdir())) == 6
+
+
+def test_the_wheel_brings_recipe_and_weights(place: Path) -> None:
+    (wheel,) = Path("dist").glob("ldmkit_toy-0.1.0-*.whl")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", "site", str(wheel)]
+    subprocess.run(command, check=True)
+    draw = "from ldmkit.cli import main; main(['run', 'ldmkit-toy:toy', '--out', 'by-wheel'])"
+    program = f"import sys; sys.path.insert(0, 'site'); {draw}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "site/ldmkit_toy/model/diffusion.safetensors" in done.stdout
+    assert len(list(Path("by-wheel").glob("0*.png"))) == 2
+
+
+class HubStandIn(BaseHTTPRequestHandler):
+    """As much of the hub's interface as an upload and a download of small files take."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            self._answer({"url": f"http://{self.headers['Host']}/me/toy"})
+        elif self.path == "/api/validate-yaml":  # of the card's head
+            self._answer({"warnings": [], "errors": []})
+        elif "/preupload/" in self.path:
+            wanted = json.loads(body)["files"]
+            self._answer({"files": [{**f, "uploadMode": "regular", "shouldIgnore": False} for f in wanted]})
+        elif "/commit/" in self.path:
+            lines = [json.loads(line) for line in body.splitlines()]
+            given = [line["value"] for line in lines if line["key"] == "file"]
+            self.files.update({f["path"]: base64.b64decode(f["content"]) for f in given})
+            url = f"http://{self.headers['Host']}/me/toy/commit/{COMMIT}"
+            self._answer({"success": True, "commitOid": COMMIT, "commitUrl": url})
+        else:
+            self._answer({"error": self.path}, 404)
+
+    def do_GET(self) -> None:
+        if "/tree/" in self.path:
+            rows = [(name, len(content)) for name, content in self.files.items()]
+            self._answer([{"type": "file", "path": n, "size": size, "oid": n} for n, size in rows])
+        elif self.path.startswith("/api/models/me/toy"):
+            siblings = [{"rfilename": name} for name in self.files]
+            about = {"id": "me/toy", "modelId": "me/toy", "sha": COMMIT, "siblings": siblings}
+            self._answer({**about, "private": False, "tags": [], "downloads": 0, "likes": 0})
+        elif (name := self.path.partition(f"/me/toy/resolve/{COMMIT}/")[2]) in self.files:
+            self._file(self.files[name])
+        else:
+            self._answer({"error": self.path}, 404)
+
+    do_HEAD = do_GET
+
+    def _file(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def _answer(self, value: Any, status: int = 200) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a process that knows the stand-in as the hub."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), HubStandIn)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {
+        **{name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
+        **{"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hf")},
+        **{"HF_TOKEN": "hf_made_up", "HF_HUB_DISABLE_XET": "1"},
+    }
+    server.shutdown()
+
+
+def ldmkit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ldmkit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_what_is_pushed_is_found_by_hub_and_revision(place: Path, hub: dict[str, str]) -> None:
+    pushed = ldmkit(hub, "push", "model", "me/toy")
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout == f"weights: {{hub: me/toy, revision: {COMMIT}}}\n"
+    assert {
+        "README.md",
+        "recipe.yaml",
+        "diffusion.safetensors",
+        "pictures/grid.png",
+    } <= HubStandIn.files.keys()
+    ours = {**RECIPE, "name": "ours", "train": {}, "weights": {"hub": "me/toy", "revision": COMMIT}}
+    Path("ours.yaml").write_text(yaml.safe_dump(ours))
+    drawn = ldmkit(hub, "run", "ours.yaml", "--out", "by-hub")
+    assert drawn.returncode == 0, drawn.stderr
+    first = sorted(Path("by-hub").glob("0*.png"))[0]
+    assert largest_difference(first, Path("model/pictures") / first.name) <= 2  # the weights are float16
+
+
+def test_a_hub_that_is_not_there_is_one_line(place: Path, hub: dict[str, str]) -> None:
+    away = {**hub, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = ldmkit(away, "push", "model", "me/toy")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: me/toy: the hub did not take it")
+    assert "Traceback" not in done.stderr
+
+
+def test_only_a_packaged_model_is_pushed(place: Path) -> None:
+    result = call("push", "pictures", "me/toy")
+    assert result.exit_code == 2
+    assert "holds no recipe.yaml; `ldmkit package` writes such a folder" in result.output
