@@ -127,8 +127,14 @@ def test_check_refuses_what_makes_no_sense_together(ldmkit):
     assert "multiple of 8" in done.stderr
 
 
-def test_check_counts_a_model_larger_than_memory(ldmkit):
-    done = ldmkit("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
+def test_check_refuses_a_model_larger_than_memory_unless_told(ldmkit):
+    large = ("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
+    done = ldmkit(*large)
+    assert done.exit_code == 2
+    assert "sampling: about" in done.stderr
+    assert "this machine has" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = ldmkit(*large, "--any-size")
     assert done.exit_code == 0, done.output
     count = next(line for line in done.output.splitlines() if "denoiser (unet)" in line)
     assert int(count.rpartition(": ")[2].replace(",", "")) > 10**10
@@ -197,19 +203,24 @@ def test_without_turns_a_distribution_off(ldmkit, monkeypatch):
 
 
 def test_check_says_what_a_recipe_takes(ldmkit):
-    done = ldmkit("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
-    (line,) = [x for x in done.output.splitlines() if x.startswith("#   weights: ")]
-    assert "more than the" in line
-    train = "train={compression: {steps: 1, batch: 1, lr: 1, loss: [pixel]}}"
-    done = ldmkit("check", "recipes/small.yaml", "-s", "data={name: fluent-emoji}", "-s", train)
-    total = int(
-        next(x for x in done.output.splitlines() if "together" in x).rpartition(" ")[2].replace(",", "")
-    )
-    part = int(
-        next(x for x in done.output.splitlines() if "compression (" in x).rpartition(" ")[2].replace(",", "")
-    )
+    train = "train={compression: {steps: 1, batch: %d, lr: 1, ema: 0.9, loss: [pixel]}}"
+    given = ("check", "recipes/small.yaml", "-s", "data={name: fluent-emoji, size: 32}", "-s")
+    done = ldmkit(*given, train % 2)
+
+    def figure(what):
+        line = next(x for x in done.output.splitlines() if what in x)
+        return int(line.rpartition(" ")[2].replace(",", ""))
+
+    total, part = figure("together"), figure("compression (")
     (line,) = [x for x in done.output.splitlines() if x.startswith("#   train.compression: ")]
-    assert float(line.split()[2]) == pytest.approx((4 * total + 12 * part) / 1e6, rel=0.02)
+    assert f"weights {4 * total / 1e6:.3g}" in line
+    assert f"gradients {4 * part / 1e6:.3g}" in line
+    assert f"optimizer {8 * part / 1e6:.3g}" in line
+    assert f"average {4 * part / 1e6:.3g}" in line
+    assert "activations of 2 pictures" in line
+    done = ldmkit(*given, train % 10**5)
+    assert done.exit_code == 2
+    assert "activations of 100000 pictures" in done.stderr
 
 
 def test_an_out_that_cannot_be_written_is_told_before_any_work(ldmkit):

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 @click.option(
     "--explain", "explained", is_flag=True, help="Tell where each value comes from and what it means."
 )
-def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool) -> None:
+@options.any_size
+def command(
+    recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool, any_size: bool
+) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
-    Touches no weights, and data with --data alone. Structure and the components' names are checked before
+    Touches no weights, and data with --data alone. What takes more memory than this machine has is refused.
+    Structure and the components' names are checked before
     anything heavy is imported. Exit code 2 where something is wrong, with a line for each mistake.
     """
     from ldmkit.host.plugins import host
@@ -36,9 +40,11 @@ def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: boo
     loaded = load(recipe, overrides)
     resolved = resolve(loaded, registry)
 
-    from ldmkit.verbs.check import inspect  # after `resolve`: with errors, it is never needed
+    from ldmkit.verbs.check import inspect, refuse_beyond  # after `resolve`: with errors, it is never needed
 
     system = inspect(resolved, registry)
+    if not any_size:
+        refuse_beyond(system)
     click.echo(_explained(resolved, registry) if explained else dump(resolved))
     click.echo("\n".join(_figures(system)))
     if data:
@@ -60,7 +66,7 @@ def _explained(recipe: Recipe, registry: Registry) -> str:
 
 def _figures(system: System) -> list[str]:
     """The latent's shape and the parameters of each component, as comments of the YAML above them."""
-    from ldmkit.verbs.check import counts, demands
+    from ldmkit.verbs.check import counts, demands, on_disk
 
     latent = system.compression.latent
     lines = [f"# latent: {latent.channels} x H/{latent.factor} x W/{latent.factor}", "# parameters:"]
@@ -71,4 +77,5 @@ def _figures(system: System) -> list[str]:
         )
         lines.append(f"#   {one.part} ({one.component}): {one.parameters:,}{note}")
     lines.append(f"#   together: {sum(one.parameters for one in counts(system)):,}")
-    return [*lines, "# takes, besides activations:", *(f"#   {line}" for line in demands(system))]
+    takes = [*(demand.line() for demand in demands(system)), *on_disk(system)]
+    return [*lines, "# takes:", *(f"#   {line}" for line in takes)]

@@ -84,6 +84,13 @@ def wait(function: F) -> F:
     )(function)
 
 
+def any_size(function: F) -> F:
+    """Whether what memory cannot hold is refused."""
+    return click.option(
+        "--any-size", is_flag=True, help="Do not refuse what takes more memory than this machine has."
+    )(function)
+
+
 class Size(click.ParamType):  # type: ignore[type-arg]
     """A picture's height and width: 64x512, or 64 for a square."""
 

@@ -19,6 +19,7 @@ from ldmkit.verbs.asked import Asked
 @options.running
 @options.wait
 @options.accept
+@options.any_size
 @options.overrides
 @click.option(
     "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
@@ -39,6 +40,7 @@ def command(
     wait: bool,
     accept: bool,
     dry_run: bool,
+    any_size: bool,
 ) -> None:
     """Train the stages of RECIPE that have no weights yet, then draw its pictures.
 
@@ -59,6 +61,7 @@ def command(
         retrain=retrain,
         wait=wait,
         accept=accept,
+        any_size=any_size,
         device=device,
         say=click.echo,
         before=lambda system: make.check(system, asked),

@@ -19,6 +19,7 @@ from ldmkit.cli import options
 @options.device
 @options.wait
 @options.accept
+@options.any_size
 @options.overrides
 def command(
     recipe: Path,
@@ -27,6 +28,7 @@ def command(
     dry_run: bool,
     wait: bool,
     accept: bool,
+    any_size: bool,
     runs: Path,
     device: str | None,
     overrides: tuple[str, ...],
@@ -50,6 +52,7 @@ def command(
         restart=restart,
         wait=wait,
         accept=accept,
+        any_size=any_size,
         device=device,
         say=click.echo,
     )

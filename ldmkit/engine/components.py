@@ -37,11 +37,11 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     handed = {name: supplied[name] for name in declared.supplied if name in supplied}
     for name, required in declared.supplied.items():
         if required and name not in handed:
-            raise _error(kind, component, f"needs '{name}', which this place does not supply")
+            raise component_error(kind, component, f"needs '{name}', which this place does not supply")
     try:
         built = constructor(**handed, **values)
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
-        raise _error(kind, component, str(error) or type(error).__name__) from error
+        raise component_error(kind, component, str(error) or type(error).__name__) from error
     return _fitting(kind, component, built)
 
 
@@ -49,11 +49,11 @@ def _fitting(kind: str, component: Component, built: Any) -> Any:
     """The component as it was built; UserError where it does not fit the Protocol of its kind."""
     wrong = misfits(kind, built)
     if wrong:
-        raise _error(kind, component, f"does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
+        raise component_error(kind, component, f"does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
     return built
 
 
-def _error(kind: str, component: Component, message: str) -> UserError:
+def component_error(kind: str, component: Component, message: str) -> UserError:
     """What is wrong with a component in its own plain words, behind its place, kind and name."""
     where = component.checked.where
     return UserError(f"{f'{where}: ' if where else ''}{kind} ({component.name}): {message}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -31,6 +32,18 @@ def free_memory() -> int:
         return min(free, int(limit) - int(used))
     except (OSError, ValueError):  # no such limit
         return free
+
+
+def whole_memory() -> int:
+    """Bytes of memory that models and trainings have on this machine: the accelerator's where there is one,
+    else the main memory, the container's limit included."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    whole: int = psutil.virtual_memory().total
+    try:
+        return min(whole, int((CGROUP / "memory.max").read_text()))
+    except (OSError, ValueError):  # no such limit
+        return whole
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,14 +13,18 @@ from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine import sampling
 from ldmkit.engine.components import build
-from ldmkit.engine.limits import free_memory
+from ldmkit.engine.limits import whole_memory
+from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import stages_of
+from ldmkit.engine.weights import StageName, stages_of
+from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
+
+ANY_SIZE_OPTION = "--any-size"
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,17 @@ class Count:
 def inspect(recipe: Recipe, registry: Registry) -> System:
     """The assembled system of a resolved recipe, its modules on the "meta" device: shapes, but no memory.
 
-    Levels, sampler and guidance are made as well. Raises UserError for combinations that make no sense.
+    Levels, sampler and guidance are made as well, and one picture goes through all of it. Raises UserError
+    for combinations that make no sense.
     """
     with torch.device("meta"):
         system = assemble(recipe, registry)
         for guide in recipe.guidance:
             build(registry, "guidance", guide, compression=system.compression)
     if recipe.denoiser is not None:
-        known = recipe.sample.size or sampling.data_size(system)
-        side = ANY_SIZE * system.compression.latent.factor
         plan = sampling.plan(system, guidance=[])
-        plan.levels(system, sampling.latent_size(system, known or (side, side)))
+        plan.levels(system, sampling.latent_size(system, picture_size(system)))
+    rehearse(system, picture_size(system))
     return system
 
 
@@ -65,22 +70,82 @@ def _count(part: str, component: str, module: nn.Module) -> Count:
     return Count(part, component, total, sum(p.numel() for p in parameters if p.requires_grad))
 
 
-def demands(system: System) -> Iterator[str]:
-    """What the system's weights take: to sample with, to train each stage, and on disk; activations, which
-    depend on batch and size, come on top."""
+@dataclass(frozen=True)
+class Demand:
+    """Bytes of memory that a use of the recipe takes, in parts. `use`: "sampling", "train.diffusion"..."""
+
+    use: str
+    parts: Mapping[str, int]
+
+    @property
+    def together(self) -> int:
+        """The sum."""
+        return sum(self.parts.values())
+
+    def line(self) -> str:
+        """What it takes and of what that consists."""
+        listed = ", ".join(f"{name} {size(count)}" for name, count in self.parts.items() if count)
+        return f"{self.use}: about {size(self.together)} ({listed})"
+
+
+def demands(system: System) -> Iterator[Demand]:
+    """What sampling and the training of each stage take; system: on the meta device, see `inspect`.
+
+    Gradients and two moments of an optimizer for what is trained, the average where there is one, and the
+    activations of the pictures of one pass; losses and adversaries come on top.
+    """
     total = sum(p.nbytes for p in system.parameters())
-    yield f"weights: {size(total)}{_beyond(total, free_memory(), 'memory')}"
-    for stage in stages_of(system.recipe):
+    yield Demand("sampling", {"weights": total})
+    for stage in trained_by(system.recipe):
         options = getattr(system.recipe.train, stage)
-        if options is not None:
-            part = system.get_submodule("compression") if stage == "compression" else system
-            learned = sum(p.nbytes for p in part.parameters() if p.requires_grad)
-            average = learned if options.ema is not None else 0
-            training = total + 3 * learned + average  # gradients and two moments, as AdamW keeps
-            yield f"train.{stage}: {size(training)}{_beyond(training, free_memory(), 'memory')}"
+        part = system.get_submodule("compression") if stage == "compression" else _second(system)
+        learned = sum(p.nbytes for p in part.parameters() if p.requires_grad)
+        pictures = -(-options.batch // (options.accumulate * int(os.environ.get("WORLD_SIZE", "1"))))
+        parts = {"weights": total, "gradients": learned, "optimizer": 2 * learned}
+        parts["average"] = learned if options.ema is not None else 0
+        one = activations(system, stage, picture_size(system))
+        yield Demand(f"train.{stage}", {**parts, f"activations of {pictures} pictures": pictures * one})
+
+
+def on_disk(system: System) -> Iterator[str]:
+    """What the checkpoints and the weights of each training take, a line a stage."""
+    for demand in demands(system):
+        if "gradients" in demand.parts:
+            learned, average = demand.parts["gradients"], demand.parts["average"]
             kept = (KEPT + 1) * (3 * learned + average) + 2 * learned
-            yield f"train.{stage} on disk: {size(kept)}"
+            yield f"{demand.use} on disk: {size(kept)}"
 
 
-def _beyond(needed: int, free: int, what: str) -> str:
-    return f", more than the {size(free)} of {what} that are free here" if needed > free else ""
+def refuse_beyond(system: System) -> None:
+    """UserError where sampling or a training takes more memory than this machine has."""
+    whole = whole_memory()
+    for demand in demands(system):
+        if demand.together > whole:
+            raise UserError(
+                f"recipe '{system.recipe.name}': {demand.line()}, and this machine has {size(whole)}: take a "
+                f"smaller model, size or batch, or more `accumulate`; {ANY_SIZE_OPTION} goes on anyway"
+            )
+
+
+def before_training(system: System, *, any_size: bool) -> None:
+    """UserError for components that do not fit each other, and for what memory cannot hold unless
+    `any_size`: a look on the meta device before any stage is trained."""
+    rehearsed = inspect(system.recipe, system.registry)
+    if not any_size:
+        refuse_beyond(rehearsed)
+
+
+def _second(system: System) -> nn.Module:
+    """What the diffusion stage trains."""
+    return nn.ModuleList([system.get_submodule("denoiser"), system.conditioners])
+
+
+def picture_size(system: System) -> tuple[int, int]:
+    """The (height, width) of the recipe's pictures; one that every model takes where nothing says it."""
+    side = ANY_SIZE * system.compression.latent.factor
+    return system.recipe.sample.size or sampling.data_size(system) or (side, side)
+
+
+def trained_by(recipe: Recipe) -> list[StageName]:
+    """The stages that a recipe says how to train."""
+    return [stage for stage in stages_of(recipe) if getattr(recipe.train, stage) is not None]

@@ -17,7 +17,7 @@ from ldmkit.engine.weights import StageName, find_weights, stage_folder, stages_
 from ldmkit.errors import UserError
 from ldmkit.training.progress import duration
 from ldmkit.types import Condition
-from ldmkit.verbs.check import demands
+from ldmkit.verbs.check import demands, on_disk
 
 PASSES = 3
 """Passes that are timed, after one that is not."""
@@ -41,7 +41,8 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             folder = stage_folder(recipe, system.registry, stage, runs)
             seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
             yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
-    yield from demands(system)
+    yield from (demand.line() for demand in demands(system))
+    yield from on_disk(system)
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
@@ -10,10 +11,10 @@ from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_as
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError
-from ldmkit.recipe import Recipe
 from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
+from ldmkit.verbs.check import before_training, trained_by
 
 
 def ready(
@@ -25,6 +26,7 @@ def ready(
     say: Say,
     wait: bool = False,
     accept: bool = False,
+    any_size: bool = False,
     device: str | None = None,
     before: Callable[[System], None] | None = None,
 ) -> System:
@@ -32,15 +34,17 @@ def ready(
 
     retrain: every stage that the recipe trains is trained again. wait: for another process that trains here.
     before: called with the assembled system before any training, to refuse what could not be done after it.
-    accept: data and weights that have changed since.
+    accept: data and weights that have changed since. any_size: train what memory may not hold.
     """
     system = assembled(source, overrides, device)
     if before is not None:
         before(system)
+    look = cache(partial(before_training, system, any_size=any_size))
 
     def train(system: System, stage: StageName) -> None:
         if getattr(system.recipe.train, stage) is None:
             refuse(system, stage)
+        look()
         train_stage(system, stage, runs, restart=retrain, wait=wait, accept=accept, say=say)
 
     anew = trained_by(system.recipe) if retrain else ()
@@ -59,6 +63,7 @@ def train_recipe(
     say: Say,
     wait: bool = False,
     accept: bool = False,
+    any_size: bool = False,
     device: str | None = None,
 ) -> System:
     """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
@@ -67,6 +72,7 @@ def train_recipe(
     A stage that is not trained takes the weights there are: UserError where there are none.
     """
     system = assembled(source, overrides, device)
+    look = cache(partial(before_training, system, any_size=any_size))
     stages = stages_of(system.recipe)
     if stage is not None and stage not in stages:
         raise UserError(f"recipe '{system.recipe.name}' has no {stage} stage")
@@ -75,6 +81,7 @@ def train_recipe(
 
     def train(system: System, name: StageName) -> None:
         if name in trained:
+            look()
             train_stage(system, name, runs, restart=restart, wait=wait, accept=accept, say=say)
         else:
             refuse(system, name)
@@ -96,8 +103,3 @@ def _adapt(system: System, runs: Path, say: Say, *, restart: bool, wait: bool) -
         train_adapter(system, name, runs, restart=name in anew, wait=wait, say=say)
 
     give_adapters(system, runs, without=train, anew=anew, say=say)
-
-
-def trained_by(recipe: Recipe) -> list[StageName]:
-    """The stages that a recipe says how to train."""
-    return [stage for stage in stages_of(recipe) if getattr(recipe.train, stage) is not None]

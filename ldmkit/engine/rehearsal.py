@@ -1,0 +1,137 @@
+"""A pass of one picture through a system on the meta device, where tensors have shapes and take no memory.
+
+Components whose shapes do not fit their neighbours are refused before any work, by name. One that needs the
+numbers themselves cannot be rehearsed; it is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldmkit.engine import conditions as joining
+from ldmkit.engine.components import component_error
+from ldmkit.engine.parts import Parts
+from ldmkit.errors import UserError
+from ldmkit.recipe.model import Component
+from ldmkit.types import Condition
+
+META = torch.device("meta")
+
+
+def rehearse(system: Parts, size: tuple[int, int]) -> None:
+    """UserError that names the component whose shapes do not fit: of the compression model and its latent,
+    of each conditioner and its null condition, of the denoiser and what the objective reads.
+
+    system: on the meta device. size: a picture's (height, width).
+    """
+    image, latent = _blank(system, size)
+    with torch.no_grad():
+        with _named("compression", system.recipe.compression):
+            _same("encode", system.compression.encode(image), latent)
+            _same("decode", system.compression.decode(latent), image)
+        if system.denoiser is not None:
+            likes = {n: _rehearsed(system, n, latent) for n, _ in system.named_conditioners()}
+            _denoise(system, latent, joining.merge(likes))
+
+
+def _blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A picture and a latent of that size; UserError where there are no tensors so large."""
+    spec = system.compression.latent
+    try:
+        image = torch.zeros(1, 3, *size, device=META)
+        return image, torch.zeros(1, spec.channels, *(s // spec.factor for s in size), device=META)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise UserError(f"size {size[0]}x{size[1]}: there are no pictures so large") from error
+
+
+def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
+    """A condition as the conditioner announces it, after a look at its null condition."""
+    conditioner: Any = system.conditioners[name]
+    like = joining.zeros(conditioner.spec, 1, latent.shape[2:], META)
+    with _named("conditioner", system.recipe.conditioners[name]):
+        null = conditioner.null(like)
+        for part in ("tokens", "concat", "vector"):
+            own, other = getattr(null, part), getattr(like, part)
+            if (own is None) != (other is None):
+                raise ValueError(f"null: {part} is {_shape(own)}, spec says {_shape(other)}")
+            if own is not None and own.shape[-1] != other.shape[-1]:
+                raise ValueError(f"null: {part} is {_shape(own)}, spec says {_shape(other)}")
+    return like
+
+
+def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
+    slot = system.recipe.denoiser
+    assert slot is not None
+    channels = system.objective.out_channels(latent.shape[1])
+    raw = torch.zeros(1, channels, *latent.shape[2:], device=META)
+    time = torch.zeros(1, device=META)
+    with _named("denoiser", slot):
+        _same("the output", system.network(latent, time, condition), raw)
+        _same("the output of bind", system.network.bind(condition)(latent, time), raw)
+    with _named("objective", system.recipe.objective):
+        level = system.schedule.level(torch.full((1,), 0.5))
+        estimate = system.objective.estimate(raw, latent, level)
+        _same("the clean estimate", estimate.clean, latent)
+        _same("the noise estimate", estimate.noise, latent)
+
+
+def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
+    """Bytes that the backward pass of one picture needs of the forward pass; 0 where that cannot be counted.
+
+    Those of the autoencoder or of the denoiser; losses, adversaries and conditioners come on top.
+    """
+    image, latent = _blank(system, size)
+    likes = {n: joining.zeros(c.spec, 1, latent.shape[2:], META) for n, c in system.named_conditioners()}
+
+    def compression() -> Any:
+        posterior = system.compression.posterior(image)
+        return system.compression.decode(posterior.mode)
+
+    def diffusion() -> Any:
+        return system.network(latent, torch.zeros(1, device=META), joining.merge(likes))
+
+    return _kept(system, compression if stage == "compression" else diffusion)
+
+
+def _kept(system: Parts, forward: Callable[[], Any]) -> int:
+    """Bytes that autograd keeps of a call, the weights aside; each storage once."""
+    weights = {x.untyped_storage()._cdata for x in system.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        kept[x.untyped_storage()._cdata] = x  # held, so that no other tensor gets its place
+        return x
+
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            forward()
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return 0
+    return sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in weights)
+
+
+@contextmanager
+def _named(kind: str, slot: Component) -> Iterator[None]:
+    """What goes wrong within becomes a UserError that names the component."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        said = str(error)
+        if "meta" not in said.lower():  # else it needs numbers: see above
+            line = " ".join((said or type(error).__name__).split())[:300]
+            raise component_error(kind, slot, f"does not fit its neighbours: {line}") from error
+
+
+def _same(what: str, made: Any, wanted: Tensor) -> None:
+    if not isinstance(made, Tensor) or made.shape != wanted.shape:
+        raise ValueError(f"{what} is {_shape(made)}, {_shape(wanted)} is expected")
+
+
+def _shape(x: Any) -> str:
+    shape: Sequence[int] | None = getattr(x, "shape", None)
+    return type(x).__name__ if shape is None else "x".join(map(str, shape))
