@@ -172,3 +172,18 @@ def test_what_cannot_be_done(toy, pictures, tmp_path):
     (recipe.parent / "moved").mkdir()
     lonely = shutil.copy(recipe, recipe.parent / "moved")
     assert "compression.safetensors" in run("encode", lonely, pictures, tmp_path / "out").stderr
+
+
+def test_pictures_of_other_formats_are_named(toy, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.bmp", "c.TIFF", "d.gif"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    done = CliRunner().invoke(main, ["encode", str(toy[0]), str(tmp_path / "in"), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    for name in ("b.bmp", "c.TIFF", "d.gif"):
+        assert any(name in line and "not read" in line for line in done.output.splitlines())
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.safetensors"]
+    (tmp_path / "in" / "a.png").unlink()
+    done = CliRunner().invoke(main, ["encode", str(toy[0]), str(tmp_path / "in"), str(tmp_path / "again")])
+    assert done.exit_code == 2
+    assert "3 of other formats are not read (b.bmp)" in done.stderr

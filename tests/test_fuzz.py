@@ -10,7 +10,9 @@ import os
 import random
 import resource
 import shutil
+import signal
 import struct
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,11 @@ from ldmkit.verbs import records
 from ldmkit.verbs.check import inspect
 
 TRIES = int(os.environ.get("LDMKIT_FUZZ", "25"))
-GIGABYTE_IN_KIB = 2**20
+GIGABYTE, SECONDS = 2**30, 10
 LONGEST = 1500
 fuzzed = settings(
     max_examples=TRIES,
-    deadline=10_000,
+    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize="LDMKIT_FUZZ" not in os.environ,
     print_blob=True,
@@ -92,15 +94,36 @@ values = st.recursive(
 
 
 def tried(function, *arguments):
-    """Calls it; a refusal must be of few words. Memory may grow by a gigabyte at most."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Calls it; a refusal must be of few words. In no more than a gigabyte and ten seconds of its own."""
     said = None
     try:
-        function(*arguments)
+        with bounded():
+            function(*arguments)
     except UserError as error:
         said = str(error)
     assert said is None or 0 < len(said) <= LONGEST
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIGABYTE_IN_KIB
+
+
+@contextmanager
+def bounded():
+    """Within, the system gives out a gigabyte more of memory, and after ten seconds of computing the test
+    is interrupted: a hang fails, and does not hang."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc").is_dir() else 0
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGVTALRM, _too_long)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        if pages:
+            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + GIGABYTE, limits[1]))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def _too_long(number, frame):
+    raise AssertionError(f"over {SECONDS} seconds of computing")
 
 
 def check(source, overrides=()):
@@ -112,6 +135,28 @@ def check(source, overrides=()):
 @given(at=st.sampled_from([p for p in paths(RECIPE) if p]), new=values)
 def test_recipes_with_any_value_in_any_place(at, new):
     tried(check, changed(RECIPE, at, new))
+
+
+def nested(depth, kind):
+    """Mappings or lists, one in another."""
+    value = 1
+    for _ in range(depth):
+        value = {"a": value} if kind is dict else [value]
+    return value
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+@pytest.mark.parametrize("at", [("compression", "width"), ("sample", "fields"), ("name",), ("guidance", 0)])
+def test_deep_nesting_is_refused_in_a_line(tmp_path, kind, at):
+    deep = changed(RECIPE, at, nested(100_000, kind))
+    with pytest.raises(UserError, match="nested deeper"):
+        load(deep)
+    text = '{"a":' * 100_000 if kind is dict else "[" * 100_000
+    (tmp_path / "deep.yaml").write_text(f"recipe: 1\nname: {text}")
+    for call in (lambda: load(tmp_path / "deep.yaml"), lambda: load(RECIPE, [f"sampler.steps={text}"])):
+        with pytest.raises(UserError) as refused:
+            call()
+        assert len(str(refused.value)) < LONGEST
 
 
 @fuzzed

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import training_toy
 from training_toy import toy
 
+from ldmkit.checkpoint.origin import named_changes, write_contents
 from ldmkit.checkpoint.sums import Sums, sha256
 from ldmkit.engine.opening import give_weights, refuse
 from ldmkit.engine.reuse import use_weights
@@ -163,3 +164,30 @@ def test_a_model_of_the_hub_that_is_out_of_reach_is_one_line(tmp_path, monkeypat
     with pytest.raises(UserError, match="nobody/nothing at 000000000000 is not on this machine") as caught:
         train(tmp_path, hub)
     assert "\n" not in str(caught.value)
+
+
+def test_what_changed_in_the_data_is_named(tmp_path):
+    before = dict.fromkeys(("a", "b", "c", "d", "e"), "1")
+    write_contents(tmp_path, before)
+    now = {"a": "2", "b": "2", "c": "2", "d": "2", "f": "1"}
+    said = named_changes(tmp_path, now)
+    assert said == "4 changed (a, b, c, ...), 1 new (f), 1 gone (e)"
+    assert named_changes(tmp_path, before) is None
+    assert named_changes(tmp_path, None) is None
+    (tmp_path / "made_from_data.json").write_text("[" * 10_000)
+    assert named_changes(tmp_path, now) is None
+
+
+def test_a_training_names_the_files_that_changed(tmp_path, monkeypatch):
+    contents = property(lambda self: {"one.png": "x", "two.png": str(self._contents)})
+    monkeypatch.setattr(training_toy.Pictures, "contents", contents, raising=False)
+    train(tmp_path, stages=["compression"])
+    told = train(tmp_path, stages=["compression"], contents=1)
+    assert "its data have changed since it was trained (1 changed (two.png))" in told
+    system = toy(*SHORT)
+    system.dataset()._contents = 1
+    said = []
+    give_weights(
+        system, tmp_path, without=refuse, say=said.append, stages=["compression"], data=True
+    )  # as `sample`, `evaluate` and `encode` open a recipe
+    assert any("1 changed (two.png)" in line for line in said)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ldmkit import disk
 
-NAME = "made_from.json"
+NAME, CONTENTS = "made_from.json", "made_from_data.json"
+LISTED = 200_000
+"""Examples of a data set whose contents are kept one by one, at most."""
+SHOWN = 3
+"""How many names a line lists."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,34 @@ def read_origin(folder: Path) -> Origin | None:
         return Origin(**json.loads((folder / NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def write_contents(folder: Path, contents: Mapping[str, str] | None) -> None:
+    """Keeps what the data hold, by the examples' names, where the data set tells it."""
+    if contents is not None and len(contents) <= LISTED:
+        disk.write_json(folder / CONTENTS, dict(contents))
+
+
+def named_changes(folder: Path, now: Mapping[str, str] | None) -> str | None:
+    """Which examples are others, new or gone since `write_contents`, in words: counts and the first names.
+
+    None where that is not known, or nothing of it has changed.
+    """
+    try:
+        before = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if now is None or not isinstance(before, dict):
+        return None
+    kinds = {
+        "changed": sorted(name for name in before.keys() & now.keys() if before[name] != now[name]),
+        "new": sorted(now.keys() - before.keys()),
+        "gone": sorted(before.keys() - now.keys()),
+    }
+    said = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
+    return ", ".join(said) or None
+
+
+def _first(names: Sequence[str]) -> str:
+    shown = [name if len(name) <= 80 else f"{name[:77]}..." for name in names[:SHOWN]]
+    return ", ".join(shown) + (", ..." if len(names) > SHOWN else "")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from ldmkit.disk import check_writable
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, shortened
 from ldmkit.verbs.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -237,7 +237,7 @@ def _value(field: str, text: str) -> Any:
         return None if text == "null" else text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         if text[0] in "[{":
-            raise UserError(f"--input {field}={text}: is no JSON") from None
+            raise UserError(f"--input {field}={shortened(text, 200)}: is no JSON") from None
         return text

@@ -38,10 +38,15 @@ def open_recipe(
     runs: Path = Path("runs"),
     device: str | torch.device | None = None,
     say: Say = print,
+    data: bool = True,
 ) -> System:
-    """The system of a recipe in eval mode with all of its weights; UserError where a stage has none."""
+    """The system of a recipe in eval mode with all of its weights; UserError where a stage has none.
+
+    data: whether to tell of data that have changed since a stage was trained on them.
+    """
     system = assembled(source, overrides, device)
-    give_weights(system, runs, without=refuse, say=say)
+    data = data and system.recipe.data is not None
+    give_weights(system, runs, without=refuse, say=say, data=data)
     give_adapters(system, runs, without=refuse_adapter, say=say)
     return running_as_asked(system, say)
 

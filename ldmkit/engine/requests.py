@@ -47,8 +47,14 @@ class Inputs:
 
 def prompt_field(system: Parts) -> str:
     """The batch field that prompts fill: the first text that a conditioner reads."""
-    texts = (f for _, c in system.named_conditioners() for f, kind in c.spec.kinds.items() if kind == "text")
-    return next(texts, CAPTION)
+    return text_fields(system)[0]
+
+
+def text_fields(system: Parts) -> list[str]:
+    """The fields that conditioners read as texts; `caption` where none says so."""
+    named = system.named_conditioners()
+    texts = [f for _, c in named for f, kind in c.spec.kinds.items() if kind == "text"]
+    return list(dict.fromkeys(texts)) or [CAPTION]
 
 
 def inputs_of(
@@ -127,7 +133,11 @@ def _length(raw: Mapping[str, Any], init: Any) -> int:
 def _of_recipe(system: Parts, without: set[str], length: int) -> dict[str, Any]:
     """The recipe's own inputs in other fields; as many as there are of those given, over and over."""
     sample = system.recipe.sample
-    own: dict[str, Any] = {f: [located(v, system) for v in values] for f, values in sample.fields.items()}
+    texts = text_fields(system)
+    own: dict[str, Any] = {
+        f: list(values) if f in texts else [located(v, system) for v in values]
+        for f, values in sample.fields.items()
+    }
     if sample.prompts:
         own[prompt_field(system)] = list(sample.prompts)
     own = {field: values for field, values in own.items() if field not in without and values}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldmkit.checkpoint import RunStore, files
-from ldmkit.checkpoint.origin import Origin, read_origin
+from ldmkit.checkpoint.origin import Origin, named_changes, read_origin
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage
@@ -34,7 +34,7 @@ def use_weights(
         if stage == "diffusion":
             _check_compression(origin, system, str(path))
         if data and path.parent == stage_folder(system.recipe, system.registry, stage, runs):
-            _tell_data(origin, system, stage, say)
+            _tell_data(origin, system, stage, path.parent, say)
     load_stage(system, stage, path)
     system.weights[stage] = digest
     system.trained_on = files.about(path).get("data", system.trained_on)
@@ -53,7 +53,7 @@ def origin_of(
         return now
     if not accept:
         _check_compression(before, system, str(store.folder))
-    changes = before.data_changes(now)
+    changes = _changes(before, now, store.folder, system)
     if changes is None:
         return replace(now, before=before.before)
     if not accept:
@@ -89,9 +89,17 @@ def _check_whole(origin: Origin, digest: str, path: Path) -> None:
         )
 
 
-def _tell_data(origin: Origin, system: Parts, stage: StageName, say: Say) -> None:
+def _changes(before: Origin, now: Origin, folder: Path, system: Parts) -> str | None:
+    """What has changed in the data, by the examples' names where they are known; None for nothing."""
+    changes = before.data_changes(now)
+    if changes is None:
+        return None
+    return named_changes(folder, getattr(system.dataset(), "contents", None)) or changes
+
+
+def _tell_data(origin: Origin, system: Parts, stage: StageName, folder: Path, say: Say) -> None:
     try:
-        changes = origin.data_changes(_now(system, stage, origin.recipe))
+        changes = _changes(origin, _now(system, stage, origin.recipe), folder, system)
     except UserError as error:
         say(f"{stage}: its data cannot be compared with those that it was trained on ({error})")
         return

@@ -13,9 +13,12 @@ from yaml.representer import SafeRepresenter
 from yaml.resolver import Resolver
 from yaml.serializer import Serializer
 
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, shortened
 from ldmkit.recipe.model import Component, Recipe
 from ldmkit.recipe.yaml import add_core
+
+DEEPEST = 64
+"""How deep a recipe from Python may be nested; files stop earlier."""
 
 
 def flat(value: Any) -> Any:
@@ -27,14 +30,16 @@ def flat(value: Any) -> Any:
     return plain(value)
 
 
-def plain(value: Any, path: str = "") -> Any:
+def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     """Python values as a recipe's: text, numbers, true, false, null, lists (as tuples) and mappings."""
+    if depth > DEEPEST:
+        raise UserError(f"recipe: {shortened(path, 100)}: nested deeper than {DEEPEST}")
     if isinstance(value, BaseModel):
         return flat(value)
     if isinstance(value, Mapping):
-        return {_key(k, path): plain(v, f"{path}.{k}".lstrip(".")) for k, v in value.items()}
+        return {_key(k, path): plain(v, f"{path}.{k}".lstrip("."), depth + 1) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return tuple(plain(v, f"{path}.{i}".lstrip(".")) for i, v in enumerate(value))
+        return tuple(plain(v, f"{path}.{i}".lstrip("."), depth + 1) for i, v in enumerate(value))
     if isinstance(value, PurePath):
         return str(value)
     if type(value) is int and abs(value) >= 2**64:

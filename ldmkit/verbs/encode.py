@@ -24,13 +24,21 @@ from ldmkit.engine.tiling import tiled_decode, tiled_encode
 from ldmkit.errors import UserError
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel
-from ldmkit.pictures import PictureError, normalize, open_picture, to_pictures, to_tensor, upright_size
+from ldmkit.pictures import (
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    PictureError,
+    normalize,
+    open_picture,
+    to_pictures,
+    to_tensor,
+    upright_size,
+)
 from ldmkit.pictures.png import save_picture
 from ldmkit.recipe import load
 from ldmkit.training.progress import Reporter, duration
 from ldmkit.types import Image, Latent, Say
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LATENT = ".safetensors"
 TRIED = 8
 """Pictures that an estimate encodes."""
@@ -61,7 +69,8 @@ def compression_alone(
     need not be trained."""
     whole = load(recipe, overrides)
     alone = whole.model_copy(update={"denoiser": None, "conditioners": {}})
-    return open_recipe(alone, runs=runs, device=device, say=say)
+    # What conditioners read is part of the data's digest: without them it would be another one.
+    return open_recipe(alone, runs=runs, device=device, say=say, data=not whole.conditioners)
 
 
 @torch.no_grad()
@@ -73,6 +82,7 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     have one name, or where `out` holds something.
     """
     pictures = _listed(source, SUFFIXES, "picture")
+    others = [f"{p}: {p.suffix} files are not read: save it as PNG or JPEG" for p in _others(source)]
     _check_names(pictures, source)
     check_vacant(out)
     maker, problems = Maker.of(system), []
@@ -86,7 +96,7 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
         _write(_target(path, source, out, LATENT), latent, maker, (image.shape[-2], image.shape[-1]))
     if len(problems) == len(pictures):
         raise UserError(f"{source}: none of {len(pictures)} pictures opens; the first: {problems[0]}")
-    return problems
+    return others + problems
 
 
 @torch.no_grad()
@@ -177,11 +187,22 @@ def _listed(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
     """Files below a folder, hidden ones left alone; UserError where there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
+    found = _below(folder, suffixes)
+    if not found:
+        others = _others(folder) if what == "picture" else []
+        why = f"; {len(others)} of other formats are not read ({others[0].name})" if others else ""
+        raise UserError(f"{folder} holds no {what} ({', '.join(suffixes)}){why}")
+    return found
+
+
+def _others(folder: Path) -> list[Path]:
+    """Pictures below a folder in formats that are not read."""
+    return _below(folder, OTHER_SUFFIXES)
+
+
+def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     below = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    seen = sorted(p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
-    if not seen:
-        raise UserError(f"{folder} holds no {what} ({', '.join(suffixes)})")
-    return seen
+    return sorted(p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
 
 
 def _check_names(pictures: list[Path], source: Path) -> None:

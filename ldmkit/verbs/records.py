@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ldmkit.checkpoint.sums import sha256
-from ldmkit.engine.requests import CAPTION, Inputs, inputs_of, is_picture_file
+from ldmkit.engine.parts import Parts
+from ldmkit.engine.requests import Inputs, inputs_of, is_picture_file, text_fields
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.verbs import examples
@@ -21,16 +22,17 @@ About = Mapping[str, str]
 _UNREADABLE = object()
 
 
-def of(inputs: Inputs, i: int, example: int | None) -> dict[str, str]:
+def of(system: Parts, inputs: Inputs, i: int, example: int | None) -> dict[str, str]:
     """The inputs of picture i, as texts: the prompt, other fields and a starting picture as JSON.
 
-    Files are named by path and sha256. example: the place in the validation split of the data whose fields
-    were taken.
+    Files are named by path and sha256; a text is never taken for one. example: the place in the validation
+    split of the data whose fields were taken.
     """
     about: dict[str, str] = {}
-    fields = {f: _record(values[i], example) for f, values in inputs.raw.items()}
-    if isinstance(fields.get(CAPTION), str):
-        about["prompt"] = fields.pop(CAPTION)
+    given, texts = {f: values[i] for f, values in inputs.raw.items()}, text_fields(system)
+    if isinstance(given.get(texts[0]), str):
+        about["prompt"] = given.pop(texts[0])
+    fields = {f: v if f in texts and isinstance(v, str) else _record(v, example) for f, v in given.items()}
     if fields:
         about["inputs"] = json.dumps(fields, ensure_ascii=False)
     if len(inputs.init):
@@ -140,9 +142,9 @@ def read(system: System, about: About, picture: Path, replaced: Mapping[str, Any
     init = _json(about, "init", object, None)
     fields = {f: [_value(system, f, v, replaced)] for f, v in _inputs(about).items()}
     if "prompt" in about:
-        fields[CAPTION] = [about["prompt"]]
+        fields[text_fields(system)[0]] = [about["prompt"]]
     start = None if init is None else _value(system, "init", init, replaced)
-    raw_less = {f: None for f in (*system.recipe.sample.fields, CAPTION) if f not in fields}
+    raw_less = {f: None for f in (*system.recipe.sample.fields, *text_fields(system)) if f not in fields}
     inputs = inputs_of(
         system, None, {**raw_less, **fields}, count=1, seed=seed, init=start, strength=strength
     )

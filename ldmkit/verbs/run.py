@@ -47,7 +47,8 @@ def wanted(system: System, asked: Asked) -> Wanted:
     sampling.check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)
     said = [
-        records.of(inputs, i, None if shown is None else shown[i]) | options for i in range(len(inputs.seeds))
+        records.of(system, inputs, i, None if shown is None else shown[i]) | options
+        for i in range(len(inputs.seeds))
     ]
     return Wanted(inputs, said)
 
@@ -113,7 +114,9 @@ def wanted_again(system: System, picture: Path, asked: Asked) -> Wanted:
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
     inputs = records.read(system, about, picture, asked.fields)
-    return Wanted(inputs, [records.of(inputs, 0, records.example(about)) | records.kept_options(about)])
+    return Wanted(
+        inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
+    )
 
 
 def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[Path]:

@@ -184,7 +184,7 @@ def _evaluation(run: Run) -> Mapping[str, Any] | None:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         tables = [(str(m["name"]), list(_figures(m["figures"]))) for m in report["metrics"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return {"run": run.name, "tables": tables, "sheet": _source(path.parent / "contact.png", 2 * MAX_SIDE)}
 

@@ -97,7 +97,7 @@ def _folder(folder: Path) -> Files:
     try:
         stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, preprocessing = dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"clip: {folder / CONFIG} is no configuration of open_clip's ({error})") from None
     return Files(config=config, preprocessing=preprocessing, weights=_weights(folder), folder=folder)
 

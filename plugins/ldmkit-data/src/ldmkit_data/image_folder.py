@@ -180,9 +180,9 @@ class ImageFolder:
     @cached_property
     def digest(self) -> str:
         """Of the files, the fields and the settings; it follows content, not the time of the last change."""
-        views, entries, files = self._views, self._entries, self._files
+        views = self._views
         settings: list[Any] = [views.size, views.background, sorted(self._kinds.items())]
-        rows = ([r.name, entries[r.name].content, r.values, files.contents(r)] for r in self._rows)
+        rows = (self._content(row) for row in self._rows)
         with uncollected():
             return _digest([*settings, *([views.settings] if views.settings else [])], rows)
 
@@ -192,6 +192,15 @@ class ImageFolder:
         settings = {k: v for k, v in self._views.settings.items() if not k.endswith("_tags")}
         header = [self._views.size, self._views.background, settings]
         return _digest(header, (self._entries[row.name].content for row in self._rows))
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """A digest of each picture with its fields, by its file's name."""
+        return {row.name: _digest([], [self._content(row)])[:12] for row in self._rows}
+
+    def _content(self, row: Row) -> list[Any]:
+        return [row.name, self._entries[row.name].content, row.values, self._files.contents(row)]
+
 
     def _copy(self) -> ImageFolder:
         part = copy(self)
