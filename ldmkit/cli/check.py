@@ -40,11 +40,10 @@ def command(
     loaded = load(recipe, overrides)
     resolved = resolve(loaded, registry)
 
-    from ldmkit.verbs.check import inspect, refuse_beyond  # after `resolve`: with errors, it is never needed
+    from ldmkit.verbs.check import inspect, try_out  # after `resolve`: with errors, it is never needed
 
     system = inspect(resolved, registry)
-    if not any_size:
-        refuse_beyond(system)
+    try_out(system, any_size=any_size)
     click.echo(_explained(resolved, registry) if explained else dump(resolved))
     click.echo("\n".join(_figures(system)))
     if data:

@@ -40,8 +40,7 @@ class Count:
 def inspect(recipe: Recipe, registry: Registry) -> System:
     """The assembled system of a resolved recipe, its modules on the "meta" device: shapes, but no memory.
 
-    Levels, sampler and guidance are made as well, and one picture goes through all of it. Raises UserError
-    for combinations that make no sense.
+    Levels, sampler and guidance are made as well. Raises UserError for combinations that make no sense.
     """
     with torch.device("meta"):
         system = assemble(recipe, registry)
@@ -50,7 +49,6 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
     if recipe.denoiser is not None:
         plan = sampling.plan(system, guidance=[])
         plan.levels(system, sampling.latent_size(system, picture_size(system)))
-    rehearse(system, picture_size(system))
     return system
 
 
@@ -127,12 +125,17 @@ def refuse_beyond(system: System) -> None:
             )
 
 
-def before_training(system: System, *, any_size: bool) -> None:
-    """UserError for components that do not fit each other, and for what memory cannot hold unless
-    `any_size`: a look on the meta device before any stage is trained."""
-    rehearsed = inspect(system.recipe, system.registry)
+def try_out(system: System, *, any_size: bool) -> None:
+    """UserError for what memory cannot hold, unless `any_size`, and for components that do not fit each
+    other: one picture goes through all of it. system: on the meta device, see `inspect`."""
     if not any_size:
-        refuse_beyond(rehearsed)
+        refuse_beyond(system)
+    rehearse(system, picture_size(system))
+
+
+def before_training(system: System, *, any_size: bool) -> None:
+    """The same for a system that is about to be trained, with a copy on the meta device."""
+    try_out(inspect(system.recipe, system.registry), any_size=any_size)
 
 
 def _second(system: System) -> nn.Module:

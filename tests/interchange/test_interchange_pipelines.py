@@ -242,7 +242,7 @@ def test_a_diffusion_transformer_whose_blocks_differ_in_their_embedders_is_refus
 def test_an_upscaler_is_told_the_noise_of_its_low_resolution_picture(noise, tmp_path, error):
     parts = {
         "vae": autoencoder(3, scaling_factor=0.08333),
-        "unet": conditional_unet(7, num_class_embeds=1000),
+        "unet": conditional_unet(7, num_class_embeds=1000, only_cross_attention=[True, False]),
     }
     low = diffusers.DDPMScheduler(beta_schedule="scaled_linear", beta_start=1e-4, beta_end=0.02)
     pipeline = diffusers.StableDiffusionUpscalePipeline(

@@ -57,14 +57,29 @@ def configuration(kind):
     params = copy.deepcopy(PARAMS)
     unet, target = dict(UNET), "ldm.models.diffusion.ddpm.LatentDiffusion"
     encoder = {"target": f"{ENCODERS}.FrozenCLIPEmbedder"}
-    if kind == "2":
-        del unet["num_heads"]
-        unet |= SECOND
-        params["parameterization"] = "v"
+    if kind == "upscaler":
+        unet |= {"in_channels": 7, "num_classes": 1000, "disable_self_attentions": [True, False]}
+        unet |= {"use_linear_in_transformer": True, "disable_middle_self_attn": False}
+        noise = {"linear_start": 0.0001, "linear_end": 0.02}
+        target = "ldm.models.diffusion.ddpm.LatentUpscaleDiffusion"
+        params |= {
+            "parameterization": "v",
+            "conditioning_key": "hybrid-adm",
+            "low_scale_key": "lr",
+            "low_scale_config": {
+                "target": "ldm.modules.diffusionmodules.upscaling.ImageConcatWithNoiseAugmentation",
+                "params": {"noise_schedule_config": noise, "max_noise_level": 350},
+            },
+        }
+    if kind in ("2", "upscaler"):
         encoder = {
             "target": f"{ENCODERS}.FrozenOpenCLIPEmbedder",
             "params": {"freeze": True, "layer": "penultimate"},
         }
+    if kind == "2":
+        del unet["num_heads"]
+        unet |= SECOND
+        params["parameterization"] = "v"
     if kind == "inpainting":
         unet["in_channels"] = 9
         params |= {"conditioning_key": "hybrid", "finetune_keys": None}
@@ -125,7 +140,7 @@ def published(tmp_path):
         place, size = tokenizer(tmp_path / "tokenizer")
         config = configuration(kind)
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-        tensors, states = penultimate(size) if kind == "2" else clip(size)
+        tensors, states = penultimate(size) if kind in ("2", "upscaler") else clip(size)
         state = {**backbone(kind), **tensors}
         torch.save({"state_dict": state, "global_step": 5}, tmp_path / "model.ckpt")
         return tmp_path / "model.ckpt", tmp_path / "config.yaml", place, state, states
@@ -133,10 +148,15 @@ def published(tmp_path):
     return make
 
 
+ALPHA_BAR = float((1 - torch.linspace(0.0001**0.5, 0.02**0.5, 1000, dtype=torch.float64) ** 2).prod())
+"""Of the last of an upscaler's 1000 noise levels."""
+
+
 def backbone(kind):
     """Random tensors of UNet and first stage, under published names, out of ldmkit's own export of such a
     model without text encoder: their names are held against the published ones elsewhere."""
     sizes = {"width": 32, "multipliers": [1, 2], "blocks": 1, "attention": [2, 1], "heads": 4}
+    sizes |= {"cross_only": [1]} if kind == "upscaler" else {}
     first = {"factor": 2, "channels": 4, "width": 32, "multipliers": [1, 2], "blocks": 1}
     conditioners = {"caption": {"name": "text-transformer", "width": WIDTH, "layers": 1}}
     recipe = {
@@ -152,8 +172,11 @@ def backbone(kind):
 
     unet = save_part(system, "denoiser", "compvis")
     name = "input_blocks.0.0.weight"
-    unet[name] = torch.randn(32, 9, 3, 3) * 0.1 if kind == "inpainting" else unet[name]
-    if kind == "2":  # linear layers in the place of 1x1 convolutions
+    more = {"inpainting": 9, "upscaler": 7}.get(kind)
+    unet[name] = torch.randn(32, more, 3, 3) * 0.1 if more else unet[name]
+    if kind == "upscaler":
+        unet["label_emb.weight"] = torch.randn(1000, 128) * 0.1
+    if kind in ("2", "upscaler"):  # linear layers in the place of 1x1 convolutions
         unet = {
             k: x.flatten(1) if "proj_in.weight" in k or "proj_out.weight" in k else x for k, x in unet.items()
         }
@@ -163,19 +186,25 @@ def backbone(kind):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["1", "2", "inpainting"])
+@pytest.mark.parametrize("kind", ["1", "2", "inpainting", "upscaler"])
 def test_a_single_file_with_its_text_encoder(kind, published, tmp_path, error):
     file, config, words, state, states = published(kind)
     notes = []
     recipe = import_model(file, tmp_path / "in", config, None, notes.append, tokenizer=words)
     model = ldmkit.build(recipe)
-    assert model.recipe.objective.name == ("v" if kind == "2" else "epsilon")
+    assert model.recipe.objective.name == ("v" if kind in ("2", "upscaler") else "epsilon")
     assert float(model.compression.scale[0]) == pytest.approx(0.18215)
     raw = {"caption": ["a red fox"]}
     ids = model.conditioners["caption"].prepare(raw)["caption"]
     if kind == "inpainting":
         raw |= {"image": torch.zeros(1, 3, 16, 16), "mask": torch.ones(1, 1, 16, 16)}
         assert list(model.recipe.conditioners) == ["caption", "image"]
+    if kind == "upscaler":
+        raw |= {"low_res": torch.zeros(1, 3, 8, 8)}
+        assert list(model.recipe.conditioners) == ["caption", "low_res"]
+        low = model.conditioners["low_res"]
+        assert (low.most, low.schedule.timesteps) == (349, 1000)
+        assert float(low.schedule.level(torch.ones(())).alpha) ** 2 == pytest.approx(ALPHA_BAR, rel=1e-5)
     condition = model.condition(raw)
     assert error(condition["caption"].tokens, states(ids)) < 2e-5
     raw_output = model.denoise(torch.randn(1, 4, 8, 8), torch.tensor([3.0]), condition)
@@ -183,7 +212,7 @@ def test_a_single_file_with_its_text_encoder(kind, published, tmp_path, error):
     loaded = load_file(recipe.with_name("diffusion.safetensors"))
     bias = state["model.diffusion_model.out.2.bias"]
     assert torch.equal(loaded["denoiser.conv_out.bias"], bias)
-    assert any("penultimate" in note for note in notes) == (kind == "2")
+    assert any("penultimate" in note for note in notes) == (kind in ("2", "upscaler"))
 
 
 def engine(config, parameterization):
@@ -267,6 +296,27 @@ def test_a_single_file_is_written_again_bit_for_bit(published, tmp_path):
         tokenizer=words,
     )  # fmt: skip
     assert third.exists()
+
+
+def test_open_clips_encoder_is_written_again(published, tmp_path, error):
+    """Bit for bit, but for the last block, which nothing reads: it comes back as zeros."""
+    file, config, words, state, _ = published("2")
+    recipe = import_model(file, tmp_path / "in", config, None, print, tokenizer=words)
+    model = ldmkit.build(recipe)
+    (note,) = export_model(model, tmp_path / "out", "compvis")
+    assert "zeros" in note
+    again = torch.load(tmp_path / "out" / "model.ckpt", weights_only=True)["state_dict"]
+    unread = ("text_projection", "logit_scale", "attn_mask")
+    own = {k: x for k, x in state.items() if k.startswith("cond_stage_model") and not k.endswith(unread)}
+    assert own.keys() == {k for k in again if k.startswith("cond_stage_model")}
+    assert all(torch.equal(again[k], x) for k, x in own.items() if "resblocks.2." not in k)
+    assert all(not again[k].any() for k in own if "resblocks.2." in k)
+    third = import_model(
+        tmp_path / "out" / "model.ckpt", tmp_path / "again", tmp_path / "out" / "config.yaml", None, print,
+        tokenizer=words,
+    )  # fmt: skip
+    conditions = [m.condition({"caption": ["a red fox"]}) for m in (model, ldmkit.build(third))]
+    assert torch.equal(*(c["caption"].tokens for c in conditions))
 
 
 def test_a_tokenizer_is_asked_for_and_must_be_one(published, tmp_path):

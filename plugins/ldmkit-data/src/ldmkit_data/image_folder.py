@@ -196,7 +196,7 @@ class ImageFolder:
     @property
     def contents(self) -> Mapping[str, str]:
         """A digest of each picture with its fields, by its file's name."""
-        return {row.name: _digest([], [self._content(row)])[:12] for row in self._rows}
+        return {row.name: _digest([], iter([self._content(row)]))[:12] for row in self._rows}
 
     def _content(self, row: Row) -> list[Any]:
         return [row.name, self._entries[row.name].content, row.values, self._files.contents(row)]

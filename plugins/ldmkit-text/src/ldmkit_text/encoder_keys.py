@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ldmkit.keymaps import check_entries, refuse, some
@@ -74,12 +75,27 @@ class CompvisPretrainedText:
         """FrozenCLIPEmbedder's params."""
         return {"max_length": parameters.get("length", 77)}
 
-    def save(self, module: nn.Module) -> dict[str, Tensor]:
-        """The encoder's tensors below `cond_stage_model.`; ValueError for any but OpenAI's kind of CLIP."""
+    def section(self, module: nn.Module) -> dict[str, Any]:
+        """The class that the encoder is there, with its params: OpenAI's CLIP, or open_clip's with its
+        penultimate states; ValueError for any other encoder."""
         assert isinstance(module, PretrainedText)
-        kind = module.encoder.config
-        if kind.model_type != "clip_text_model" or kind.hidden_act != "quick_gelu":
-            raise ValueError(f"the format holds CLIP's text encoder alone, not {kind.model_type}")
+        length = {"max_length": module.length}
+        if _is_open_clip(module):
+            params = {"freeze": True, "layer": "penultimate", **length}
+            return {"target": "ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder", "params": params}
+        return {"target": self.classes[0], "params": length}
+
+    def notes(self, module: nn.Module) -> list[str]:
+        """What export makes up."""
+        assert isinstance(module, PretrainedText)
+        line = "text encoder: a last block of zeros is written, which its penultimate states do not pass"
+        return [line] if _is_open_clip(module) else []
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """The encoder's tensors below `cond_stage_model.`; ValueError for any but CLIP."""
+        assert isinstance(module, PretrainedText)
+        if _is_open_clip(module):
+            return _as_open_clip(module.encoder.state_dict())
         state = {name.removeprefix("text_model."): x for name, x in module.encoder.state_dict().items()}
         kept = {f"transformer.text_model.{name}": x for name, x in state.items()}
         return {name: x for name, x in kept.items() if not name.endswith("position_ids")}
@@ -187,6 +203,33 @@ def _open_clip(tensors: Mapping[str, Tensor], penultimate: bool) -> Encoder:
     refuse(f"left over: {some(strange)}" if strange else "")
     note = f"left aside: block {last} of the text encoder, which its penultimate states do not pass"
     return Encoder(_config(made, "gelu"), made, [note] if penultimate else [])
+
+
+def _is_open_clip(module: PretrainedText) -> bool:
+    """Is it open_clip's kind of CLIP, and not OpenAI's? ValueError where it is none."""
+    kind = module.encoder.config
+    if kind.model_type != "clip_text_model" or kind.hidden_act not in ("quick_gelu", "gelu"):
+        raise ValueError(f"the format holds CLIP's text encoder alone, not {kind.model_type}")
+    return bool(kind.hidden_act == "gelu")
+
+
+def _as_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """transformers' tensors under open_clip's names, with a block of zeros behind the last."""
+    own = {name.removeprefix("text_model."): x for name, x in state.items()}
+    made = {f"model.{theirs}": own[ours] for theirs, ours in OUTER.items()}
+    layers = {int(name.split(".")[2]) for name in own if name.startswith("encoder.layers.")}
+    for layer in sorted(layers):
+        prefix, block = f"encoder.layers.{layer}.", f"model.transformer.resblocks.{layer}."
+        for kind in ("weight", "bias"):
+            joint = [own[f"{prefix}self_attn.{x}_proj.{kind}"] for x in "qkv"]
+            made[f"{block}attn.in_proj_{kind}"] = torch.cat(joint)
+            made |= {
+                f"{block}{theirs}.{kind}": own[f"{prefix}{ours}.{kind}"] for theirs, ours in RENAMED.items()
+            }
+    last, spare = max(layers), f"model.transformer.resblocks.{max(layers) + 1}."
+    before = f"model.transformer.resblocks.{last}."
+    zeros = {n.replace(before, spare): torch.zeros_like(x) for n, x in made.items() if n.startswith(before)}
+    return made | zeros
 
 
 def _block(prefix: str, name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -98,12 +98,20 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, cross-attention, feed-forward; each behind a LayerNorm and beside a residual."""
+    """Self-attention, cross-attention, feed-forward; each behind a LayerNorm and beside a residual.
 
-    def __init__(self, channels: int, tokens: int, heads: int) -> None:
+    cross_only: the first attention reads the condition's tokens too, in the place of the positions.
+    """
+
+    def __init__(self, channels: int, tokens: int, heads: int, cross_only: bool = False) -> None:
         super().__init__()
+        self.cross_only = cross_only
         self.norm1 = nn.LayerNorm(channels)
-        self.attn1 = SelfAttention(channels, heads, bias=False)
+        self.attn1: nn.Module = (
+            CrossAttention(channels, tokens, heads)
+            if cross_only
+            else SelfAttention(channels, heads, bias=False)
+        )
         self.norm2 = nn.LayerNorm(channels)
         self.attn2 = CrossAttention(channels, tokens, heads)
         self.norm3 = nn.LayerNorm(channels)
@@ -111,7 +119,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tokens, memory: Memory) -> Tokens:
         """The tokens after the block."""
-        x = x + self.attn1(self.norm1(x))
+        first = self.norm1(x)
+        x = x + (self.attn1(first, memory) if self.cross_only else self.attn1(first))
         x = x + self.attn2(self.norm2(x), memory)
         return x + self.ff(self.norm3(x))
 
@@ -133,11 +142,13 @@ class AttentionBlock(nn.Module):
 class SpatialTransformer(nn.Module):
     """Transformer blocks over positions, which read the condition's tokens (the paper, section 3.3)."""
 
-    def __init__(self, channels: int, tokens: int, heads: int, depth: int) -> None:
+    def __init__(self, channels: int, tokens: int, heads: int, depth: int, cross_only: bool = False) -> None:
         super().__init__()
         self.norm = group_norm(channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.blocks = nn.ModuleList(TransformerBlock(channels, tokens, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(channels, tokens, heads, cross_only) for _ in range(depth)
+        )
         self.proj_out = zeroed(nn.Linear(channels, channels))
 
     def forward(self, h: FeatureMap, memory: Memory) -> FeatureMap:

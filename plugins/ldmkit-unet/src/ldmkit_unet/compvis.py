@@ -17,7 +17,7 @@ UNDERSTOOD = {
     "model_channels", "channel_mult", "num_res_blocks", "attention_resolutions", "num_heads",
     "num_head_channels", "num_heads_upsample", "use_spatial_transformer", "transformer_depth",
     "use_scale_shift_norm", "resblock_updown", "dropout", "use_checkpoint", "use_new_attention_order",
-    "legacy", "num_classes",
+    "legacy", "num_classes", "disable_self_attentions",
 }  # fmt: skip
 HARMLESS = {
     "image_size", "use_fp16", "use_bf16", "in_channels", "out_channels", "context_dim",
@@ -29,7 +29,6 @@ FIXED: Mapping[str, list[Any]] = {
     "dims": [2],
     "n_embed": [None],
     "num_attention_blocks": [None],
-    "disable_self_attentions": [None],
     "disable_middle_self_attn": [False],
     "transformer_depth_middle": [None],
 }
@@ -38,6 +37,7 @@ DEFAULTS = {
     "use_spatial_transformer": False, "transformer_depth": 1, "use_scale_shift_norm": False,
     "resblock_updown": False, "dropout": 0, "use_checkpoint": False, "use_new_attention_order": False,
     "legacy": True, "num_classes": None,
+    "disable_self_attentions": None,
 }  # fmt: skip
 SEQUENTIAL = "sequential"
 """What stands for the number of classes where two layers embed a vector."""
@@ -110,7 +110,7 @@ class CompVisUNet:
         }
         found |= {"vector": "mlp"} if given["num_classes"] == SEQUENTIAL else {}
         if given["use_spatial_transformer"]:
-            return {**found, "depth": _depth(given)}
+            return {**found, "depth": _depth(given), **_cross_only(given)}
         return {**found, "head_order": "split" if given["use_new_attention_order"] else "legacy"}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +137,8 @@ class CompVisUNet:
             found |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
             depth = given["depth"]
             found |= {"transformer_depth": depth if isinstance(depth, int) else list(depth)}
+            cross = [2**i in given["cross_only"] for i in range(len(given["multipliers"]))]
+            found |= {"disable_self_attentions": cross} if any(cross) else {}
         else:
             found["use_new_attention_order"] = given["head_order"] == "split"
         return found | _vector(given)
@@ -158,6 +160,16 @@ def _depth(given: Mapping[str, Any]) -> Any:
     refuse(f"transformer_depth: {depth!r} for {levels} levels" if len(depth) != levels else "")
     reached = [i for i in range(levels) if 2**i in given["attention_resolutions"]]
     return depth[-1] if len({depth[i] for i in [*reached, -1]}) == 1 else list(depth)
+
+
+def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The factors without self-attention."""
+    flags, levels = given["disable_self_attentions"], len(given["channel_mult"])
+    if flags is None:
+        return {}
+    if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
+        refuse(f"disable_self_attentions: {flags!r} is no list of true and false for {levels} levels")
+    return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
 def _vector(given: Mapping[str, Any]) -> dict[str, Any]:

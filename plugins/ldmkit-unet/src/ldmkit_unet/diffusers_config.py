@@ -14,6 +14,7 @@ UNDERSTOOD = {
     "block_out_channels", "layers_per_block", "down_block_types", "up_block_types", "attention_head_dim",
     "num_attention_heads", "transformer_layers_per_block", "resnet_time_scale_shift", "downsample_type",
     "upsample_type", "dropout", "attn_norm_num_groups", "addition_embed_type",
+    "only_cross_attention",
 }  # fmt: skip
 HARMLESS = {
     "_class_name", "_diffusers_version", "_name_or_path", "_use_default_values", "sample_size", "in_channels",
@@ -26,7 +27,7 @@ FIXED: Mapping[str, list[Any]] = {
     "act_fn": ["silu", "swish"], "norm_num_groups": [32], "norm_eps": [1e-5], "flip_sin_to_cos": [True],
     "freq_shift": [0], "center_input_sample": [False], "downsample_padding": [1], "add_attention": [True],
     "mid_block_type": ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"], "mid_block_scale_factor": [1, 1.0],
-    "only_cross_attention": [False], "dual_cross_attention": [False],
+    "dual_cross_attention": [False],
     "mid_block_only_cross_attention": [None, False], "encoder_hid_dim": [None],
     "encoder_hid_dim_type": [None], "class_embed_type": [None],
     "class_embeddings_concat": [False], "reverse_transformer_layers_per_block": [None],
@@ -71,6 +72,7 @@ DEFAULTS: Mapping[str, Any] = {
     "layers_per_block": 2, "attention_head_dim": 8, "num_attention_heads": None, "dropout": 0.0,
     "transformer_layers_per_block": 1, "resnet_time_scale_shift": "default", "downsample_type": "conv",
     "upsample_type": "conv", "attn_norm_num_groups": None, "addition_embed_type": None,
+    "only_cross_attention": False,
 }  # fmt: skip
 ADDED = (None, "text_time")
 
@@ -94,7 +96,7 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if family is UNCONDITIONAL:
         return {**found, "head_order": "split"}
-    return {**found, **_vector(given), "depth": _depth(given, attended)}
+    return {**found, **_vector(given), **_cross_only(given), "depth": _depth(given, attended)}
 
 
 def write(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +159,16 @@ def _depth(given: Mapping[str, Any], attended: list[int]) -> Any:
         return value
     refuse(f"transformer_layers_per_block: {value!r} for {levels} levels" if len(value) != levels else "")
     return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
+
+
+def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The factors without self-attention."""
+    flags, levels = given["only_cross_attention"], len(given["block_out_channels"])
+    if flags is False:
+        return {}
+    if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
+        refuse(f"only_cross_attention: {flags!r} (the UNet has a list of true and false, one a level)")
+    return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
 def _vector(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,8 +240,10 @@ def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) 
 
 
 def _conditional(given: Mapping[str, Any]) -> dict[str, Any]:
-    depth = given["depth"]
+    depth, levels = given["depth"], range(len(given["multipliers"]))
+    cross = [2**level in given["cross_only"] for level in levels]
     return {
+        "only_cross_attention": cross if any(cross) else False,
         "cross_attention_dim": given["conditions"].tokens,
         "transformer_layers_per_block": depth if isinstance(depth, int) else list(depth),
     }

@@ -27,6 +27,8 @@ TRANSFORMER_BLOCK = {
     "ff.out": ("ff.net.2",),
 }
 """Both published formats name a transformer block's layers alike."""
+CROSS_ONLY = {"attn1.q": ("attn1.to_q",), "attn1.kv": ("attn1.to_k", "attn1.to_v")}
+"""What stands in place of attn1.qkv where the first attention reads tokens too."""
 
 
 CHANNELS_SECOND = (0, 2, 3, 1)
@@ -127,10 +129,19 @@ class Format:
         yield Part(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), axes=4)
         for depth, block in enumerate(layer.blocks):
             inner = f"{published}.transformer_blocks.{depth}"
-            for name, parts in TRANSFORMER_BLOCK.items():
+            for name, parts in _layers(block):
                 names = tuple(f"{inner}.{part}" for part in parts)
                 yield Part(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
         yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), axes=4)
+
+
+def _layers(block: nn.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A transformer block's layers and their published names."""
+    for name, parts in TRANSFORMER_BLOCK.items():
+        if name == "attn1.qkv" and block.cross_only:
+            yield from CROSS_ONLY.items()
+        else:
+            yield name, parts
 
 
 def _in_form(part: Part, unet: UNet) -> Part:

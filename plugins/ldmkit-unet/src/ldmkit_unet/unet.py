@@ -84,6 +84,8 @@ class UNet(nn.Module):
         head_channels: channels of one attention head; 32 where neither this nor heads is given.
         depth: transformer blocks at each place with cross-attention; a list has one figure a level, and the
             middle block the last one's.
+        cross_only: downsample factors at which transformer blocks read the tokens twice, and not the
+            positions (Stable Diffusion's x4 upscaler); the middle block never does.
         scale_shift: the time embedding scales and shifts a residual block's second norm; else it is added.
         resample: "conv" halves and doubles by a convolution, "residual" by a residual block.
         dropout: rate inside residual blocks.
@@ -109,6 +111,7 @@ class UNet(nn.Module):
         heads: Positive | None = None,
         head_channels: Positive | None = None,
         depth: Positive | tuple[Positive, ...] = 1,
+        cross_only: tuple[Positive, ...] = (),
         scale_shift: bool = False,
         resample: Literal["conv", "residual"] = "conv",
         dropout: Rate = 0.0,
@@ -125,7 +128,7 @@ class UNet(nn.Module):
         self.width, self.multipliers, self.blocks = width, multipliers, blocks
         self.attention = attention
         self.heads, self.head_channels, self.depth, self.vector = heads, head_channels, depth, vector
-        self._depths = depths
+        self._depths, self.cross_only = depths, cross_only
         self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
         self.checkpoint, self.head_order = checkpoint, head_order
         self.time_embed = nn.Sequential(
@@ -239,16 +242,19 @@ class UNet(nn.Module):
 
     def _attention_at(self, level: int) -> AttentionBlock | SpatialTransformer | None:
         wanted = 2**level in self.attention
-        return self._attention(self.width * self.multipliers[level], self._depths[level]) if wanted else None
+        channels, cross_only = self.width * self.multipliers[level], 2**level in self.cross_only
+        return self._attention(channels, self._depths[level], cross_only) if wanted else None
 
-    def _attention(self, channels: int, depth: int) -> AttentionBlock | SpatialTransformer:
+    def _attention(
+        self, channels: int, depth: int, cross_only: bool = False
+    ) -> AttentionBlock | SpatialTransformer:
         size = self.head_channels or self.HEAD_CHANNELS
         heads = self.heads or channels // size
         if channels % (self.heads or size):
             given = f"heads {self.heads}" if self.heads else f"head_channels {size}"
             raise ValueError(f"{given} does not divide the {channels} channels of a level with attention")
         if self.conditions.tokens:
-            return SpatialTransformer(channels, self.conditions.tokens, heads, depth)
+            return SpatialTransformer(channels, self.conditions.tokens, heads, depth, cross_only)
         return AttentionBlock(channels, heads, self.head_order)
 
 

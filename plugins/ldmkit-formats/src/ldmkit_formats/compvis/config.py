@@ -5,7 +5,7 @@ It names Python classes; here a class name is looked up among the key maps and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ldmkit.errors import UserError
@@ -14,7 +14,9 @@ from ldmkit.interchange.model import component_of, parameters
 from ldmkit.keymaps import check_entries, short
 
 STYLE = "compvis"
-MODELS = ("LatentDiffusion", "LatentInpaintDiffusion")
+MODELS = ("LatentDiffusion", "LatentInpaintDiffusion", "LatentUpscaleDiffusion")
+NOISED = "ImageConcatWithNoiseAugmentation"
+"""What an upscaler's low-resolution picture passes: it has no tensors but the tables of its schedule."""
 UNCONDITIONAL, FIRST_STAGE = "__is_unconditional__", "__is_first_stage__"
 """What stands in place of a conditioner's class: there is none; it is the first stage."""
 SCHEDULES = {"linear": "linear-beta", "cosine": "cosine", "sqrt_linear": "sqrt-linear", "sqrt": "sqrt"}
@@ -22,7 +24,7 @@ OBJECTIVES = {"eps": "epsilon", "x0": "x0", "v": "v"}
 READ = {
     "linear_start", "linear_end", "cosine_s", "beta_schedule", "timesteps", "loss_type", "parameterization",
     "image_size", "channels", "concat_mode", "conditioning_key", "scale_factor", "cond_stage_key",
-    "unet_config", "first_stage_config", "cond_stage_config",
+    "unet_config", "first_stage_config", "cond_stage_config", "low_scale_config",
 }  # fmt: skip
 TRAINING_ONLY = {
     "num_timesteps_cond", "log_every_t", "first_stage_key", "monitor", "cond_stage_trainable", "use_ema",
@@ -30,7 +32,7 @@ TRAINING_ONLY = {
     "load_only_unet", "use_positional_encodings", "original_elbo_weight", "v_posterior", "l_simple_weight",
     "learn_logvar", "logvar_init", "finetune_keys", "concat_keys", "masked_image_key", "keep_finetune_dims",
     "unet_trainable", "reset_ema", "reset_num_ema_updates", "make_it_fit", "ucg_training",
-    "force_null_conditioning",
+    "force_null_conditioning", "low_scale_key",
 }  # fmt: skip
 """Known entries that have no part in what the trained model computes."""
 
@@ -54,6 +56,32 @@ def conditioner(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any] 
     if not isinstance(section, Mapping):
         raise UserError(f"cond_stage_config: {short(section)} is not known")
     return slot(registry, "conditioner", section, "cond_stage_config")
+
+
+def low_resolution(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The slot of the low-resolution picture that an upscaler reads; None for other models."""
+    section = given.get("low_scale_config")
+    if section is None:
+        return None
+    if not isinstance(section, Mapping) or class_of(section) != NOISED:
+        raise UserError(f"low_scale_config: {short(section)} is not known; only {NOISED}")
+    params = section.get("params") or {}
+    own = params.get("noise_schedule_config") or {}
+    check("low_scale_config.params", params, ("noise_schedule_config", "max_noise_level", "to_cuda"))
+    check("noise_schedule_config", own, ("linear_start", "linear_end", "timesteps", "beta_schedule"))
+    return {
+        "name": "noised-low-res",
+        "schedule": schedule(own),
+        "most": params.get("max_noise_level", 1000) - 1,
+    }
+
+
+def check(where: str, given: Mapping[str, Any], read: Collection[str]) -> None:
+    """UserError that names entries of a section that nobody reads."""
+    try:
+        check_entries(given, read)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def schedule(given: Mapping[str, Any]) -> dict[str, Any]:

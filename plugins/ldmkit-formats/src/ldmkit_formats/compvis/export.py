@@ -14,19 +14,24 @@ from ldmkit.interchange.model import (
     Tensors,
     class_of,
     config_of,
+    key_map,
     published_name,
     refuse_others,
     save_part,
 )
 from ldmkit.interchange.scaling import first_stage_of
+from ldmkit.recipe import Component
 from ldmkit_formats.compvis.config import FIRST_STAGE, OBJECTIVES, SCHEDULES, STYLE, UNCONDITIONAL
 
 NETWORK, FIRST, CONDITION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 """Prefixes of the parts' keys."""
 
 
-def write(system: System, out: Path) -> None:
-    """Fills the folder `out`; UserError where the format cannot hold the model."""
+def write(system: System, out: Path) -> list[str]:
+    """Fills the folder `out`; a line for what is held otherwise.
+
+    Raises UserError where the format cannot hold the model.
+    """
     first, scale, _ = first_stage_of(system, STYLE)
     if system.denoiser is None:
         model, state = _section(system, "compression"), first
@@ -34,6 +39,13 @@ def write(system: System, out: Path) -> None:
         model, state = _model(system, scale), _state(system, first, scale)
     torch.save({"state_dict": {k: v.detach().cpu().clone() for k, v in state.items()}}, out / "model.ckpt")
     (out / "config.yaml").write_text(yaml.safe_dump({"model": model}, sort_keys=False), encoding="utf-8")
+    slots = [(name, key_map(system.registry, STYLE, slot.name)) for name, slot in _conditioners(system)]
+    parts = [(getattr(keys, "notes", None), system.conditioners[name]) for name, keys in slots]
+    return [line for notes, module in parts if notes is not None for line in notes(module)]
+
+
+def _conditioners(system: System) -> list[tuple[str, Component]]:
+    return [] if system.denoiser is None else [*system.recipe.conditioners.items()]
 
 
 def _model(system: System, scale: float) -> dict[str, Any]:
@@ -83,7 +95,9 @@ def _condition(system: System) -> dict[str, Any]:
         raise UserError(f"the {STYLE} format holds one condition, not {len(slots)}")
     part = f"conditioners.{next(iter(slots))}"
     spec: Any = system.get_submodule(part).spec
-    section: Any = _section(system, part)
+    keys: Any = key_map(system.registry, STYLE, next(iter(slots.values())).name)
+    own = getattr(keys, "section", None)  # of a component that is several classes there
+    section: Any = _section(system, part) if own is None else own(system.get_submodule(part))
     return {
         "conditioning_key": "crossattn" if spec.tokens else "concat",
         "cond_stage_config": section["target"] if section["target"] == FIRST_STAGE else section,

@@ -26,6 +26,7 @@ from ldmkit_formats.compvis.config import (
     STYLE,
     class_of,
     conditioner,
+    low_resolution,
     objective,
     refuse_unknown,
     schedule,
@@ -44,6 +45,7 @@ BUFFERS = {
 """Tables that follow from the configuration; `alphas_cumprod` and `scale_factor` are checked or read."""
 PLACEHOLDER = "none"
 """A key that stands in files for "no buffers": safetensors holds at least one tensor."""
+LOW_SCALE = "low_scale_model."
 NETWORK, FIRST, CONDITION, AVERAGE = export.NETWORK, export.FIRST, export.CONDITION, "model_ema."
 COUNTERS = ("decay", "num_updates")
 
@@ -69,9 +71,9 @@ class SingleFile:
             return _whole(registry, state, section_of(model, "params"), options)
         return _first_stage(registry, state, model, options)
 
-    def write(self, system: System, out: Path) -> None:
+    def write(self, system: System, out: Path) -> list[str]:
         """model.ckpt and config.yaml."""
-        export.write(system, out)
+        return export.write(system, out)
 
 
 def _first_stage(
@@ -138,6 +140,8 @@ def _conditions(
         _encoder(published, name, keys, given, tensors, options)
     else:
         published.tensors[f"conditioners.{name}"] = tensors
+    if (small := low_resolution(given)) is not None:
+        published.recipe["conditioners"]["low_res"] = small
     if found["name"] != "masked-image" and given.get("conditioning_key") == "hybrid":
         published.recipe["conditioners"]["image"] = {"name": "masked-image", "layout": "stable-diffusion"}
 
@@ -169,7 +173,8 @@ def _encoder(
 def _check_strays(published: Published, state: Tensors) -> None:
     """UserError for a key that belongs nowhere; a note for tables of samplers."""
     prefixes = (NETWORK, FIRST, CONDITION, AVERAGE)
-    stray = sorted(k for k in state if not k.startswith(prefixes) and k not in BUFFERS)
+    tables = {*BUFFERS, *(f"{LOW_SCALE}{name}" for name in BUFFERS)}
+    stray = sorted(k for k in state if not k.startswith(prefixes) and k not in tables)
     unknown = [k for k in stray if not k.startswith("ddim_")]
     if unknown:
         raise _belongs_nowhere(unknown)
