@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     "--explain", "explained", is_flag=True, help="Tell where each value comes from and what it means."
 )
 @options.any_size
-def command(
-    recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool, any_size: bool
-) -> None:
+def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool, any_size: bool) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
     Touches no weights, and data with --data alone. What takes more memory than this machine has is refused.

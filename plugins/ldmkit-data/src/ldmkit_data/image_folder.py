@@ -201,7 +201,6 @@ class ImageFolder:
     def _content(self, row: Row) -> list[Any]:
         return [row.name, self._entries[row.name].content, row.values, self._files.contents(row)]
 
-
     def _copy(self) -> ImageFolder:
         part = copy(self)
         for name in ("digest", "picture_digest", "buckets"):
