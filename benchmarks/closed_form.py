@@ -76,7 +76,7 @@ def run(
 
 def at_cost(sampler: Sampler, spacing: str, evaluations: int, samples: int) -> float:
     """The distance with the most steps that so many evaluations pay for."""
-    schedule = make("schedule", "linear-beta")
+    schedule = make("schedule", "scaled-linear")
     choose = make("spacing", spacing)
     for steps in range(evaluations, 0, -1):
         cost = run(sampler, DATA.estimate, choose(schedule, steps), 1)[2].evaluations
@@ -89,7 +89,7 @@ def combinations() -> Iterator[tuple[Objective, NoiseSchedule]]:
     """Every objective on every schedule that it accepts, zero terminal SNR too."""
     registry = host().registry
     schedules = [make("schedule", name) for name in registry.names("schedule")]
-    for schedule in [*schedules, make("schedule", "linear-beta", zero_snr=True)]:
+    for schedule in [*schedules, make("schedule", "scaled-linear", zero_snr=True)]:
         for name in registry.names("objective"):
             objective = make("objective", name, schedule=schedule)
             try:
@@ -145,14 +145,14 @@ def every_combination() -> Iterator[str]:
 def true_samples(samples: int) -> float:
     """The distance of the data themselves, the least that can be had."""
     clean = DATA.sample((samples, 1, 1, 1), torch.Generator().manual_seed(5))
-    level = make("spacing", "trailing")(make("schedule", "linear-beta"), 1)[-1]
+    level = make("spacing", "trailing")(make("schedule", "scaled-linear"), 1)[-1]
     return unevenness(DATA.rank(clean, level))
 
 
 def report(samples: int, chart: Path | None) -> str:
     """Both tables as Markdown."""
     lines = [
-        f"Distance of {samples} samples by number of evaluations (schedule linear-beta; true samples have "
+        f"Distance of {samples} samples by number of evaluations (schedule scaled-linear; true samples have "
         f"{true_samples(samples):.4f}):",
         "",
         *costs(samples, chart),

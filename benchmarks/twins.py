@@ -22,7 +22,7 @@ RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "twins",
     "conditioners": {"caption": {"name": "text-transformer", "width": TOKENS, "layers": 1, "length": LENGTH}},
-    "schedule": {"name": "linear-beta", "start": 0.00085, "end": 0.012},
+    "schedule": {"name": "scaled-linear", "start": 0.00085, "end": 0.012},
     "sampler": {"name": "ddim", "spacing": "leading", "steps": 20},
     "guidance": [{"name": "classifier-free", "scale": 3}],
 }

@@ -19,6 +19,11 @@ class UserError(Exception):
         super().__init__(shortened(message))
 
 
+class Note(UserWarning):
+    """What a user should know of what they gave, though nothing is wrong; the command line shows it as a line
+    that begins with "note: "."""
+
+
 def shortened(text: str, longest: int = LONGEST) -> str:
     """The text, or its first lines and how many more there are; long lines lose their middle."""
     if len(text) <= longest:

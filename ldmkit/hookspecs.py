@@ -8,6 +8,7 @@ component of a kind that has changed since (`CHANGED`); such a plugin is refused
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import pluggy
@@ -50,9 +51,30 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 class Registrar(Protocol):
     """What the hook is handed to register the components of its distribution."""
 
-    def add(self, kind: str, name: str, target: str, summary: str) -> None:
-        """Registers a component of a kind by reference ("package.module:Attribute"); `summary` is one line
-        of documentation."""
+    def add(
+        self,
+        kind: str,
+        name: str,
+        target: str,
+        summary: str,
+        *,
+        former: Sequence[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        default: bool = False,
+    ) -> None:
+        """Registers a component of a kind by reference ("package.module:Attribute").
+
+        Args:
+            kind: one of `registry.KINDS`.
+            name: what recipes call it.
+            target: the class or function, which is imported when a recipe asks for it.
+            summary: one line of documentation.
+            former: names that it had in earlier versions. Recipes that use one are read with a note, and
+                count as the same: their trainings and weights are found.
+            renamed: former names of parameters, each with the name that it has now; they are read likewise.
+            default: whether it stands where a recipe names no component of this kind. The first plugin that
+                declares a default of a kind keeps it; those that ldmkit itself names come first.
+        """
 
 
 @hookspec

@@ -109,7 +109,7 @@ def test_check_prints_the_resolved_recipe_the_latent_and_the_parameters(ldmkit, 
     lines = done.output.splitlines()
     assert "# latent: 4 x H/8 x W/8" in lines
     assert "#   conditioners.label (class-embedding): 160" in lines
-    assert "schedule: {name: linear-beta" in done.output
+    assert "schedule: {name: scaled-linear" in done.output
     Path("resolved.yaml").write_text(done.output)
     again = ldmkit("check", "resolved.yaml")
     assert again.output == done.output
@@ -239,3 +239,14 @@ def test_a_misspelt_key_of_a_slot_is_found_among_the_components_parameters(ldmki
         done.stderr
         == "error: command line: -s sampler.stepz=5: sampler (ddim): unknown key 'stepz'; did you mean 'steps'?\n"
     )
+
+
+def test_a_former_name_in_a_recipe_is_noted_on_one_line(tmp_path):
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "recipe: 1\nname: old\ncompression: identity\ndenoiser: {name: unet, width: 32}\nschedule: linear-beta\n"
+    )
+    done = CliRunner().invoke(main, ["check", str(path)])
+    assert done.exit_code == 0
+    line = f"note: {path}:5:11: schedule: schedule 'linear-beta' is now called 'scaled-linear'"
+    assert done.stderr.splitlines().count(line) == 1

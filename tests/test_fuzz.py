@@ -53,7 +53,7 @@ RECIPE = {
                     "multipliers": [1, 1, 1, 1], "blocks": 1},
     "conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16, "dropout": 0.1}},
     "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
-    "schedule": {"name": "linear-beta", "steps": 100},
+    "schedule": {"name": "scaled-linear", "steps": 100},
     "objective": {"name": "v"},
     "train": {"compression": {"steps": 1, "batch": 1, "lr": 0.1, "loss": [{"name": "pixel"}]},
               "diffusion": {"steps": 1, "batch": 1, "lr": 0.1, "ema": 0.9}},

@@ -42,7 +42,8 @@ def registry():
         ("loss", "pixel"),
         ("data", "emoji"),
     ):
-        made.add(Entry(kind, name, "nowhere:Nothing", "A toy.", "toys", "1.0"))
+        default = name in ("linear", "epsilon", "ddim", "leading")
+        made.add(Entry(kind, name, "nowhere:Nothing", "A toy.", "toys", "1.0", default=default))
     return made
 
 

@@ -66,7 +66,7 @@ def test_parameters_of_all_components_are_told_at_once_with_their_places(written
     features = ", ".join(host().registry.names("features"))
     assert lines == [
         "my.yaml:4:48: compression (kl-autoencoder): unknown key 'chanels'; did you mean 'channels'?",
-        "command line: -s schedule.start='0.1': schedule.start (linear-beta): should be a valid number, not '0.1'",
+        "command line: -s schedule.start='0.1': schedule.start (scaled-linear): should be a valid number, not '0.1'",
         "my.yaml:9:90: train.compression.loss.1.features: no plugin provides features 'os.system'; "
         f"installed: {features}",
         "my.yaml:11:43: guidance.0.scale (classifier-free): should be a valid number, not 'high'",
@@ -79,7 +79,9 @@ def test_a_default_whose_plugin_is_missing_is_refused(resolved, monkeypatch):
     try:
         with pytest.raises(UserError, match=r"guidance.0: no plugin provides guidance 'classifier-free'"):
             resolved()
-        with pytest.raises(UserError, match=r"schedule: no plugin provides schedule 'linear-beta'"):
+        with pytest.raises(
+            UserError, match="schedule: no plugin declares a default schedule; name one of: none"
+        ):
             resolved("guidance=[]")
     finally:
         monkeypatch.undo()
@@ -155,7 +157,7 @@ def test_the_schema_knows_a_components_keys_its_slots_keys_and_nested_kinds():
     assert ddim["eta"]["description"]
     assert schema["properties"]["schedule"] == {
         "$ref": "#/$defs/schedule",
-        "default": {"name": "linear-beta"},
+        "default": {"name": "scaled-linear"},
     }
     sampler = schema["properties"]["sampler"]["default"]
     assert sampler == {"name": "ddim", "spacing": {"name": "leading"}, "steps": 50}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ldmkit.engine.weights import find_weights, shipped, stage_folder
+from ldmkit.errors import Note, UserError
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
-from ldmkit.recipe import Recipe, digest, load, resolve
+from ldmkit.host.registry import Registry
+from ldmkit.recipe import Recipe, digest, dump, load, resolve, same_stage
 
 sys.path.insert(0, str(Path(__file__).parent))
 import training_toy
@@ -97,3 +100,76 @@ def test_shipped_weights_are_found_again_after_their_component_gained_a_paramete
     upgraded = resolve(load(ROOT / "recipes/text2img.yaml"), registry)
     assert upgraded.denoiser.parameters["gained"] == 1.0
     assert {stage: shipped(upgraded, registry, stage) for stage in found} == found
+
+
+def small(schedule: dict) -> dict:
+    return {
+        "recipe": 1,
+        "name": "renamed",
+        "compression": {"name": "identity"},
+        "denoiser": {"name": "unet", "width": 32},
+        "schedule": schedule,
+    }
+
+
+def test_a_former_name_means_the_same_and_is_told():
+    registry = host().registry
+    with pytest.warns(Note, match="schedule 'linear-beta' is now called 'scaled-linear'"):
+        old = resolve(load(small({"name": "linear-beta", "steps": 10})), registry)
+    with pytest.warns(Note, match="schedule 'sqrt-linear' is now called 'linear'"):
+        other = resolve(load(small({"name": "sqrt-linear", "steps": 10})), registry)
+    new = resolve(load(small({"name": "scaled-linear", "steps": 10})), registry)
+    assert old == new
+    assert old != other
+    assert digest(old, "diffusion") == digest(new, "diffusion") != digest(other, "diffusion")
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_was_trained_under_a_former_name_is_found(tmp_path):
+    registry = host().registry
+    kept = tmp_path / "recipe.yaml"
+    new = resolve(load(small({"name": "scaled-linear", "steps": 10})), registry)
+    kept.write_text(dump(new).replace("scaled-linear", "linear-beta"))
+    assert "linear-beta" in kept.read_text()
+    assert same_stage(kept, new, "diffusion", registry)
+    kept.write_text(dump(new).replace("scaled-linear", "sqrt-linear"))
+    assert not same_stage(kept, new, "diffusion", registry)
+    # The shipped weights keep the names that they were trained under.
+    shipped_recipe = ROOT / "plugins/ldmkit-zoo/src/ldmkit_zoo/weights/text2img/recipe.yaml"
+    assert "linear-beta" in shipped_recipe.read_text()
+    recipe = resolve(load(ROOT / "recipes/text2img.yaml"), registry)
+    assert "linear-beta" not in (ROOT / "recipes/text2img.yaml").read_text()
+    assert shipped(recipe, registry, "diffusion") is not None
+
+
+def renamed_toy() -> Registry:
+    """The toy plugin's next version: its autoencoder, a loss and a parameter are called otherwise."""
+    registry = Registry()
+    for entry in training_toy.registry():
+        if (entry.kind, entry.name) == ("compression", "toy"):
+            entry = replace(entry, name="plaything", former=("toy",), renamed=(("drop", "dropout"),))
+        if (entry.kind, entry.name) == ("loss", "toy"):
+            entry = replace(entry, name="l1", former=("toy",))
+        registry.add(entry)
+    return registry
+
+
+def test_a_run_is_found_after_its_components_and_parameters_were_renamed(tmp_path):
+    training_toy.train(tmp_path, *SHORT)
+    for kept in (tmp_path / "toy").glob("*/recipe.yaml"):
+        kept.write_text(kept.read_text().replace("dropout: 0.1", "drop: 0.1"))
+    registry = renamed_toy()
+    with pytest.warns(Note, match="loss 'toy' is now called 'l1'"):
+        recipe = resolve(load(training_toy.RECIPE, [*SHORT, "compression.drop=0.1"], registry), registry)
+    assert (recipe.compression.name, recipe.compression.parameters["dropout"]) == ("plaything", 0.1)
+    for stage in ("compression", "diffusion"):
+        assert find_weights(recipe, registry, stage, tmp_path) is not None
+    other = resolve(load(training_toy.RECIPE, [*SHORT, "compression.drop=0.2"], registry), registry)
+    assert find_weights(other, registry, "compression", tmp_path) is None
+
+
+def test_a_parameter_under_both_of_its_names_is_refused():
+    registry = renamed_toy()
+    recipe = load(training_toy.RECIPE, ["compression.drop=0.1", "compression.dropout=0.1"], registry)
+    with pytest.raises(UserError, match=r"compression \(plaything\): 'drop' is the former name of 'dropout'"):
+        resolve(recipe, registry)

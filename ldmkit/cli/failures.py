@@ -6,14 +6,16 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import click
 
 from ldmkit.disk import reason
-from ldmkit.errors import UserError, shortened
+from ldmkit.errors import Note, UserError, shortened
 
 THEIRS, OURS, INTERRUPTED = 2, 1, 130
 """Exit codes: what the user can mend, what is a fault of ldmkit or of a plugin, Ctrl-C."""
@@ -24,9 +26,10 @@ PASSED = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeEr
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
     """Within, an error is shown as lines `error: ...` and ends the process: exit code 2 for what the user can
-    mend, 1 for a bug. debug: after its traceback. SIGTERM ends the process so that half files are removed."""
+    mend, 1 for a bug. debug: after its traceback. SIGTERM ends the process so that half files are removed.
+    A `Note` is shown as a line `note: ...`."""
     try:
-        with _gentle():
+        with _gentle(), _notes():
             yield
     except PASSED:
         raise
@@ -59,6 +62,24 @@ def _out_of_memory(error: Exception, text: str) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(x in text for x in ("out of memory", "can't allocate memory"))
     )
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Within, a `Note` is shown without the place in our sources that other warnings have."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, Note):
+            click.echo(f"note: {message}", err=True)
+        else:
+            others(message, category, *where)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = others
 
 
 @contextmanager

@@ -168,7 +168,7 @@ def _joined(registry: Registry, registrar: Collector) -> list[str]:
 
 def _check_entry(entry: Entry) -> None:
     """A plugin with an entry of an unknown kind, or one that is no text, joins with none."""
-    words = (entry.kind, entry.name, entry.target, entry.summary)
+    words = (entry.kind, entry.name, entry.target, entry.summary, *entry.former, *sum(entry.renamed, ()))
     if not all(isinstance(word, str) and word.isprintable() for word in words) or not entry.name:
         raise TypeError("registers a component whose kind, name, reference or summary is no line of text")
     if entry.kind not in KINDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,11 @@ class DuplicateComponent(UserError):
 @dataclass(frozen=True)
 class Entry:
     """One registered component; `target` is "module:attribute", or for weights "package/folder" in the
-    distribution."""
+    distribution.
+
+    former: names that it had in earlier versions. renamed: pairs of a parameter's former name and its name
+    now. default: whether it stands where a recipe names no component of its kind.
+    """
 
     kind: str
     name: str
@@ -59,6 +63,9 @@ class Entry:
     summary: str
     distribution: str
     version: str
+    former: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    default: bool = False
 
     def load(self) -> Callable[..., Any]:
         """The class or function itself; imports its module."""
@@ -73,10 +80,15 @@ class Registry:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._former: dict[tuple[str, str], Entry] = {}
+        self._defaults: dict[str, Entry] = {}
         self.broken: list[str] = []
 
     def add(self, entry: Entry) -> None:
-        """Adds one; DuplicateComponent names both distributions, ValueError an unknown kind."""
+        """Adds one; DuplicateComponent names both distributions, ValueError an unknown kind.
+
+        The first component of a kind that declares itself the default stays it, whatever is added later.
+        """
         if entry.kind not in KINDS:
             raise ValueError(f"unknown kind '{entry.kind}'{did_you_mean(entry.kind, KINDS)}")
         other = self._entries.setdefault((entry.kind, entry.name), entry)
@@ -85,16 +97,37 @@ class Registry:
                 f"{entry.kind} '{entry.name}' of {entry.distribution} {entry.version} is already "
                 f"provided by {other.distribution} {other.version}"
             )
+        for former in entry.former:
+            self._former.setdefault((entry.kind, former), entry)
+        if entry.default:
+            self._defaults.setdefault(entry.kind, entry)
+
+    def find(self, kind: str, name: str) -> Entry | None:
+        """The entry of that name, else the one that had it in an earlier version, else None."""
+        return self._entries.get((kind, name)) or self._former.get((kind, name))
 
     def get(self, kind: str, name: str) -> Entry:
-        """The entry; UserError lists what is installed, the nearest name, and plugins that failed to load."""
-        if (kind, name) in self._entries:
-            return self._entries[kind, name]
-        raise UserError(self.missing(kind, name))
+        """The entry of a present or former name; UserError lists what is installed, the nearest name, and
+        plugins that failed to load."""
+        entry = self.find(kind, name)
+        if entry is None:
+            raise UserError(self.missing(kind, name))
+        return entry
+
+    def default(self, kind: str) -> str:
+        """The name of the component that stands where a recipe names none of this kind; "" where no plugin
+        declares one."""
+        return self._defaults[kind].name if kind in self._defaults else ""
+
+    def current(self, name: str) -> set[str]:
+        """What components of any kind that once had this name are called now."""
+        return {entry.name for (_, former), entry in self._former.items() if former == name}
 
     def missing(self, kind: str, name: str) -> str:
         """The sentence that says a component is not there."""
         names = self.names(kind)
+        if not name:
+            return f"no plugin declares a default {kind}; name one of: {', '.join(names) or 'none'}"
         failed = f"; plugins that failed to load: {', '.join(self.broken)}" if self.broken else ""
         return (
             f"no plugin provides {kind} '{name}'; installed: {', '.join(names) or 'none'}"
@@ -119,8 +152,21 @@ class Collector:
     def __post_init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def add(self, kind: str, name: str, target: str, summary: str) -> None:
-        """Registers a component by reference ("package.module:Attribute"); `summary` is one line of doc."""
+    def add(
+        self,
+        kind: str,
+        name: str,
+        target: str,
+        summary: str,
+        *,
+        former: Sequence[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        default: bool = False,
+    ) -> None:
+        """Registers a component by reference; see `hookspecs.Registrar`."""
         if kind == "recipe":  # several distributions may bring one of the same name
             name = f"{self.distribution}:{name}"
-        self.entries.append(Entry(kind, name, target, summary, self.distribution, self.version))
+        pairs = tuple((renamed or {}).items())
+        self.entries.append(
+            Entry(kind, name, target, summary, self.distribution, self.version, tuple(former), pairs, default)
+        )

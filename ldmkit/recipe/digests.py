@@ -13,6 +13,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat
 from ldmkit.recipe.model import Recipe
+from ldmkit.recipe.names import nothing
 from ldmkit.recipe.read import load
 from ldmkit.recipe.resolve import resolve
 from ldmkit.recipe.yaml import read_file
@@ -63,9 +64,9 @@ def same_stage(kept: Path, recipe: Recipe, stage: str, registry: Registry) -> bo
     try:
         old = load(_as_kept(kept, recipe, stage), (), registry)
         # Cheap, and imports no component: completing adds to a recipe, and changes nothing that it says.
-        if not _within(_whole(old, stage), _whole(recipe, stage)):
+        if not _within(_whole(old, stage), _whole(recipe, stage), registry):
             return False
-        return digest(resolve(old, registry), stage) == digest(recipe, stage)
+        return digest(resolve(old, registry, tell=nothing), stage) == digest(recipe, stage)
     except (UserError, OSError):
         return False
 
@@ -127,11 +128,15 @@ def _counts(key: str, value: Any) -> bool:
     return key not in UNDETERMINING and not (key in LATER and value == LATER[key])
 
 
-def _within(old: Any, new: Any) -> bool:
-    """Does `new` say all that `old` says, and maybe more? A name alone is a component of that name."""
+def _within(old: Any, new: Any, registry: Registry) -> bool:
+    """Can `new` say all that `old` says, and maybe more? A name alone is a component of that name, which may
+    be a former one; a key that `new` lacks may be a parameter's former name."""
     if isinstance(old, Mapping):
-        return isinstance(new, Mapping) and all(k in new and _within(v, new[k]) for k, v in old.items())
+        if not isinstance(new, Mapping):
+            return False
+        return all(k not in new or _within(v, new[k], registry) for k, v in old.items())
     if isinstance(old, Sequence) and not isinstance(old, str):
         alike = isinstance(new, Sequence) and len(old) == len(new)
-        return alike and all(_within(*pair) for pair in zip(old, new, strict=True))
-    return bool(old == new) or (isinstance(old, str) and isinstance(new, Mapping) and new.get("name") == old)
+        return alike and all(_within(*pair, registry) for pair in zip(old, new, strict=True))
+    name = new.get("name") if isinstance(new, Mapping) and isinstance(old, str) else new
+    return bool(old == name) or (isinstance(old, str) and name in registry.current(old))

@@ -14,7 +14,7 @@ from yaml.resolver import Resolver
 from yaml.serializer import Serializer
 
 from ldmkit.errors import UserError, shortened
-from ldmkit.recipe.model import Component, Recipe
+from ldmkit.recipe.model import Component, Recipe, named
 from ldmkit.recipe.yaml import add_core
 
 DEEPEST = 64
@@ -26,7 +26,8 @@ def flat(value: Any) -> Any:
     if isinstance(value, Component):
         return flat(value.flat())
     if isinstance(value, BaseModel):
-        return {name: flat(getattr(value, name)) for name in type(value).model_fields}
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return {name: flat(part) for name, part in fields.items() if named(part)}
     return plain(value)
 
 

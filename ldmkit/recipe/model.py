@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from ldmkit.recipe.decays import Decay
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Bounded = Annotated[int, Field(gt=0, le=100_000)]
@@ -87,7 +89,7 @@ class Component(Part):
     def flat(self) -> dict[str, Any]:
         """The mapping that a recipe would hold."""
         own = {k: getattr(self, k) for k in type(self).model_fields if k not in ("name", "parameters")}
-        flat = {k: v.flat() if isinstance(v, Component) else v for k, v in own.items()}
+        flat = {k: v.flat() if isinstance(v, Component) else v for k, v in own.items() if named(v)}
         return {"name": self.name, **flat, **self.parameters}
 
     @property
@@ -105,6 +107,13 @@ class Component(Part):
         return copy
 
 
+def named(value: Any) -> bool:
+    """False for a component that has no name yet, see UNNAMED."""
+    return not isinstance(value, Component) or bool(value.name)
+
+
+UNNAMED = Component(name="")
+"""What a plugin declares as the default of the kind: reading a recipe gives it its name."""
 Nested = Component | tuple[Component, ...] | None
 """A parameter that is a component, a list of them, or none."""
 
@@ -122,7 +131,7 @@ class Sampling(Component):
     others; 1 for all of them.
     """
 
-    spacing: Annotated[Component, Kind("spacing")] = Component(name="leading")
+    spacing: Annotated[Component, Kind("spacing")] = UNNAMED
     steps: Bounded = 50
     reuse: Bounded = 1
 
@@ -142,7 +151,7 @@ class Stage(Part):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["constant", "cosine", "linear"] = "constant"
+    decay: Decay = "constant"
     clip: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -322,13 +331,13 @@ class Recipe(Part):
     compression: Annotated[Component, Kind("compression")]
     conditioners: Mapping[str, Annotated[Conditioning, Kind("conditioner")]] = Field(default_factory=dict)
     denoiser: Annotated[Component, Kind("denoiser")] | None = None
-    schedule: Annotated[Component, Kind("schedule")] = Component(name="linear-beta")
-    objective: Annotated[Component, Kind("objective")] = Component(name="epsilon")
+    schedule: Annotated[Component, Kind("schedule")] = UNNAMED
+    objective: Annotated[Component, Kind("objective")] = UNNAMED
     weights: Weights | None = None
     data: Annotated[Component, Kind("data")] | None = None
     train: Train = Train()
     adapters: Mapping[AdapterName, Annotated[Adapting, Kind("adapter")]] = Field(default_factory=dict)
-    sampler: Annotated[Sampling, Kind("sampler")] = Sampling(name="ddim")
+    sampler: Annotated[Sampling, Kind("sampler")] = Sampling(name="")
     guidance: tuple[Annotated[Component, Kind("guidance")], ...] = ()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()

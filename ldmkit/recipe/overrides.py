@@ -10,12 +10,12 @@ from ldmkit.recipe.model import Component, Part, Place, Recipe, Source
 from ldmkit.recipe.yaml import read_text
 
 
-def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> Any:
+def apply_overrides(values: Any, overrides: Sequence[str], source: Source, defaults: Recipe) -> Any:
     """The values with each change made; `source` learns where the changed ones came from.
 
     A path is keys and list indices joined by dots (`guidance.0.scale`); the value is read as YAML. Mappings
-    on the way are made where they are missing, components with their default's name. UserError names the
-    override that cannot be applied.
+    on the way are made where they are missing, components with the name that they have in `defaults`.
+    UserError names the override that cannot be applied.
     """
     for override in overrides:
         label = f"command line: -s {override}"
@@ -25,7 +25,7 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> An
             raise UserError(f"{label}: should be path=value, as sampler.steps=20")
         given, read = read_text(text, label, positions=False)
         try:
-            values, place = _changed(values, path, given, Recipe)
+            values, place = _changed(values, path, given, defaults)
         except LookupError as error:
             raise UserError(f"{label}: {error.args[0]}") from error
         _replace_places(source, place, read)
@@ -35,8 +35,8 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source) -> An
 def _changed(
     values: Any, path: Sequence[str], given: Any, default: Any, done: Place = ()
 ) -> tuple[Any, Place]:
-    """A copy with the value at `path` replaced, and the path with its indices as numbers. default: the part
-    of the recipe's model that stands where `values` does."""
+    """A copy with the value at `path` replaced, and the path with its indices as numbers. default: what
+    the recipe has at this place where it says nothing."""
     if not path:
         return given, done
     head, rest = path[0], path[1:]
@@ -48,19 +48,12 @@ def _changed(
         values = {"name": values}  # a component written as its bare name
     if not isinstance(values, Mapping | None):
         raise LookupError(f"{'.'.join(map(str, done))} is {values!r}: it has no '{head}'")
-    inner, held = _default(default, head), dict(values or {})
+    inner = getattr(default, head, None) if isinstance(default, Part) else None
+    held = dict(values or {})
     if head not in held and isinstance(inner, Component) and rest:
         held[head] = inner.name
     changed, place = _changed(held.get(head), rest, given, inner, (*done, head))
     return {**held, head: changed}, place
-
-
-def _default(part: Any, name: str) -> Any:
-    """What stands at a field that is not given, of a part or of the Recipe itself."""
-    if part is Recipe:
-        field = Recipe.model_fields.get(name)
-        return field.default if field else None
-    return getattr(part, name, None) if isinstance(part, Part) else None
 
 
 def _index(text: str, length: int, done: Place) -> int:

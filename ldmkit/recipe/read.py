@@ -18,6 +18,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
 from ldmkit.recipe.model import Recipe, Source
 from ldmkit.recipe.named import find_recipe
+from ldmkit.recipe.names import defaults, with_defaults
 from ldmkit.recipe.overrides import apply_overrides
 from ldmkit.recipe.problems import MAX_SHOWN, Problem, problems_of, refuse
 from ldmkit.recipe.slots import named_components, valid_keys
@@ -35,8 +36,9 @@ def load(
     Raises UserError with one line for each problem: place, path in the recipe, message, nearest valid name.
     """
     values, where = _extended(*_read(source))
-    values = apply_overrides(values, overrides, where)
-    problems = list(islice(_naming(values, registry or host().registry), MAX_SHOWN + 1))
+    known = registry or host().registry
+    values = apply_overrides(values, overrides, where, defaults(known))
+    problems = list(islice(_naming(values, known), MAX_SHOWN + 1))
     try:
         recipe = Recipe.model_validate(values, strict=True)
     except ValidationError as error:
@@ -44,7 +46,7 @@ def load(
         refuse(problems, where)
         raise
     refuse(problems, where)
-    return recipe.with_source(where)
+    return with_defaults(recipe, known).with_source(where)
 
 
 def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]:
@@ -99,7 +101,7 @@ def _no_file(path: Path) -> str:
 def _naming(values: Any, registry: Registry) -> Iterator[Problem]:
     """What is wrong with the names of components; those inside parameters are left to `resolve`."""
     for path, kind, name, given in named_components(values, Recipe):
-        if name not in registry.names(kind):
+        if registry.find(kind, name) is None:
             at = (*path, "name") if isinstance(given, Mapping) else path
             yield Problem(at, registry.missing(kind, name), about=path)
         elif isinstance(given, Mapping) and "parameters" in given:

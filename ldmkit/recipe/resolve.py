@@ -20,6 +20,7 @@ from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import plain
 from ldmkit.recipe.model import Checked, Component, Nested, Place, Recipe, Source
+from ldmkit.recipe.names import Tell, note, todays, with_defaults
 from ldmkit.recipe.problems import Problem, problems_of, refuse
 from ldmkit.recipe.read import load
 from ldmkit.recipe.slots import replace_components
@@ -45,9 +46,12 @@ def complete(
     return resolve(load(source, overrides, known), known)
 
 
-def resolve(recipe: Recipe, registry: Registry) -> Recipe:
-    """The recipe with every parameter checked and present. UserError holds a line for each problem."""
-    resolving = _Resolving(registry, recipe.folder, recipe.source)
+def resolve(recipe: Recipe, registry: Registry, tell: Tell = note) -> Recipe:
+    """The recipe with every parameter checked and present, and today's names for former ones, which are told.
+
+    Raises UserError with a line for each problem.
+    """
+    resolving = _Resolving(registry, recipe.folder, recipe.source, tell)
     resolved = replace_components(recipe, resolving.component)
     refuse(resolving.problems, recipe.source)
     return resolved
@@ -58,9 +62,9 @@ def resolve_component(kind: str, component: C, registry: Registry, folder: Path 
 
     folder: what its relative paths are relative to, by default that of the recipe it comes from.
     """
-    resolving = _Resolving(
-        registry, folder or component.checked.folder, Source(label=component.checked.where)
-    )
+    where = Source(label=component.checked.where)
+    resolving = _Resolving(registry, folder or component.checked.folder, where, note)
+    component = with_defaults(component, registry)
     inner = replace_components(component, resolving.component, (kind,))
     resolved = resolving.component((kind,), kind, inner)
     refuse(resolving.problems, resolving.source)
@@ -74,16 +78,23 @@ class _Resolving:
     registry: Registry
     folder: Path
     source: Source
+    tell: Tell
     problems: list[Problem] = field(default_factory=list)
 
     def component(self, path: Place, kind: str, component: C) -> C:
         """The component with its parameters as a recipe would hold them, complete, and what was checked."""
         try:
-            declared = parameters_of(self.registry.get(kind, component.name))
+            entry = self.registry.get(kind, component.name)
+            declared = parameters_of(entry)
         except UserError as error:
             self.problems.append(Problem(path, str(error)))
             return component
-        given = dict(plain(component.parameters))
+        try:
+            about = ": ".join(x for x in (self.source.where(path), ".".join(map(str, path))) if x)
+            given = todays(entry, component.name, plain(component.parameters), about, self.tell)
+        except ValueError as error:
+            self.problems.append(Problem(path, str(error), component=entry.name))
+            return component
         nested = {
             key: self._nested(slot, given[key], (*path, key))
             for key, slot in declared.nested.items()
@@ -100,7 +111,7 @@ class _Resolving:
             return component
         for key in declared.nested.keys() - nested.keys():
             nested[key] = self._nested(declared.nested[key], plain(getattr(checked, key)), (*path, key))
-        return component.with_checked(
+        return component.model_copy(update={"name": entry.name}).with_checked(
             Checked(self.folder, self.source.where(path), *_complete(values, checked, nested), nested)
         )
 

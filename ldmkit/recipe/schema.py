@@ -9,7 +9,8 @@ from ldmkit.errors import UserError
 from ldmkit.host.catalogue import WITHOUT_PARAMETERS
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import KINDS, Entry, Registry
-from ldmkit.recipe.model import Adapting, Component, Conditioning, Recipe, Sampling
+from ldmkit.recipe.model import Adapting, Component, Conditioning, Part, Recipe, Sampling
+from ldmkit.recipe.names import defaults, with_defaults
 
 SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling, "adapter": Adapting}
 """Kinds whose slot in a recipe has keys of its own."""
@@ -21,8 +22,9 @@ UNNAMED = ("keymap", *WITHOUT_PARAMETERS)
 def recipe_schema(registry: Registry) -> dict[str, Any]:
     """A JSON Schema (draft 2020-12); a component that cannot be used is described as such, and left open."""
     kinds = {kind: _kind(kind, registry) for kind in KINDS if kind not in UNNAMED}
-    named = {_key(e): _component(e) for e in registry if e.kind in kinds}
+    named = {_key(e): _component(e, registry) for e in registry if e.kind in kinds}
     schema = Recipe.model_json_schema()
+    _name_defaults(schema, defaults(registry))
     for slot in SLOTS.values():
         schema["$defs"] = {**slot.model_json_schema().get("$defs", {}), **schema["$defs"]}
     schema["$defs"] |= {**kinds, **named}
@@ -65,14 +67,14 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _component(entry: Entry) -> dict[str, Any]:
+def _component(entry: Entry, registry: Registry) -> dict[str, Any]:
     try:
         model = parameters_of(entry).model
     except UserError as error:
         return {"type": "object", "description": str(error)}
     place = f"#/$defs/{entry.kind}:{_escaped(entry.name)}/$defs/{{model}}"
     schema = model.model_json_schema(ref_template=place)
-    own = _own_properties(entry.kind)
+    own = _own_properties(entry.kind, registry)
     return {
         **schema,
         "title": entry.name,
@@ -82,9 +84,19 @@ def _component(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _own_properties(kind: str) -> dict[str, Any]:
-    slot = SLOTS.get(kind, Component).model_json_schema()
-    return {k: v for k, v in slot["properties"].items() if k not in ("name", "parameters")}
+def _own_properties(kind: str, registry: Registry) -> dict[str, Any]:
+    slot = SLOTS.get(kind, Component)
+    schema = slot.model_json_schema()
+    _name_defaults(schema, with_defaults(slot.model_construct(), registry))
+    return {k: v for k, v in schema["properties"].items() if k not in ("name", "parameters")}
+
+
+def _name_defaults(schema: dict[str, Any], part: Part) -> None:
+    """Puts the defaults of kinds, which the model does not name, into the schema of a part."""
+    for name, about in schema["properties"].items():
+        component = getattr(part, name, None)
+        if isinstance(component, Component):
+            about["default"] = component.model_dump()
 
 
 def _finished(schema: Any) -> Any:

@@ -18,7 +18,7 @@ def replace_components(part: P, visit: Visit, path: Place = ()) -> P:
     changes = {}
     for name, field in type(part).model_fields.items():
         kind = next(_kinds([*field.metadata, field.annotation]), "")
-        value = getattr(part, name)
+        value = getattr(part, name, None)
         changed = _replaced(value, kind, visit, (*path, name))
         if changed is not value:
             changes[name] = changed

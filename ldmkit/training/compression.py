@@ -92,9 +92,7 @@ class CompressionStep(nn.Module):
         losses |= {name: value.detach() for name, value in posterior.metrics.items()}
         if self.log_variance is not None:
             losses["log_variance"] = self.log_variance.detach().clone()
-        return self._play(losses, nll, reconstruction, draws.step), {
-            "reconstruction": reconstruction.detach()
-        }
+        return self._play(losses, nll, reconstruction, draws.step), {"decoded": reconstruction.detach()}
 
     def nll(self, reconstruction: Image, image: Image) -> Float[Tensor, ""]:
         """The reduced reconstruction loss."""
@@ -137,7 +135,7 @@ class DiscriminatorStep(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
         """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
-        return {"loss": self.adversary.discriminator_loss(batch["image"], batch["reconstruction"])}, {}
+        return {"loss": self.adversary.discriminator_loss(batch["image"], batch["decoded"])}, {}
 
 
 class CompressionStage:
@@ -166,7 +164,7 @@ class CompressionStage:
 
     def _players(self, adversary: Adversary | None) -> list[Player]:
         make = optimizer_of(self._system.registry, self.options)
-        players = [Player("autoencoder", self._step, self.options, make=make)]
+        players = [Player(self.name, self._step, self.options, make=make)]
         if adversary is not None:
             step = DiscriminatorStep(adversary)  # type: ignore[arg-type]
             players.append(Player("discriminator", step, self.options, adversary.trains, make))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Optimizer, ParameterGroup
+from ldmkit.recipe.decays import DECAYS
 from ldmkit.recipe.model import Stage
 
 
@@ -63,8 +63,7 @@ def rate(options: Stage, step: int) -> float:
     if step < options.warmup:
         return options.lr * (step + 1) / options.warmup
     done = (step - options.warmup) / max(options.steps - options.warmup, 1)
-    factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return options.lr * factors[options.decay]
+    return options.lr * DECAYS[options.decay](done)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -36,16 +36,16 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
     restore(stage.state(), snapshot.tensors.get("model", {}), "checkpoint")
     if average is not None:
         restore(average.state(), snapshot.tensors.get("ema", {}), "checkpoint (ema)")
+    first, *others = stage.players
+    tensors, kept = snapshot.tensors.get("optimizer", {}), snapshot.state.get("optimizers", {})
     for player in stage.players:
-        prefix = f"{player.name}/"
-        own = {
-            k.removeprefix(prefix): v
-            for k, v in snapshot.tensors.get("optimizer", {}).items()
-            if k.startswith(prefix)
-        }
-        kept = snapshot.state.get("optimizers", {}).get(player.name, {})
-        _check_optimizer(player, own, needed=player is stage.players[0] and not kept)
-        restore_optimizer(player.optimizer, player.parameters, own, kept)
+        # What no other player's name claims is the first one's: it was called otherwise in earlier versions.
+        names = {k.partition("/")[0] for k in tensors} | kept.keys()
+        own = names - {p.name for p in others} if player is first else {player.name}
+        moments = {k.partition("/")[2]: v for k, v in tensors.items() if k.partition("/")[0] in own}
+        figures = {k: v for name in own for k, v in kept.get(name, {}).items()}
+        _check_optimizer(player, moments, needed=player is first and not figures)
+        restore_optimizer(player.optimizer, player.parameters, moments, figures)
 
 
 def _check_optimizer(player: Player, state: Mapping[str, Tensor], *, needed: bool) -> None:

@@ -83,7 +83,7 @@ def test_guided_trajectories(name, system, reference, error):
 def test_the_recipe_says_what_the_configuration_said(system):
     recipe = system("txt2img-1p4B", "raw").recipe
     assert recipe.name == "txt2img-1p4B"
-    assert recipe.schedule.name == "linear-beta"
+    assert recipe.schedule.name == "scaled-linear"
     assert recipe.schedule.parameters["start"] == 0.00085
     assert recipe.conditioners["caption"].parameters["vocabulary"] == 500
     assert recipe.sample.size == (256, 256)

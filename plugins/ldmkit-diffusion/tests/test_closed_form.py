@@ -9,7 +9,7 @@ import pytest
 import torch
 from ldmkit_diffusion import multistep, objectives, samplers, spacings
 from ldmkit_diffusion.continuous import EDM, Flow
-from ldmkit_diffusion.discrete import Cosine, LinearBeta, Sqrt, SqrtLinear
+from ldmkit_diffusion.discrete import Cosine, Linear, ScaledLinear, Sqrt
 from ldmkit_diffusion.unipc import unipc
 
 from ldmkit.testing.mixture import Mixture, moved, unevenness
@@ -17,13 +17,13 @@ from ldmkit.types import Level, Levels
 
 DATA = Mixture()
 SCHEDULES = {
-    "linear-beta": LinearBeta(),
-    "sqrt-linear": SqrtLinear(),
+    "scaled-linear": ScaledLinear(),
+    "linear": Linear(),
     "sqrt": Sqrt(),
     "cosine": Cosine(),
     "flow": Flow(shift=2.0),
     "edm": EDM(),
-    "zero-snr": LinearBeta(zero_snr=True),
+    "zero-snr": ScaledLinear(zero_snr=True),
 }
 OBJECTIVES = {
     "epsilon": objectives.Epsilon,
@@ -110,7 +110,7 @@ def test_the_distance_tells_true_samples_from_noise():
 
 @cache
 def stochastic_distance(name: str, steps: int) -> float:
-    levels = spacings.karras(SCHEDULES["linear-beta"], steps)
+    levels = spacings.karras(SCHEDULES["scaled-linear"], steps)
     return unevenness(run(STOCHASTIC[name], DATA.estimate, levels, n=40000)[1])
 
 

@@ -55,14 +55,14 @@ def mean_loss(schedule, student, **parameters):
 
 
 @pytest.mark.parametrize("distance", ["huber", "l2"])
-@pytest.mark.parametrize("schedule", ["linear-beta", "cosine", "flow", "edm"])
+@pytest.mark.parametrize("schedule", ["scaled-linear", "cosine", "flow", "edm"])
 def test_contract(schedule, distance):
     levels = make("schedule", schedule)
     check_distillation(distillation(levels, steps=20, distance=distance), levels)
 
 
 def test_the_consistency_function_has_no_loss_but_the_error_of_the_teachers_steps():
-    schedule = make("schedule", "linear-beta")
+    schedule = make("schedule", "scaled-linear")
     losses = [mean_loss(schedule, consistent, steps=steps) for steps in (25, 50, 100)]
     # DDIM is of first order: at twice the steps a step's squared error is a quarter or less.
     assert losses[0] > 4 * losses[1] > 16 * losses[2] > 0
@@ -71,7 +71,7 @@ def test_the_consistency_function_has_no_loss_but_the_error_of_the_teachers_step
 
 def test_it_learns_the_teachers_guidance():
     """A student whose clean estimate is one number learns the guided one of a teacher of two."""
-    schedule = make("schedule", "linear-beta")
+    schedule = make("schedule", "scaled-linear")
     learned = torch.zeros((), requires_grad=True)
     loss = distillation(schedule, steps=10, scale=3.0)
     optimizer = torch.optim.Adam([learned], lr=0.05)
@@ -95,7 +95,7 @@ def test_it_learns_the_teachers_guidance():
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_few_steps_of_the_consistency_function_draw_the_data(steps):
-    schedule = make("schedule", "linear-beta")
+    schedule = make("schedule", "scaled-linear")
     levels = make("spacing", "trailing")(schedule, steps)
     sampler = make("sampler", "consistency")
     z = torch.randn(256, 2, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -109,4 +109,4 @@ def test_few_steps_of_the_consistency_function_draw_the_data(steps):
 
 def test_steps_that_the_schedule_cannot_make_are_refused():
     with pytest.raises(UserError, match=r"distillation \(consistency\): 1001 steps"):
-        distillation(make("schedule", "linear-beta"), steps=1001)
+        distillation(make("schedule", "scaled-linear"), steps=1001)

@@ -16,15 +16,15 @@ import torch
 from ldmkit_diffusion import multistep, samplers, spacings
 from ldmkit_diffusion.continuous import EDM as EDMSchedule
 from ldmkit_diffusion.continuous import Flow as FlowSchedule
-from ldmkit_diffusion.discrete import Cosine, LinearBeta, SqrtLinear
+from ldmkit_diffusion.discrete import Cosine, Linear, ScaledLinear
 from ldmkit_diffusion.objectives import EDM, Clean, Epsilon, Flow, Velocity
 from ldmkit_diffusion.unipc import unipc
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TOLERANCE = 2e-5
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-PAPER = LinearBeta(start=0.00085, end=0.012)
-ZERO_SNR = LinearBeta(start=0.00085, end=0.012, zero_snr=True)
+PAPER = ScaledLinear(start=0.00085, end=0.012)
+ZERO_SNR = ScaledLinear(start=0.00085, end=0.012, zero_snr=True)
 EPSILON = Epsilon(PAPER)
 OBJECTIVES = {"epsilon": EPSILON, "sample": Clean(), "v_prediction": Velocity()}
 
@@ -110,7 +110,7 @@ def test_ddim_zero_snr(monkeypatch):
     check(samplers.ddim, spacings.trailing(ZERO_SNR, 20), Velocity(), expected)
 
 
-@pytest.mark.parametrize("schedule", [SqrtLinear(), Cosine()], ids=["linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=["linear", "squaredcos_cap_v2"])
 def test_other_schedules(monkeypatch, request, schedule):
     scheduler = diffusers.DDIMScheduler(
         beta_schedule=request.node.callspec.id,

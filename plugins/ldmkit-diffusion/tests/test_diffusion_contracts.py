@@ -23,10 +23,10 @@ from ldmkit.types import Level
 OURS = "ldmkit-diffusion"
 SCHEDULES = {
     **{e.name: {"name": e.name} for e in host().registry if e.kind == "schedule" and e.distribution == OURS},
-    "zero-snr": {"name": "linear-beta", "zero_snr": True},
+    "zero-snr": {"name": "scaled-linear", "zero_snr": True},
     "cosine-zero-snr": {"name": "cosine", "zero_snr": True},
     "shifted-flow": {"name": "flow", "shift": 3.0, "base": [8, 8]},
-    "short": {"name": "linear-beta", "steps": 20},
+    "short": {"name": "scaled-linear", "steps": 20},
 }
 OBJECTIVES = {
     **{e.name: {"name": e.name} for e in host().registry if e.kind == "objective" and e.distribution == OURS},
@@ -63,7 +63,7 @@ def test_spacing(spacing, schedule):
 
 @pytest.mark.parametrize("spacing", names("spacing"))
 def test_every_step_count_of_a_thousand(spacing):
-    made, schedule = make("spacing", spacing), make("schedule", "linear-beta")
+    made, schedule = make("spacing", spacing), make("schedule", "scaled-linear")
     for n in range(1, 1001):
         check_levels(made(schedule, n), schedule, n)
 
@@ -86,7 +86,7 @@ def test_sampler(sampler, schedule):
 @pytest.mark.parametrize("sampler", names("sampler"))
 def test_sampler_at_every_timestep(sampler):
     for steps in (20, 100):
-        levels = make("schedule", {"name": "linear-beta", "steps": steps})
+        levels = make("schedule", {"name": "scaled-linear", "steps": steps})
         for spacing in names("spacing"):
             check_sampler(make("sampler", sampler), make("spacing", spacing)(levels, steps))
 

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 from ldmkit_diffusion import samplers, spacings
-from ldmkit_diffusion.discrete import LinearBeta
+from ldmkit_diffusion.discrete import ScaledLinear
 from ldmkit_diffusion.guidance import ClassifierFree
 from ldmkit_diffusion.known_region import KnownRegion
 from PIL import Image
@@ -17,7 +17,7 @@ from ldmkit.errors import UserError
 from ldmkit.guidance import score_gradient
 from ldmkit.types import Condition, Estimate, Request
 
-SCHEDULE = LinearBeta()
+SCHEDULE = ScaledLinear()
 SPREAD = 0.3
 STRIPES = torch.ones(3, 8, 8)
 STRIPES[:, :, ::2] = -1

@@ -8,11 +8,11 @@ import pytest
 import torch
 from ldmkit_diffusion import objectives
 from ldmkit_diffusion.continuous import EDM, Flow
-from ldmkit_diffusion.discrete import Cosine, LinearBeta, Sqrt, SqrtLinear
+from ldmkit_diffusion.discrete import Cosine, Linear, ScaledLinear, Sqrt
 from torch.distributions import Normal, kl_divergence
 
 GENERATOR = torch.Generator().manual_seed(0)
-PAPER = LinearBeta(start=0.0015, end=0.0195)
+PAPER = ScaledLinear(start=0.0015, end=0.0195)
 T = torch.tensor([0, 10, 400, 700, 999]) / 999
 LEVEL = PAPER.level(T)
 SNR = (LEVEL.alpha / LEVEL.sigma) ** 2
@@ -99,7 +99,7 @@ def test_the_bound_does_not_train_the_noise():
     assert raw.grad[:, 4:].abs().max() > 0
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta(zero_snr=True), Cosine(zero_snr=True), Sqrt(), Flow()])
+@pytest.mark.parametrize("schedule", [ScaledLinear(zero_snr=True), Cosine(zero_snr=True), Sqrt(), Flow()])
 def test_epsilon_at_zero_snr_is_refused(schedule):
     with pytest.raises(ValueError, match="zero SNR"):
         objectives.Epsilon(schedule).check(schedule)
@@ -115,16 +115,16 @@ def test_a_learned_range_needs_timesteps():
 def test_tables_as_published():
     """alpha_bar of the text model's, the churches' and Ho et al.'s schedules, and of a cosine, at t = 999."""
     for schedule, last in (
-        (LinearBeta(start=0.00085, end=0.012), 0.0047),
-        (SqrtLinear(start=1e-4, end=2e-2), 4.04e-5),
+        (ScaledLinear(start=0.00085, end=0.012), 0.0047),
+        (Linear(start=1e-4, end=2e-2), 4.04e-5),
         (Cosine(), 2.43e-9),
     ):
         assert float(schedule.alpha[-1] ** 2) == pytest.approx(last, rel=0.01)
-    assert float(1 - LinearBeta(start=0.0015, end=0.0155).alpha[0] ** 2) == pytest.approx(0.0015)
+    assert float(1 - ScaledLinear(start=0.0015, end=0.0155).alpha[0] ** 2) == pytest.approx(0.0015)
 
 
 def test_zero_snr_keeps_the_first_level():
-    plain, rescaled = LinearBeta(), LinearBeta(zero_snr=True)
+    plain, rescaled = ScaledLinear(), ScaledLinear(zero_snr=True)
     assert rescaled.alpha[0] == pytest.approx(float(plain.alpha[0]))
     assert rescaled.alpha[-1] == 0
     assert not plain.zero_snr
@@ -153,7 +153,7 @@ def test_uniform_draws_are_uniform(schedule):
     assert (shares - 0.1).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta(sampling="logit-normal"), Flow()])
+@pytest.mark.parametrize("schedule", [ScaledLinear(sampling="logit-normal"), Flow()])
 def test_logit_normal_draws_favour_the_middle(schedule):
     t = schedule.draw(20000, torch.Generator().manual_seed(0))
     z = torch.logit(t.clamp(1e-3, 1 - 1e-3))
@@ -162,7 +162,7 @@ def test_logit_normal_draws_favour_the_middle(schedule):
 
 
 def test_a_higher_mean_draws_noisier_timesteps():
-    t = LinearBeta(sampling="logit-normal", mean=0.8, std=0.5).draw(20000, torch.Generator().manual_seed(0))
+    t = ScaledLinear(sampling="logit-normal", mean=0.8, std=0.5).draw(20000, torch.Generator().manual_seed(0))
     z = torch.logit(t.clamp(1e-3, 1 - 1e-3))
     assert float(z.mean()) == pytest.approx(0.8, abs=0.03)
     assert float(z.std()) == pytest.approx(0.5, abs=0.03)

@@ -91,7 +91,7 @@ def rescale_to_zero_snr(alpha: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     return (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
 
 
-class LinearBeta(DiscreteSchedule):
+class ScaledLinear(DiscreteSchedule):
     """beta from `start` to `end`, linear in sqrt(beta): what latent diffusion calls "linear".
 
     Others call it "scaled linear". Source: Rombach et al. 2022, the published configurations.
@@ -120,7 +120,7 @@ class LinearBeta(DiscreteSchedule):
         super().__init__(_ramp(start**0.5, end**0.5, steps) ** 2, zero_snr, sampling, mean, std)
 
 
-class SqrtLinear(DiscreteSchedule):
+class Linear(DiscreteSchedule):
     """beta from `start` to `end`, linear in beta itself: what latent diffusion calls "sqrt_linear".
 
     Source: Ho et al. 2020, section 4 (there simply "linear").

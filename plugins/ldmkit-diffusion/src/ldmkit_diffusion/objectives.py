@@ -136,7 +136,7 @@ class Epsilon(LinearObjective):
         if schedule.zero_snr:
             raise ValueError("the schedule ends at zero SNR; take objective v, x0, flow or edm")
         if self.learned and schedule.timesteps is None:
-            raise ValueError("variance: learned-range needs a schedule of timesteps, such as linear-beta")
+            raise ValueError("variance: learned-range needs a schedule of timesteps, such as scaled-linear")
 
     def _halves(self, raw: Latent) -> tuple[Latent, ...]:
         return raw.chunk(2, dim=1) if self.learned else (raw,)

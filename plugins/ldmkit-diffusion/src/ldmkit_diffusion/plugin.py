@@ -7,8 +7,8 @@ from ldmkit.hookspecs import Registrar, hookimpl
 LDMKIT_API = 1
 
 COMPONENTS = [
-    ("schedule", "linear-beta", "discrete:LinearBeta", "beta linear in its square root (the paper's)"),
-    ("schedule", "sqrt-linear", "discrete:SqrtLinear", "beta linear in itself"),
+    ("schedule", "scaled-linear", "discrete:ScaledLinear", "beta linear in its square root (the paper's)"),
+    ("schedule", "linear", "discrete:Linear", "beta linear in itself"),
     ("schedule", "sqrt", "discrete:Sqrt", "beta the square root of a ramp; ends without signal"),
     ("schedule", "cosine", "discrete:Cosine", "alpha_bar a squared cosine"),
     ("schedule", "flow", "continuous:Flow", "straight paths, shifted with the latent's size"),
@@ -50,9 +50,16 @@ COMPONENTS = [
     ("guidance", "known-region", "known_region:KnownRegion", "keeps what a mask says is known"),
 ]
 
+FORMER = {"scaled-linear": ["linear-beta"], "linear": ["sqrt-linear"]}
+"""Names that schedules had in earlier versions."""
+DEFAULTS = {"schedule": "scaled-linear", "objective": "epsilon", "sampler": "ddim", "spacing": "leading"}
+"""What a recipe has where it names none: the paper's."""
+
 
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Noise schedules, spacings, objectives, samplers and guidance."""
     for kind, name, target, summary in COMPONENTS:
-        registry.add(kind, name, f"ldmkit_diffusion.{target}", summary)
+        former = FORMER.get(name, ()) if kind == "schedule" else ()
+        default = DEFAULTS.get(kind) == name
+        registry.add(kind, name, f"ldmkit_diffusion.{target}", summary, former=former, default=default)

@@ -19,7 +19,7 @@ NOISED = "ImageConcatWithNoiseAugmentation"
 """What an upscaler's low-resolution picture passes: it has no tensors but the tables of its schedule."""
 UNCONDITIONAL, FIRST_STAGE = "__is_unconditional__", "__is_first_stage__"
 """What stands in place of a conditioner's class: there is none; it is the first stage."""
-SCHEDULES = {"linear": "linear-beta", "cosine": "cosine", "sqrt_linear": "sqrt-linear", "sqrt": "sqrt"}
+SCHEDULES = {"linear": "scaled-linear", "cosine": "cosine", "sqrt_linear": "linear", "sqrt": "sqrt"}
 OBJECTIVES = {"eps": "epsilon", "x0": "x0", "v": "v"}
 READ = {
     "linear_start", "linear_end", "cosine_s", "beta_schedule", "timesteps", "loss_type", "parameterization",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BETAS = {"scaled_linear": "linear-beta", "linear": "sqrt-linear", "squaredcos_cap_v2": "cosine"}
+BETAS = {"scaled_linear": "scaled-linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
 """Their names for the schedules; "linear" is linear in beta itself there."""
 OBJECTIVES = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v"}
 BOOKKEEPING = {"_class_name", "_diffusers_version", "_use_default_values", "_name_or_path", "skip_prk_steps"}

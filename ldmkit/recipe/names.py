@@ -1,0 +1,60 @@
+"""Names of components that a recipe leaves out, or writes as they were called in an earlier version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from warnings import warn
+
+from ldmkit.errors import Note
+from ldmkit.host.registry import Entry, Registry
+from ldmkit.recipe.model import Component, Part, Place, Recipe
+from ldmkit.recipe.slots import replace_components
+
+P = TypeVar("P", bound=Part)
+Tell = Callable[[str], None]
+"""tell(text): says that a recipe uses a former name."""
+
+
+def note(text: str) -> None:
+    """Tells it as a `Note`."""
+    warn(text, Note, stacklevel=2)
+
+
+def nothing(text: str) -> None:
+    """Tells nobody."""
+
+
+def with_defaults(part: P, registry: Registry) -> P:
+    """The part with a name for each component that has none: that of its kind's default.
+
+    A component stays without a name where no plugin declares a default of its kind.
+    """
+
+    def named(path: Place, kind: str, component: Component) -> Component:
+        default = "" if component.name else registry.default(kind)
+        return component.model_copy(update={"name": default}) if default else component
+
+    return replace_components(part, named)
+
+
+def defaults(registry: Registry) -> Recipe:
+    """A recipe that holds nothing but what stands where a recipe says nothing."""
+    return with_defaults(Recipe.model_construct(), registry)
+
+
+def todays(entry: Entry, name: str, parameters: Mapping[str, Any], about: str, tell: Tell) -> dict[str, Any]:
+    """A component's parameters under the names that they have now; tells each former name, its own too.
+
+    about: the component's place. Raises ValueError where a parameter is there under both of its names.
+    """
+    if name != entry.name:
+        tell(f"{about}: {entry.kind} '{name}' is now called '{entry.name}'")
+    renamed, parameters = dict(entry.renamed), dict(parameters)
+    for former in renamed.keys() & parameters.keys():
+        now = renamed[former]
+        if now in parameters:
+            raise ValueError(f"'{former}' is the former name of '{now}': leave one of them out")
+        tell(f"{about}: {entry.kind} '{entry.name}' now calls its '{former}' '{now}'")
+        parameters[now] = parameters.pop(former)
+    return parameters
