@@ -248,5 +248,5 @@ def test_a_former_name_in_a_recipe_is_noted_on_one_line(tmp_path):
     )
     done = CliRunner().invoke(main, ["check", str(path)])
     assert done.exit_code == 0
-    line = f"note: {path}:5:11: schedule: schedule 'linear-beta' is now called 'scaled-linear'"
+    line = f"note: {path}:5:11: schedule: 'linear-beta' is now called 'scaled-linear'"
     assert done.stderr.splitlines().count(line) == 1

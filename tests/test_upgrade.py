@@ -114,9 +114,9 @@ def small(schedule: dict) -> dict:
 
 def test_a_former_name_means_the_same_and_is_told():
     registry = host().registry
-    with pytest.warns(Note, match="schedule 'linear-beta' is now called 'scaled-linear'"):
+    with pytest.warns(Note, match="schedule: 'linear-beta' is now called 'scaled-linear'"):
         old = resolve(load(small({"name": "linear-beta", "steps": 10})), registry)
-    with pytest.warns(Note, match="schedule 'sqrt-linear' is now called 'linear'"):
+    with pytest.warns(Note, match="schedule: 'sqrt-linear' is now called 'linear'"):
         other = resolve(load(small({"name": "sqrt-linear", "steps": 10})), registry)
     new = resolve(load(small({"name": "scaled-linear", "steps": 10})), registry)
     assert old == new
@@ -159,7 +159,7 @@ def test_a_run_is_found_after_its_components_and_parameters_were_renamed(tmp_pat
     for kept in (tmp_path / "toy").glob("*/recipe.yaml"):
         kept.write_text(kept.read_text().replace("dropout: 0.1", "drop: 0.1"))
     registry = renamed_toy()
-    with pytest.warns(Note, match="loss 'toy' is now called 'l1'"):
+    with pytest.warns(Note, match="loss.0: 'toy' is now called 'l1'"):
         recipe = resolve(load(training_toy.RECIPE, [*SHORT, "compression.drop=0.1"], registry), registry)
     assert (recipe.compression.name, recipe.compression.parameters["dropout"]) == ("plaything", 0.1)
     for stage in ("compression", "diffusion"):

@@ -49,12 +49,12 @@ def todays(entry: Entry, name: str, parameters: Mapping[str, Any], about: str, t
     about: the component's place. Raises ValueError where a parameter is there under both of its names.
     """
     if name != entry.name:
-        tell(f"{about}: {entry.kind} '{name}' is now called '{entry.name}'")
+        tell(f"{about}: '{name}' is now called '{entry.name}'")
     renamed, parameters = dict(entry.renamed), dict(parameters)
     for former in renamed.keys() & parameters.keys():
         now = renamed[former]
         if now in parameters:
             raise ValueError(f"'{former}' is the former name of '{now}': leave one of them out")
-        tell(f"{about}: {entry.kind} '{entry.name}' now calls its '{former}' '{now}'")
+        tell(f"{about}: its '{former}' is now called '{now}'")
         parameters[now] = parameters.pop(former)
     return parameters
