@@ -160,4 +160,4 @@ def test_the_schema_knows_a_components_keys_its_slots_keys_and_nested_kinds():
         "default": {"name": "scaled-linear"},
     }
     sampler = schema["properties"]["sampler"]["default"]
-    assert sampler == {"name": "ddim", "spacing": {"name": "leading"}, "steps": 50}
+    assert sampler == {"name": "ddim", "spacing": {"name": "leading"}, "steps": 50, "reuse": 1}
