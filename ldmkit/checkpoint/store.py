@@ -131,7 +131,7 @@ class RunStore:
                 return False
             finally:
                 disk.remove(aside)
-            for name in (origin.NAME, self.metrics.name):
+            for name in (origin.NAME, origin.CONTENTS, self.metrics.name):
                 if (other.folder / name).is_file():
                     shutil.copyfile(other.folder / name, self.folder / name)
         disk.write_text(self.folder / "latest", f"{target.name}\n")
