@@ -192,7 +192,12 @@ def test_overrides_of_a_component_that_is_not_given_keep_its_default_name(loaded
         "sampler: {name: ddim, spacing: leading, steps: 25}\n", ""
     )
     recipe = loaded(text, "schedule.name=linear", "sampler.steps=7", "sampler.spacing.rho=3")
-    assert recipe.sampler.flat() == {"name": "ddim", "spacing": {"name": "leading", "rho": 3}, "steps": 7, "reuse": 1}
+    assert recipe.sampler.flat() == {
+        "name": "ddim",
+        "spacing": {"name": "leading", "rho": 3},
+        "steps": 7,
+        "reuse": 1,
+    }
 
 
 @pytest.mark.parametrize(
