@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -251,3 +253,57 @@ def test_a_broken_row_is_left_out_and_a_hub_set_needs_a_pinned_revision(tmp_path
     (tmp_path / "table/part-1.parquet").write_bytes(b"no table")
     with pytest.raises(UserError, match=r"hf-dataset: .*cannot be read"):
         HfDataset(path=tmp_path / "table", size=16)
+
+
+DRAWS = """
+import hashlib, json, sys
+from pathlib import Path
+from ldmkit.training.data import Examples
+from ldmkit.training.draws import Batches, seed_of
+options, rank, world = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+from ldmkit_shards.hf import HfDataset
+from ldmkit_shards.tar import WebDataset
+kinds = {"webdataset": WebDataset, "hf-dataset": HfDataset}
+options["path"] = Path(options["path"])
+data = kinds[options.pop("name")](**options).split("train")
+examples, order = Examples(data, ["image"]), Batches([len(data)], 4, 0, "compression")
+for step in (7, 8):
+    for row in range(rank * 4 // world, (rank + 1) * 4 // world):
+        (index,) = order.places(step, slice(row, row + 1))
+        (example,) = examples.read([index], [seed_of(step, row)])
+        print(step, row, hashlib.sha256(example["image"].numpy().tobytes()).hexdigest())
+"""
+
+
+def test_processes_of_any_number_see_the_rows_of_one(tmp_path: Path) -> None:
+    tar = {"name": "webdataset", "path": str(write_shards(tmp_path / "tar")), "size": 16, "crop": "random"}
+    table = {**tar, "name": "hf-dataset", "path": str(write_table(tmp_path / "table")), "key": "file_name"}
+    rows = {}
+    for name, data in (("tar", tar), ("table", table)):
+        for world in (1, 2):
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, "-c", DRAWS, json.dumps(data), str(rank), str(world)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1"},
+                )
+                for rank in range(world)
+            ]
+            outputs = [process.communicate(timeout=500)[0].splitlines() for process in processes]
+            rows[name, world] = sorted(line for lines in outputs for line in lines)
+    assert len(rows["tar", 1]) == 8
+    assert rows["tar", 2] == rows["tar", 1] == rows["table", 1] == rows["table", 2]
+
+
+def test_a_full_disk_under_the_cache_is_no_error_and_the_next_start_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = write_shards(tmp_path / "tar")
+    expected = WebDataset(path=shards, size=16).digest
+    monkeypatch.setenv("LDMKIT_CACHE", "/dev/full/cache")
+    for _ in range(2):
+        assert WebDataset(path=shards, size=16).digest == expected
+    monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path / "again"))
+    assert WebDataset(path=shards, size=16).digest == expected
+    assert list((tmp_path / "again" / "shards").glob("*.json"))
