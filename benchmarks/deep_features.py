@@ -20,7 +20,7 @@ from torch import Tensor
 import ldmkit
 from ldmkit.engine.system import System
 
-INTERVALS = (3, 2, 5)
+INTERVALS = (2, 3, 5)
 
 
 def latents(system: System, conditions: dict[str, object], noise: Tensor, reuse: int) -> Tensor:
