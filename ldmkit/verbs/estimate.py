@@ -29,7 +29,7 @@ from ldmkit.training.progress import duration
 from ldmkit.training.stage import TrainingStage
 from ldmkit.training.states import cacheable, measured
 from ldmkit.types import Say
-from ldmkit.verbs.train import trained_by
+from ldmkit.verbs.check import trained_by
 
 MEASURED = 32
 """Pictures that are encoded."""
