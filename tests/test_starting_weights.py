@@ -67,6 +67,15 @@ def test_a_finished_run_is_what_another_recipe_starts_from() -> None:
     assert "compression: reused runs/first/compression-" in result.output
 
 
+def test_weights_that_a_training_starts_from_are_not_called_missing() -> None:
+    call("run", "first.yaml")
+    write("second", weights="runs/first")
+    result = call("sample", "second.yaml")
+    assert result.exit_code == 2
+    assert "`weights` is what train.compression starts from" in result.stderr
+    assert "there is no" not in result.stderr
+
+
 def test_from_on_the_command_line_is_the_same() -> None:
     call("run", "first.yaml")
     write("second", train={"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9}})

@@ -129,8 +129,11 @@ def learns(system: System, stage: StageName) -> bool:
 def refuse(system: System, stage: StageName) -> None:
     """Raises UserError: the stage has no weights."""
     recipe = system.recipe
-    lacking = "" if recipe.weights is None else f" (there is no {stage}.safetensors in `weights`)"
-    trains = getattr(recipe.train, stage) is not None
+    trains, lacking = getattr(recipe.train, stage) is not None, ""
+    if recipe.weights is not None and initial_weights(recipe, system.registry, stage) is None:
+        lacking = f" (there is no {stage}.safetensors in `weights`)"
+    elif recipe.weights is not None:
+        lacking = f" (`weights` is what train.{stage} starts from; without train.{stage} it is used as it is)"
     way_out = "train it with `ldmkit run`" if trains else f"add train.{stage} or `weights`"
     raise UserError(f"recipe '{recipe.name}' has no weights for its {stage} stage{lacking}: {way_out}")
 

@@ -39,6 +39,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: no file")
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise UserError(f"{path}: larger than a configuration is ({MAX_CONFIG} bytes)")

@@ -246,3 +246,10 @@ def test_what_training_code_leaves_in_its_files(tmp_path, reference, monkeypatch
     )
     assert ldmkit.build(made).compression.latent.factor == 4
     assert "compression.scale" in load_file(made.with_name("compression.safetensors"))
+
+
+def test_a_pipe_in_the_place_of_a_configuration_is_no_file(tmp_path):
+    (tmp_path / "p").mkdir()
+    os.mkfifo(tmp_path / "p" / "model_index.json")
+    with pytest.raises(UserError, match=r"model_index\.json: no file"):
+        import_model(tmp_path / "p", tmp_path / "out", None, None, print)

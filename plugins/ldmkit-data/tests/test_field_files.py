@@ -222,3 +222,38 @@ def test_a_union_cuts_the_fields_of_its_parts(tmp_path: Path) -> None:
     parts = tuple(ImageFolder(path=str(tmp_path / part), size=SIZE) for part in "ab")
     data = Union(parts=parts).aligned({"mask": "mask"}).split("train")
     assert [data[i]["mask"].shape for i in range(len(data))] == [(SIZE, SIZE)] * len(data)
+
+
+def captioned(root):
+    root.mkdir()
+    for i in range(30):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(root / f"{i:02}.png")
+        (root / f"{i:02}.txt").write_text(f"word {i}")
+    return root
+
+
+def test_a_caption_that_is_a_pipe_or_leads_out_is_left_out_and_named(tmp_path):
+    root = captioned(tmp_path / "in")
+    (tmp_path / "secret").write_text("not yours")
+    for name in ("03.txt", "04.txt"):
+        (root / name).unlink()
+    os.mkfifo(root / "03.txt")
+    (root / "04.txt").symlink_to(tmp_path / "secret")
+    data = ImageFolder(path=root, size=8, max_broken=0.1)
+    assert [path.name for path in data.skipped] == ["03.png", "04.png"]
+    said = " ".join(data.problems.values())
+    assert "03.txt: not a file" in said
+    assert "04.txt: a link that leads out of the folder" in said
+    assert "not yours" not in [data[i]["caption"] for i in range(len(data))]
+
+
+def test_metadata_that_are_a_pipe_or_lead_out_are_refused(tmp_path):
+    root = captioned(tmp_path / "in")
+    os.mkfifo(root / "metadata.jsonl")
+    with pytest.raises(UserError, match=r"metadata\.jsonl: not a file"):
+        ImageFolder(path=root, size=8)
+    (root / "metadata.jsonl").unlink()
+    (tmp_path / "far.jsonl").write_text('{"file_name": "00.png", "caption": "far"}')
+    (root / "metadata.jsonl").symlink_to(tmp_path / "far.jsonl")
+    with pytest.raises(UserError, match="leads out of the folder"):
+        ImageFolder(path=root, size=8)

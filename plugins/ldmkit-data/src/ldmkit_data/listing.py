@@ -51,6 +51,8 @@ class Files:
     texts: Mapping[str, str]
     """Caption files, by the path without suffix."""
     metadata: Sequence[str]
+    unusable: Mapping[str, str]
+    """What is wrong with caption files: a pipe, a link out of the folder."""
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def list_folder(root: Path) -> Listing:
     names of sub-folders say. UserError where there is no such folder, no picture, or unusable metadata."""
     if not root.is_dir():
         raise UserError(f"image-folder: no folder {root} (relative paths start at {Path.cwd()})")
-    if (root / METADATA).is_file():
+    if (root / METADATA).exists():
         return _described(root, [METADATA])
     files = _files(root)
     if files.metadata:
@@ -93,6 +95,7 @@ def list_folder(root: Path) -> Listing:
 def _files(root: Path) -> Files:
     pictures: dict[str, str | None] = {}
     texts: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     metadata = []
     places = Places(root)
     for name, suffix, entry in _walk(root, ""):
@@ -104,9 +107,11 @@ def _files(root: Path) -> Files:
             pictures[name] = f"{shown(root / name)}: a link to a folder, which is not followed"
         elif suffix in CAPTIONS:
             texts[_stem(name)] = name
+            if not entry.is_file(follow_symlinks=False) and (problem := places.problem(name)):
+                unusable[name] = problem
         elif entry.name == METADATA:
             metadata.append(name)
-    return Files(pictures, texts, sorted(metadata))
+    return Files(pictures, texts, sorted(metadata), unusable)
 
 
 def _walk(root: Path, below: str) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
@@ -138,6 +143,8 @@ def _captioned(root: Path, name: str, files: Files) -> Row:
     if files.pictures[name] is not None or text is None:
         missing = f"{shown(root / name)}: its caption {shown(Path(name).with_suffix('.txt').name)} is missing"
         return Row(name, {}, files.pictures[name] or missing)
+    if text in files.unusable:
+        return Row(name, {}, f"{shown(root / name)}: its caption: {files.unusable[text]}")
     try:
         caption = (root / text).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
@@ -183,6 +190,8 @@ def _described(root: Path, files: Sequence[str]) -> Listing:
 
 def _lines(root: Path, file: str) -> Iterator[Row]:
     path, base = root / file, str(PurePosixPath(file).parent)
+    if problem := Places(root).problem(file):
+        raise UserError(f"image-folder: {problem}")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
