@@ -12,23 +12,25 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from paired import measure, ratios
+from paired import Job, measure, ratios
 from torch import Tensor
 
 import ldmkit
 from ldmkit.engine.system import System
+from ldmkit.types import Conditions
 
 INTERVALS = (2, 3, 5)
 
 
-def latents(system: System, conditions: dict[str, object], noise: Tensor, reuse: int) -> Tensor:
+def latents(system: System, conditions: Conditions, noise: Tensor, reuse: int) -> Tensor:
     """The recipe's sampling with that interval."""
     slot = system.recipe.sampler.model_copy(update={"reuse": reuse})
     recipe = system.recipe
     system.recipe = recipe.model_copy(update={"sampler": slot})
-    made = system.sample_latent(conditions, noise=noise)  # type: ignore[arg-type]
+    made = system.sample_latent(conditions, noise=noise)
     system.recipe = recipe
     return made
 
@@ -48,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     system = ldmkit.build(given.recipe)
-    conditions = dict(system.condition({"caption": captions(system, given.count)}))
+    conditions = system.condition({"caption": captions(system, given.count)})
     shape = (given.count, system.compression.latent.channels, 8, 8)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     exact = latents(system, conditions, noise, 1)
@@ -56,9 +58,9 @@ def main() -> None:
     for interval in INTERVALS:
         error = (latents(system, conditions, noise, interval) - exact).flatten(1).norm(dim=1)
         relative = float((error / exact.flatten(1).norm(dim=1)).mean())
-        pair = {
-            "reused": lambda n=interval: latents(system, conditions, noise, n),
-            "whole": lambda: latents(system, conditions, noise, 1),
+        pair: dict[str, Job] = {
+            "reused": partial(latents, system, conditions, noise, interval),
+            "whole": partial(latents, system, conditions, noise, 1),
         }
         found = ratios(measure(pair, given.rounds, False))
         spread = f"{min(found):.2f} to {max(found):.2f}"

@@ -79,7 +79,8 @@ class DistillationStep(DiffusionStep):
         """The teacher under the pictures' conditions and the null ones, in one batch."""
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)
-        null = {name: teacher.conditioners[name].null(given) for name, given in conditions.items()}
+        conditioners: dict[str, Any] = dict(teacher.conditioners.named_children())
+        null = {name: conditioners[name].null(given) for name, given in conditions.items()}
         both = concatenate([merge(conditions), merge(null)])
 
         @torch.no_grad()

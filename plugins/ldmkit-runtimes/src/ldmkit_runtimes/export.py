@@ -31,7 +31,8 @@ TOLERANCE = 1e-4
 class Onnx:
     """A folder with denoiser.onnx, the other parts as ldmkit keeps them, and a recipe that joins them."""
 
-    style, runtime, file = "onnx", cast(Runtime, "onnxruntime"), "denoiser.onnx"
+    style, file = "onnx", "denoiser.onnx"
+    runtime: Runtime = "onnxruntime"
 
     def accepts(self, source: Path) -> bool:
         """Never: such a file is run, not taken apart."""
@@ -78,7 +79,8 @@ class Onnx:
 class OpenVino(Onnx):
     """The same with denoiser.xml and denoiser.bin in the place of the ONNX file; weights stay float32."""
 
-    style, runtime, file = "openvino", cast(Runtime, "openvino"), "denoiser.xml"
+    style, file = "openvino", "denoiser.xml"
+    runtime: Runtime = "openvino"
 
     def _finish(self, out: Path) -> None:
         """Converts the ONNX file and takes it away."""
