@@ -115,7 +115,7 @@ def waiting(root: Path, count: int) -> None:
     assert options.diffusion is not None
     first = CompressionStage(system, options.compression, system.dataset())
     share("stage one, from pictures", count, first)
-    system.compression.requires_grad_(False)
+    system.get_submodule("compression").requires_grad_(False)
     share(
         "stage two, from latents",
         count,

@@ -331,9 +331,14 @@ class Dataset(Protocol):
       has changed since a training.
     """
 
-    fields: tuple[str, ...]
-    digest: str
-    skipped: Sequence[Path]
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def skipped(self) -> Sequence[Path]: ...
 
     def __len__(self) -> int: ...
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -69,11 +69,18 @@ def _notes() -> Iterator[None]:
     """Within, a `Note` is shown without the place in our sources that other warnings have."""
     others = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if issubclass(category, Note):
             click.echo(f"note: {message}", err=True)
         else:
-            others(message, category, *where)
+            others(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:

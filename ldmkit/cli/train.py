@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ldmkit.cli import options
+
+if TYPE_CHECKING:
+    from ldmkit.engine.weights import StageName
 
 
 @click.command()
@@ -23,7 +27,7 @@ from ldmkit.cli import options
 @options.overrides
 def command(
     recipe: Path,
-    stage: str | None,
+    stage: StageName | None,
     restart: bool,
     dry_run: bool,
     wait: bool,

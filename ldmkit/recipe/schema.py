@@ -87,7 +87,8 @@ def _component(entry: Entry, registry: Registry) -> dict[str, Any]:
 def _own_properties(kind: str, registry: Registry) -> dict[str, Any]:
     slot = SLOTS.get(kind, Component)
     schema = slot.model_json_schema()
-    _name_defaults(schema, with_defaults(slot.model_construct(), registry))
+    part: type[Part] = slot
+    _name_defaults(schema, with_defaults(part.model_construct(), registry))
     return {k: v for k, v in schema["properties"].items() if k not in ("name", "parameters")}
 
 
