@@ -49,7 +49,7 @@ class Wrong(nn.Module):
 
 def test_a_denoiser_of_another_shape_is_named(system):
     system.denoiser = Wrong()
-    with pytest.raises(UserError, match=r"denoiser \(unet\): .* output is 1x2x8x8, 1x4x8x8 is expected"):
+    with pytest.raises(UserError, match=r"denoiser \(unet\): .* output is 2x2x8x8, 2x4x8x8 is expected"):
         rehearse(system, (32, 32))
 
 
@@ -61,7 +61,7 @@ def test_a_denoiser_whose_layers_do_not_fit_its_input_is_named(system):
 
 def test_a_latent_of_another_shape_than_announced_is_named(system, monkeypatch):
     monkeypatch.setattr(system.compression, "encode", lambda image: torch.zeros(1, 4, 16, 16, device="meta"))
-    with pytest.raises(UserError, match=r"compression \(kl-autoencoder\): .* 1x4x16x16, 1x4x8x8 is expected"):
+    with pytest.raises(UserError, match=r"compression \(kl-autoencoder\): .* 1x4x16x16, 2x4x8x8 is expected"):
         rehearse(system, (32, 32))
 
 

@@ -1,4 +1,4 @@
-"""A pass of one picture through a system on the meta device, where tensors have shapes and take no memory.
+"""A pass of two pictures through a system on the meta device, where tensors have shapes and take no memory.
 
 Components whose shapes do not fit their neighbours are refused before any work, by name. One that needs the
 numbers themselves cannot be rehearsed; it is passed over.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from ldmkit.recipe.model import Component
 from ldmkit.types import Condition
 
 META = torch.device("meta")
+COUNT = 2
+"""Pictures of the pass: norms refuse a single one whose map is a single position."""
 
 
 def rehearse(system: Parts, size: tuple[int, int]) -> None:
@@ -43,8 +46,8 @@ def _blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A picture and a latent of that size; UserError where there are no tensors so large."""
     spec = system.compression.latent
     try:
-        image = torch.zeros(1, 3, *size, device=META)
-        return image, torch.zeros(1, spec.channels, *(s // spec.factor for s in size), device=META)
+        image = torch.zeros(COUNT, 3, *size, device=META)
+        return image, torch.zeros(COUNT, spec.channels, *(s // spec.factor for s in size), device=META)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise UserError(f"size {size[0]}x{size[1]}: there are no pictures so large") from error
 
@@ -52,7 +55,7 @@ def _blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     """A condition as the conditioner announces it, after a look at its null condition."""
     conditioner: Any = system.conditioners[name]
-    like = joining.zeros(conditioner.spec, 1, latent.shape[2:], META)
+    like = _like(conditioner, latent)
     with _named("conditioner", system.recipe.conditioners[name]):
         null = conditioner.null(like)
         for part in ("tokens", "concat", "vector"):
@@ -64,17 +67,25 @@ def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     return like
 
 
+def _like(conditioner: Any, latent: Tensor) -> Condition:
+    """A condition as the conditioner announces it, with a mask of its tokens, which some always make."""
+    like = joining.zeros(conditioner.spec, COUNT, latent.shape[2:], META)
+    if like.tokens is None:
+        return like
+    return replace(like, mask=torch.ones(like.tokens.shape[:2], dtype=torch.bool, device=META))
+
+
 def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
     slot = system.recipe.denoiser
     assert slot is not None
     channels = system.objective.out_channels(latent.shape[1])
-    raw = torch.zeros(1, channels, *latent.shape[2:], device=META)
-    time = torch.zeros(1, device=META)
+    raw = torch.zeros(COUNT, channels, *latent.shape[2:], device=META)
+    time = torch.zeros(COUNT, device=META)
     with _named("denoiser", slot):
         _same("the output", system.network(latent, time, condition), raw)
         _same("the output of bind", system.network.bind(condition)(latent, time), raw)
     with _named("objective", system.recipe.objective):
-        level = system.schedule.level(torch.full((1,), 0.5))
+        level = system.schedule.level(torch.full((COUNT,), 0.5))
         estimate = system.objective.estimate(raw, latent, level)
         _same("the clean estimate", estimate.clean, latent)
         _same("the noise estimate", estimate.noise, latent)
@@ -86,16 +97,16 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
     Those of the autoencoder or of the denoiser; losses, adversaries and conditioners come on top.
     """
     image, latent = _blank(system, size)
-    likes = {n: joining.zeros(c.spec, 1, latent.shape[2:], META) for n, c in system.named_conditioners()}
+    likes = {n: _like(c, latent) for n, c in system.named_conditioners()}
 
     def compression() -> Any:
         posterior = system.compression.posterior(image)
         return system.compression.decode(posterior.mode)
 
     def diffusion() -> Any:
-        return system.network(latent, torch.zeros(1, device=META), joining.merge(likes))
+        return system.network(latent, torch.zeros(COUNT, device=META), joining.merge(likes))
 
-    return _kept(system, compression if stage == "compression" else diffusion)
+    return _kept(system, compression if stage == "compression" else diffusion) // COUNT
 
 
 def _kept(system: Parts, forward: Callable[[], Any]) -> int:

@@ -35,6 +35,7 @@ LATER: Mapping[str, Any] = {
     "auxiliary": (),
     "distillation": None,
     "widen": False,
+    "crop": None,
 }
 """Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
 names of the folders of earlier trainings stay."""

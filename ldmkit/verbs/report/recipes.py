@@ -15,6 +15,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, load
 from ldmkit.recipe.dump import flat
 from ldmkit.recipe.model import Part, Place
+from ldmkit.recipe.names import defaults
 from ldmkit.recipe.slots import replace_components
 from ldmkit.recipe.yaml import read_file
 
@@ -25,7 +26,9 @@ def chosen(path: Path) -> dict[str, Any] | None:
     try:
         registry = host().registry
         recipe = load(path, registry=registry)
-        return dict(leaves(_without_defaults(replace_components(recipe, _visitor(registry)))))
+        usual = dict(leaves(_plain(vars(defaults(registry)))))
+        own = leaves(_without_defaults(replace_components(recipe, _visitor(registry))))
+        return {name: value for name, value in own if usual.get(name) != value}
     except UserError:
         return None
 

@@ -91,7 +91,8 @@ def evaluation(draw: Draw, fields: Sequence[str], cache: Path | None = None, **p
             yield to_pictures(torch.stack([draw(row) for row in rows]).float() / 127.5 - 1)
 
     component = Component(name="metric", parameters={"features": {"name": "means"}, **parameters})
-    system: Any = SimpleNamespace(recipe=SimpleNamespace(sample=SimpleNamespace(batch=7)))
+    recipe = SimpleNamespace(sample=SimpleNamespace(batch=7))
+    system: Any = SimpleNamespace(recipe=recipe, named_conditioners=list)
     return Drawn(system, component, held={("data", "{}"): Tiles()}, cache=cache)
 
 

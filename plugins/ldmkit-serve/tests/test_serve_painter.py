@@ -66,6 +66,7 @@ def test_boxes_have_to_be_drawn_first_and_are_not_endless():
 
 
 def test_colours_of_classes_differ():
-    shades = painter.colours(24)
+    page = painter.painter("classes", [f"class {i}" for i in range(24)], (8, 8))
+    shades = [one["colour"] for one in page.props["classes"]]
     assert len(set(shades)) == 24
     assert all(len(shade) == 7 and shade[0] == "#" for shade in shades)
