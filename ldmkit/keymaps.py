@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.errors import did_you_mean
+from ldmkit.host.signatures import defaults_of as defaults_of
 
 
 @dataclass(frozen=True)

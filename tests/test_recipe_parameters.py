@@ -27,6 +27,7 @@ def registry(monkeypatch):
         ("features", "bare", "Bare"),
         ("loss", "losses", "Losses"),
         ("compression", "model", "Model"),
+        ("compression", "heir", "Heir"),
         ("denoiser", "network", "Network"),
         ("spacing", "toy", "spacing"),
     ):
@@ -185,3 +186,16 @@ def test_docstring_sections_end_at_the_next_one():
         """
 
     assert documented_parameters(Documented) == {"a": "both of them.", "b": "both of them."}
+
+
+def test_parameters_that_a_constructor_passes_on_are_its_own(registry):
+    heir = registry.get("compression", "heir").load()
+    fields = parameters_of(registry.get("compression", "heir")).model.model_fields
+    assert {name: field.default for name, field in fields.items()} == {"extra": "x", "rate": 0.0, "width": 8}
+    assert field_type(fields["width"]) == "int > 0"
+    assert documented_parameters(heir) == {
+        "width": "of the network.",
+        "rate": "of dropout, none by default.",
+        "extra": "its own.",
+    }
+    assert heir(width=2).built == (4, 2, 0.0)

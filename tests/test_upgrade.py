@@ -37,7 +37,8 @@ def add_parameter(monkeypatch):
         def gained(self, *args, gained=1.0, **parameters):
             before(self, *args, **parameters)
 
-        gained.__signature__ = old.replace(parameters=[*old.parameters.values(), new])
+        parameters = sorted([*old.parameters.values(), new], key=lambda parameter: parameter.kind)
+        gained.__signature__ = old.replace(parameters=parameters)
         gained.__annotations__ = {**before.__annotations__, "gained": "float"}
         monkeypatch.setattr(component, "__init__", gained)
         parameters_of.cache_clear()

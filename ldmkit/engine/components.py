@@ -20,9 +20,9 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     """The component made with its recipe's parameters and, of `supplied`, what its constructor asks for.
 
     Paths are completed with the folder of the recipe that they stand in. Functions (samplers, spacings)
-    become partials of their parameters. Raises UserError for parameters that do not fit, and for a ValueError
-    (in plain words, without a name) or what torch raises that the constructor lets through: here it gets the
-    component's kind and name and its place in the recipe.
+    become partials of their parameters. Raises UserError for parameters that do not fit, and for what the
+    constructor raises: a ValueError in plain words, a UserError (a file that cannot be read), torch's errors.
+    Here it gets the component's kind and name and its place in the recipe.
     """
     if component.checked.parameters is None:
         component = resolve_component(kind, component, registry)
@@ -40,7 +40,7 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
             raise component_error(kind, component, f"needs '{name}', which this place does not supply")
     try:
         built = constructor(**handed, **values)
-    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
+    except (UserError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
     return _fitting(kind, component, built)
 

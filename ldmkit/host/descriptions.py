@@ -13,11 +13,15 @@ from pydantic.fields import FieldInfo
 
 
 def documented_parameters(component: Callable[..., Any]) -> dict[str, str]:
-    """What the "Args:" sections of the constructor's and the class's docstring say of each parameter."""
+    """What "Args:" sections say of each parameter: a function's, or those of a class, its constructor and its
+    bases; the nearest counts."""
+    if not inspect.isclass(component):
+        return _arguments(inspect.getdoc(component) or "")
     found: dict[str, str] = {}
-    if inspect.isclass(component):
-        found.update(_arguments(inspect.getdoc(component.__init__) or ""))
-    return {**found, **_arguments(inspect.getdoc(component) or "")}
+    for owner in reversed(component.__mro__):
+        for text in (getattr(vars(owner).get("__init__"), "__doc__", None), vars(owner).get("__doc__")):
+            found |= _arguments(inspect.cleandoc(text)) if isinstance(text, str) else {}
+    return found
 
 
 def _arguments(docstring: str) -> dict[str, str]:

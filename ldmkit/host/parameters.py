@@ -17,6 +17,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.contained import described
 from ldmkit.host.descriptions import documented_parameters
 from ldmkit.host.registry import SUPPLIED, Entry
+from ldmkit.host.signatures import signature_of
 
 OWN_KEYS = {
     "adapter": ("name", "parameters", "weights", "strength", "merge", "train"),
@@ -67,32 +68,27 @@ def parameters_of(entry: Entry) -> Parameters:
 
 
 def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
-    declared = _declared(kind, component)
-    hints = typing.get_type_hints(_function(component), include_extras=True)
     documented = documented_parameters(component)
     supplied, fields, nested = {}, {}, {}
-    for parameter in declared:
+    for parameter, hint in _declared(kind, component):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             supplied[parameter.name] = parameter.default is inspect.Parameter.empty
             continue
-        if parameter.name not in hints:
+        if hint is None:
             raise TypeError(f"parameter '{parameter.name}' has no annotation")
-        slot = _nested(hints[parameter.name])
+        slot = _nested(hint)
         if slot:
             nested[parameter.name] = slot
-        annotation = _annotation(slot) if slot else hints[parameter.name]
-        fields[parameter.name] = _field(parameter, annotation, documented)
+        fields[parameter.name] = _field(parameter, _annotation(slot) if slot else hint, documented)
     return Parameters(supplied, _model(kind, name, fields), nested)
 
 
-def _declared(kind: str, component: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters that count, checked against the rules of `ldmkit.interfaces`."""
+def _declared(kind: str, component: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
+    """The parameters that count with their annotations, checked against the rules of `ldmkit.interfaces`."""
     if not inspect.isclass(component) and kind not in FUNCTIONS:
         raise TypeError(f"{type(component).__name__} refused: only {' and '.join(FUNCTIONS)} may be one")
-    if inspect.isclass(component) and not _has_constructor(component):
-        return []
-    declared = list(inspect.signature(component).parameters.values())
-    for parameter in declared:
+    declared = signature_of(component)
+    for parameter, _ in declared:
         if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
             raise TypeError(f"'{str(parameter).partition(':')[0]}' is refused: name every parameter")
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -105,20 +101,7 @@ def _declared(kind: str, component: Callable[..., Any]) -> list[inspect.Paramete
             )
     if inspect.isclass(component):
         return declared
-    return [p for p in declared if p.kind is inspect.Parameter.KEYWORD_ONLY]
-
-
-def _has_constructor(component: type) -> bool:
-    """Does the class define one of its own, and not inherit torch's or object's?"""
-    owner = next(c for c in component.__mro__ if "__init__" in vars(c))
-    return owner.__module__.split(".")[0] not in ("torch", "builtins", "typing") and not getattr(
-        owner, "_is_protocol", False
-    )
-
-
-def _function(component: Callable[..., Any]) -> Any:
-    """Where the annotations are."""
-    return component.__init__ if inspect.isclass(component) else component
+    return [(p, hint) for p, hint in declared if p.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _field(parameter: inspect.Parameter, annotation: Any, documented: Mapping[str, str]) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -144,3 +144,28 @@ class Odd:
 def factory(*, width: int = 3) -> object:
     """A function where a class should be."""
     return width
+
+
+class Shared:
+    """What two components share.
+
+    Args:
+        width: of the network.
+        rate: of dropout.
+    """
+
+    def __init__(self, size: int, *, width: Annotated[int, Field(gt=0)] = 8, rate: float = 0.5) -> None:
+        self.built = (size, width, rate)
+
+
+class Heir(Shared):
+    """One of them.
+
+    Args:
+        rate: of dropout, none by default.
+        extra: its own.
+    """
+
+    def __init__(self, *, extra: str = "x", rate: float = 0.0, **shared: Any) -> None:
+        super().__init__(4, rate=rate, **shared)
+        self.extra = extra

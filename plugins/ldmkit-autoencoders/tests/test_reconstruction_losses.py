@@ -77,10 +77,10 @@ def test_lpips_has_a_finite_gradient_where_all_features_vanish(trunk):
 
 
 def test_lpips_says_at_once_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match=r"trunk: no file .*vgg.pth.*perceptual"):
+    with pytest.raises(ValueError, match=r"no file .*vgg.pth.*perceptual"):
         LPIPS(trunk=tmp_path / "vgg.pth")
     save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"is not of alex: lacks features\.0\.bias, features\.10\.bias"):
+    with pytest.raises(ValueError, match=r"is not of alex: lacks features\.0\.bias, features\.10\.bias"):
         LPIPS(trunk=tmp_path / "other.safetensors", network="alex")
     (tmp_path / "text.pth").write_text("not weights")
     with pytest.raises(UserError, match=r"text\.pth: cannot be read"):

@@ -14,7 +14,6 @@ import torch
 from ldmkit_data.emoji.dataset import FOLDER, EmojiDataset
 from ldmkit_data.emoji.splits import SPLITS, split_of
 
-from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_emoji.py"
@@ -119,7 +118,7 @@ def test_size_resizes_and_styles_choose(emoji: EmojiDataset) -> None:
     halved = torch.nn.functional.avg_pool2d(example(emoji, "1f34e", "noto")["image"].float(), 2)
     assert (example(small, "1f34e", "noto")["image"].float() - halved).abs().mean() < 4
     assert example(small, "1f34e", "noto")["captions"][-1] == "red apple"
-    with pytest.raises(UserError, match="twice"):
+    with pytest.raises(ValueError, match="twice"):
         EmojiDataset(styles=("noto", "noto"))
 
 

@@ -13,7 +13,6 @@ from ldmkit_data.emoji.dataset import EmojiDataset
 from ldmkit_data.emoji.splits import SPLITS
 from ldmkit_data.emoji.styles import COLOURS, STYLES, EmojiStyles
 
-from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_emoji_styles.py"
@@ -112,7 +111,7 @@ def test_the_digest_follows_what_examples_hold(emoji: EmojiStyles) -> None:
     others = [EmojiStyles(size=64), EmojiStyles(tags=1), EmojiStyles(languages=("ko",))]
     assert EmojiStyles().digest == emoji.digest
     assert len({data.digest for data in [emoji, *others, emoji.split("train")]}) == 5
-    with pytest.raises(UserError, match="twice"):
+    with pytest.raises(ValueError, match="twice"):
         EmojiStyles(styles=("noto", "noto"))
 
 

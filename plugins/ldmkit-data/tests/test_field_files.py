@@ -171,10 +171,10 @@ def test_half_characters_and_metadata_in_other_forms_are_refused(tmp_path: Path)
     for name in "ab":
         halves(tmp_path / f"{name}.png", 8, 8, 0, 255)
     (tmp_path / "metadata.csv").write_text("file_name,caption\na.png,x\n")
-    with pytest.raises(UserError, match=r"metadata\.csv is not read; fields come from metadata\.jsonl"):
+    with pytest.raises(ValueError, match=r"metadata\.csv is not read; fields come from metadata\.jsonl"):
         ImageFolder(path=str(tmp_path), size=SIZE)
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "caption": "\\ud800"}')
-    with pytest.raises(UserError, match=r"metadata\.jsonl:1: holds half of a character"):
+    with pytest.raises(ValueError, match=r"metadata\.jsonl:1: holds half of a character"):
         ImageFolder(path=str(tmp_path), size=SIZE)
 
 
@@ -250,10 +250,10 @@ def test_a_caption_that_is_a_pipe_or_leads_out_is_left_out_and_named(tmp_path):
 def test_metadata_that_are_a_pipe_or_lead_out_are_refused(tmp_path):
     root = captioned(tmp_path / "in")
     os.mkfifo(root / "metadata.jsonl")
-    with pytest.raises(UserError, match=r"metadata\.jsonl: not a file"):
+    with pytest.raises(ValueError, match=r"metadata\.jsonl: not a file"):
         ImageFolder(path=root, size=8)
     (root / "metadata.jsonl").unlink()
     (tmp_path / "far.jsonl").write_text('{"file_name": "00.png", "caption": "far"}')
     (root / "metadata.jsonl").symlink_to(tmp_path / "far.jsonl")
-    with pytest.raises(UserError, match="leads out of the folder"):
+    with pytest.raises(ValueError, match="leads out of the folder"):
         ImageFolder(path=root, size=8)

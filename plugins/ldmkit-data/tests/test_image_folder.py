@@ -140,14 +140,14 @@ def test_unusable_metadata_is_refused_with_its_place(
     paint(root / "b.png")
     paint(tmp_path / "secret.png")
     describe(root, {"file_name": "a.png", "caption": "a"}, second)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(ValueError, match=said):
         ImageFolder(path=str(root), size=8)
 
 
 def test_metadata_that_is_no_json_or_names_absent_files(tmp_path: Path) -> None:
     paint(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png"}\n{"file_name": b}')
-    with pytest.raises(UserError, match=r"metadata\.jsonl:2: not JSON"):
+    with pytest.raises(ValueError, match=r"metadata\.jsonl:2: not JSON"):
         ImageFolder(path=str(tmp_path), size=8)
     paint(tmp_path / "b.png")
     describe(tmp_path, *({"file_name": f"{n}.png"} for n in "abc"))
@@ -216,9 +216,9 @@ def test_relative_paths_start_at_the_working_directory(
 
 
 def test_what_cannot_be_a_data_set_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no folder .*absent"):
+    with pytest.raises(ValueError, match=r"no folder .*absent"):
         ImageFolder(path=str(tmp_path / "absent"), size=8)
-    with pytest.raises(UserError, match=r"no \.png"):
+    with pytest.raises(ValueError, match=r"no \.png"):
         ImageFolder(path=str(tmp_path), size=8)
     paint(tmp_path / "a.png")
     with pytest.raises(UserError, match="two are needed"):

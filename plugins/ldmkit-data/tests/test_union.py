@@ -8,8 +8,6 @@ from ldmkit_data.emoji.dataset import EmojiDataset
 from ldmkit_data.emoji.styles import EmojiStyles
 from ldmkit_data.union import Union
 
-from ldmkit.errors import UserError
-
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[EmojiDataset, EmojiStyles]:
@@ -41,7 +39,7 @@ def test_splits_are_those_of_the_parts_that_have_them(parts) -> None:
 
 
 def test_what_cannot_be_joined_is_refused(parts) -> None:
-    with pytest.raises(UserError, match="one size"):
+    with pytest.raises(ValueError, match="one size"):
         Union(parts=(parts[0], EmojiStyles(size=16, styles=("fxemoji",))))
-    with pytest.raises(UserError, match="no data set"):
+    with pytest.raises(ValueError, match="no data set"):
         Union(parts=())

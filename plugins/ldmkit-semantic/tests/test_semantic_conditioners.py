@@ -117,12 +117,12 @@ def test_tokens_are_the_positions_of_the_map():
 
 
 def test_backbones_and_weights_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no backbone 'resnet7'; there are: "):
+    with pytest.raises(ValueError, match="no backbone 'resnet7'; there are: "):
         SmpEncoder(F4, backbone="resnet7")
     with pytest.raises(UserError, match=r"nowhere\.safetensors: no such file"):
         SmpEncoder(F4, weights=str(tmp_path / "nowhere.safetensors"))
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="Missing key"):
+    with pytest.raises(ValueError, match="Missing key"):
         SmpEncoder(F4, weights=str(tmp_path / "other.safetensors"))
 
 

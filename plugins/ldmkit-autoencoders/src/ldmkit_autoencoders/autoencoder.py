@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from einops import rearrange
@@ -55,10 +55,9 @@ def choose_multipliers(
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder of the paper around any regulariser.
+    """Encoder and decoder of the paper around a regulariser, which keeps the latent in bounds.
 
     Args:
-        regulariser: what keeps the latent in bounds, by name
         factor: how much smaller than the picture the latent is, each way; patch x 2^(levels - 1)
         channels: channels of the latent
         z_channels: channels on the networks' side of the 1x1 convolutions at the latent; default: channels
@@ -72,13 +71,14 @@ class Autoencoder(nn.Module):
         patch: pixels a side folded into channels before the encoder, unfolded after the decoder
     """
 
+    published: Mapping[int, tuple[int, ...]] = MULTIPLIERS
     scale: Tensor
     shift: Tensor
 
     def __init__(
         self,
-        *,
         regulariser: Regulariser,
+        *,
         factor: Count = 8,
         channels: Count = 4,
         z_channels: Count | None = None,
@@ -92,7 +92,7 @@ class Autoencoder(nn.Module):
         patch: Count = 1,
     ) -> None:
         super().__init__()
-        chosen = choose_multipliers(factor, patch, multipliers)
+        chosen = choose_multipliers(factor, patch, multipliers, self.published)
         topology = Topology(width, chosen, blocks, attention, resolution, middle_attention, dropout, patch)
         inner = channels if z_channels is None else z_channels
         self.latent = LatentSpec(channels, factor)
@@ -152,3 +152,14 @@ def to_scaled(raw: Latent, scale: Float[Tensor, " c"], shift: Float[Tensor, " c"
 def to_raw(latent: Latent, scale: Float[Tensor, " c"], shift: Float[Tensor, " c"]) -> Latent:
     """The reverse of `to_scaled`."""
     return latent / per_channel(scale) + per_channel(shift)
+
+
+class AnyAutoencoder(Autoencoder):
+    """Encoder and decoder of the paper around any regulariser.
+
+    Args:
+        regulariser: what keeps the latent in bounds, by name
+    """
+
+    def __init__(self, *, regulariser: Regulariser, **networks: Any) -> None:
+        super().__init__(regulariser, **networks)

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.artifacts import read_tensors
-from ldmkit.errors import UserError
 from ldmkit.types import Image
 
 
 def read_trunk(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or PyTorch file, which is read without running code. Raises UserError."""
+    """The tensors of a .safetensors or PyTorch file, read without running code. Raises ValueError."""
     if not path.is_file():
-        raise UserError(
-            f"loss 'lpips': trunk: no file {path}; give the path of torchvision's weights of the network "
+        raise ValueError(
+            f"no file {path}; give the path of torchvision's weights of the network "
             "(vgg16-397923af.pth, alexnet-owt-7be5be79.pth), or use the loss 'perceptual'"
         )
     return read_tensors(path)
@@ -52,7 +51,7 @@ class LPIPS(nn.Module):
         wanted = {name: f"features.{name.split('.', 1)[1]}" for name in self.network.net.state_dict()}
         missing = sorted(set(wanted.values()) - set(given))
         if missing:
-            raise UserError(f"loss 'lpips': trunk: {trunk} is not of {network}: lacks {', '.join(missing)}")
+            raise ValueError(f"{trunk} is not of {network}: lacks {', '.join(missing)}")
         self.network.net.load_state_dict({name: given[source] for name, source in wanted.items()})
         self.eval()
 

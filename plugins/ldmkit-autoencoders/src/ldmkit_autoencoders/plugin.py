@@ -7,7 +7,12 @@ from ldmkit.hookspecs import Registrar, hookimpl
 LDMKIT_API = 2
 
 COMPONENTS = (
-    ("compression", "autoencoder", "autoencoder:Autoencoder", "Encoder and decoder around any regulariser."),
+    (
+        "compression",
+        "autoencoder",
+        "autoencoder:AnyAutoencoder",
+        "Encoder and decoder around any regulariser.",
+    ),
     ("compression", "kl-autoencoder", "kl:KLAutoencoder", "The paper's autoencoder with KL-reg."),
     ("compression", "vq-autoencoder", "vq:VQAutoencoder", "The paper's autoencoder with VQ-reg."),
     ("compression", "identity", "identity:Identity", "Pixels as latents, the paper's baseline."),

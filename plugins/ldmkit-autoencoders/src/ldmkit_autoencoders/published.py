@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ldmkit.keymaps import refuse
+from ldmkit.keymaps import defaults_of, refuse
 from ldmkit_autoencoders.autoencoder import Autoencoder, choose_multipliers
 from ldmkit_autoencoders.network import Topology
 
@@ -33,8 +32,7 @@ def read(model: type[Config], config: Mapping[str, Any]) -> Config:
 
 def complete(component: type[Autoencoder], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Recipe parameters with the component's defaults filled in."""
-    declared = inspect.signature(component).parameters.values()
-    return {p.name: p.default for p in declared} | dict(parameters)
+    return {**defaults_of(component), **parameters}
 
 
 def topology_of(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> Topology:

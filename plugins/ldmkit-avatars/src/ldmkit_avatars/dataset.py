@@ -16,7 +16,6 @@ import torch
 from einops import rearrange
 from pydantic import Field
 
-from ldmkit.errors import UserError
 from ldmkit_avatars.maps import boxes
 from ldmkit_avatars.shards import SHARD, Drawn, Shard, decode, read_all
 from ldmkit_avatars.styles import CLASSES, knowledge, text
@@ -118,7 +117,7 @@ class Avatars(Drawings):
 
     Drawn on first use, by all cores, and kept below $LDMKIT_CACHE (default ~/.cache/ldmkit). Splits: "unseen"
     has a combination of two attributes (hair and clothes, say) that "train" and "validation" never show
-    together, though they show each; "validation" is about 5 % of the rest. Raises UserError for a style that
+    together, though they show each; "validation" is about 5 % of the rest. Raises ValueError for a style that
     has no open licence or is not known. Licences and credits: NOTICE.
 
     Args:
@@ -141,7 +140,7 @@ class Avatars(Drawings):
         languages: Languages = ("en",),
     ) -> None:  # fmt: skip
         if len(set(styles)) < len(styles):
-            raise UserError(f"avatars: styles names one twice: {', '.join(styles)}")
+            raise ValueError(f"styles names one twice: {', '.join(styles)}")
         super().__init__(styles, size, count, seed, languages)
 
 

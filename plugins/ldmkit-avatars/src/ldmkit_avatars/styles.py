@@ -13,8 +13,6 @@ import yaml
 from dicebear import Style
 from pydantic import BaseModel, ConfigDict
 
-from ldmkit.errors import UserError
-
 LICENCES = ("CC0 1.0", "CC BY 4.0")
 """The only licences that a style may have; CC BY 4.0 asks for the credit that NOTICE gives."""
 Words = tuple[str, str]
@@ -85,14 +83,14 @@ CLASSES: tuple[str, ...] = table().classes
 
 @cache
 def definition(name: str) -> Mapping[str, Any]:
-    """A style's definition; UserError for one without a licence to use, or that is not there."""
+    """A style's definition; ValueError for one without a licence to use, or that is not there."""
     source = files("dicebear_styles").joinpath(f"{name}.json")
     if not name.replace("-", "").isalnum() or not source.is_file():
-        raise UserError(f"unknown style '{name}'; there are {', '.join(table().styles)}")
+        raise ValueError(f"unknown style '{name}'; there are {', '.join(table().styles)}")
     loaded: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     licence = loaded["meta"]["license"]["name"]
     if licence not in LICENCES:
-        raise UserError(
+        raise ValueError(
             f"style '{name}' is not under {' or '.join(LICENCES)} ('{licence}'): it cannot be used; "
             f"there are {', '.join(table().styles)}"
         )
@@ -100,10 +98,10 @@ def definition(name: str) -> Mapping[str, Any]:
 
 
 def knowledge(name: str) -> Knowledge:
-    """What is known of a style; UserError for one that styles.yaml does not describe."""
+    """What is known of a style; ValueError for one that styles.yaml does not describe."""
     definition(name)
     if name not in table().styles:
-        raise UserError(
+        raise ValueError(
             f"style '{name}' has no table of parts and words; there are {', '.join(table().styles)}"
         )
     return table().styles[name]

@@ -56,7 +56,7 @@ class ClipGuidance:
         if interval is not None and interval[0] >= interval[1]:
             raise ValueError(f"interval {list(interval)}: the first must be below the second")
         if prompt is not None and not prompt.strip():
-            raise ValueError("prompt: empty; leave it out to read the field")
+            raise ValueError("the prompt is empty; leave it out to read the field")
         self.network, self.field, self.prompt = load_clip(network), field, prompt
         self.fields = (field,) if prompt is None else ()
         self.scale, self.cutouts, self.smallest = scale, cutouts, smallest

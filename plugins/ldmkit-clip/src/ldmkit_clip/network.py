@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ldmkit.errors import UserError
 from ldmkit.types import Image
 from ldmkit_clip.sources import Files, Network, files_of
 
@@ -115,20 +114,18 @@ def _built(files: Files) -> Any:
     config = deepcopy(files.config)
     vision, text = config["vision_cfg"], config["text_cfg"]
     if "multimodal_cfg" in config or text.get("hf_model_name"):
-        raise UserError(
-            "clip: of open_clip's networks those with a text tower of its own are read, "
+        raise ValueError(
+            "of open_clip's networks those with a text tower of its own are read, "
             "not captioners (CoCa) and those on a transformers text encoder"
         )
     if ":" in (vision.get("timm_model_name") or ""):
-        raise UserError(
-            f"clip: image tower '{vision['timm_model_name']}' would be fetched; name one of timm's"
-        )
+        raise ValueError(f"image tower '{vision['timm_model_name']}' would be fetched; name one of timm's")
     vision["timm_model_pretrained"] = False
     custom = config.pop("custom_text", False)
     try:
         return (CustomTextCLIP if custom else CLIP)(**config)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"clip: {files.folder}: the configuration builds no network ({error})") from None
+        raise ValueError(f"{files.folder}: the configuration builds no network ({error})") from None
 
 
 def _read(model: Any, files: Files) -> None:
@@ -139,7 +136,7 @@ def _read(model: Any, files: Files) -> None:
         load_checkpoint(model, str(files.weights), strict=True, weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the readers raise is its fault
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"clip: {files.weights} holds no weights of this network ({reason})") from None
+        raise ValueError(f"{files.weights} holds no weights of this network ({reason})") from None
 
 
 def _tokenizer(files: Files) -> Any:
@@ -152,8 +149,8 @@ def _tokenizer(files: Files) -> Any:
     if not text.get("hf_tokenizer_name"):
         return SimpleTokenizer(context_length=length, **settings)
     if not (files.folder / "tokenizer_config.json").is_file():
-        raise UserError(
-            f"clip: this network's texts need {text['hf_tokenizer_name']}'s tokenizer: put its "
+        raise ValueError(
+            f"this network's texts need {text['hf_tokenizer_name']}'s tokenizer: put its "
             f"tokenizer.json and tokenizer_config.json into {files.folder}"
         )
     safe = {**settings, "trust_remote_code": False, "local_files_only": True}
@@ -162,7 +159,7 @@ def _tokenizer(files: Files) -> Any:
         return HFTokenizer(str(files.folder), context_length=length, tokenizer_mode=mode, **safe)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"clip: {files.folder} holds no usable tokenizer ({reason[:300]})") from None
+        raise ValueError(f"{files.folder} holds no usable tokenizer ({reason[:300]})") from None
 
 
 def _statistics(files: Files) -> tuple[list[float], list[float]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ldmkit.artifacts import hub_folder
-from ldmkit.errors import UserError, did_you_mean
+from ldmkit.errors import did_you_mean
 
 SHIPPED = Path(__file__).parent / "emoji"
 CONFIG = "open_clip_config.json"
@@ -72,7 +72,7 @@ class Files(BaseModel):
 
 
 def files_of(network: Network) -> Files:
-    """Where a network's parts are; UserError says what is missing, and names the nearest architecture."""
+    """Where a network's parts are; ValueError says what is missing, and names the nearest architecture."""
     if network.hub is not None:
         return _folder(_downloaded(network.hub, str(network.revision)))
     place = SHIPPED if network.path is None else Path(network.path).expanduser()
@@ -82,7 +82,7 @@ def files_of(network: Network) -> Files:
     if place.is_dir():
         place = _weights(place)
     if not place.is_file():
-        raise UserError(f"clip: no weights at {place}")
+        raise ValueError(f"no weights at {place}")
     return Files(
         config=config,
         preprocessing=_published_preprocessing(network.architecture),
@@ -93,19 +93,19 @@ def files_of(network: Network) -> Files:
 
 def _folder(folder: Path) -> Files:
     if not (folder / CONFIG).is_file():
-        raise UserError(f"clip: {folder} holds no {CONFIG}; for a file of weights name its architecture too")
+        raise ValueError(f"{folder} holds no {CONFIG}; for a file of weights name its architecture too")
     try:
         stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, preprocessing = dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"clip: {folder / CONFIG} is no configuration of open_clip's ({error})") from None
+        raise ValueError(f"{folder / CONFIG} is no configuration of open_clip's ({error})") from None
     return Files(config=config, preprocessing=preprocessing, weights=_weights(folder), folder=folder)
 
 
 def _weights(folder: Path) -> Path:
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
-        raise UserError(f"clip: {folder} holds no weights; expects one of {', '.join(WEIGHTS)}")
+        raise ValueError(f"{folder} holds no weights; expects one of {', '.join(WEIGHTS)}")
     return found
 
 
@@ -115,7 +115,7 @@ def _architecture(name: str) -> dict[str, Any]:
     config = open_clip.get_model_config(name)
     if config is None:
         near = did_you_mean(name, open_clip.list_models())
-        raise UserError(f"clip: open_clip has no architecture '{name}'{near}")
+        raise ValueError(f"open_clip has no architecture '{name}'{near}")
     return config
 
 
@@ -139,7 +139,6 @@ def _downloaded(hub: str, revision: str) -> Path:
         return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.glob("*.safetensors")))
     except Exception as error:  # the hub's client raises its transport's errors, whatever that is
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"clip: cannot fetch {hub} at {revision[:12]} from the hub ({reason}); "
-            "give a local folder by path"
+        raise ValueError(
+            f"cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local folder by path"
         ) from None

@@ -120,7 +120,7 @@ class ImageFolder:
                 self._late[row.name] = str(error)
                 self.problems[self._root / row.name] = str(error)
                 self._check()
-        raise UserError(f"image-folder: none of the {len(self)} pictures of a split in {self._root} opens")
+        raise UserError(f"none of the {len(self)} pictures of a split in {self._root} opens")
 
     def shown(self, index: int) -> int:
         """The example that stands in for one that is known as broken by now; else the index itself."""
@@ -267,7 +267,7 @@ class ImageFolder:
                 self.problems[self._root / row.name] = problem
         self._check()
         if len(kept) < 2:
-            raise UserError(f"image-folder: {self._root} holds {len(kept)} usable pictures; two are needed")
+            raise UserError(f"{self._root} holds {len(kept)} usable pictures; two are needed")
         return kept
 
     def _large(self, rows: list[Row]) -> list[Row]:
@@ -277,7 +277,7 @@ class ImageFolder:
         self._small = len(rows) - len(kept)
         if len(kept) < 2:
             raise UserError(
-                f"image-folder: {len(kept)} of {len(rows)} pictures in {self._root} have "
+                f"{len(kept)} of {len(rows)} pictures in {self._root} have "
                 f"{self._views.smallest} pixels a side; two are needed: lower smallest"
             )
         return kept
@@ -288,7 +288,7 @@ class ImageFolder:
         if broken > self._max_broken * self._total:
             first = "; ".join(list(self.problems.values())[:SHOWN])
             raise UserError(
-                f"image-folder: {broken} of {self._total} pictures in {self._root} cannot be used, more than "
+                f"{broken} of {self._total} pictures in {self._root} cannot be used, more than "
                 f"max_broken {self._max_broken:g} allows: {first}{'; ...' if broken > SHOWN else ''}"
             )
 

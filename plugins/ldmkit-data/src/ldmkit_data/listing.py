@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from ldmkit.errors import UserError
 from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES, shown
 from ldmkit_data.places import Places
 
@@ -69,9 +68,9 @@ def uncollected() -> Iterator[None]:
 
 def list_folder(root: Path) -> Listing:
     """The pictures below `root` with what metadata.jsonl files, else text files beside the pictures, else the
-    names of sub-folders say. UserError where there is no such folder, no picture, or unusable metadata."""
+    names of sub-folders say. ValueError where there is no such folder, no picture, or unusable metadata."""
     if not root.is_dir():
-        raise UserError(f"image-folder: no folder {root} (relative paths start at {Path.cwd()})")
+        raise ValueError(f"no folder {root} (relative paths start at {Path.cwd()})")
     if (root / METADATA).exists():
         return _described(root, [METADATA])
     files = _files(root)
@@ -79,10 +78,10 @@ def list_folder(root: Path) -> Listing:
         return _described(root, files.metadata)
     unread = [name for name in UNREAD if (root / name).is_file()]
     if unread:
-        raise UserError(f"image-folder: {root / unread[0]} is not read; fields come from {METADATA}")
+        raise ValueError(f"{root / unread[0]} is not read; fields come from {METADATA}")
     if all(problem is not None for problem in files.pictures.values()):
         first = next((f"; {p}" for p in files.pictures.values()), "")
-        raise UserError(f"image-folder: no {', '.join(SUFFIXES)} file in {root}{first}")
+        raise ValueError(f"no {', '.join(SUFFIXES)} file in {root}{first}")
     names = sorted(files.pictures)
     if files.texts and any(_stem(name) in files.texts for name in names):
         return Listing([_captioned(root, name, files) for name in names], ("caption",))
@@ -177,12 +176,12 @@ def _described(root: Path, files: Sequence[str]) -> Listing:
     """
     rows = [row for file in files for row in _lines(root, file)]
     if not rows:
-        raise UserError(f"{root / files[0]}: is empty")
+        raise ValueError(f"{root / files[0]}: is empty")
     for row in rows:
         _compare(f"{shown(root / row.base / METADATA)}: {shown(row.name)}", row.values, rows[0].values)
     twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
     if twice:
-        raise UserError(f"{root / files[0]}: {twice[0]} is there twice")
+        raise ValueError(f"{root / files[0]}: {twice[0]} is there twice")
     places = Places(root)
     placed = [row._replace(problem=places.problem(row.name)) for row in rows]
     return Listing(sorted(placed, key=lambda row: row.name), tuple(rows[0].values))
@@ -191,11 +190,11 @@ def _described(root: Path, files: Sequence[str]) -> Listing:
 def _lines(root: Path, file: str) -> Iterator[Row]:
     path, base = root / file, str(PurePosixPath(file).parent)
     if problem := Places(root).problem(file):
-        raise UserError(f"image-folder: {problem}")
+        raise ValueError(f"{problem}")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     for i, line in enumerate(lines, 1):
         if line.strip():
             yield _row(f"{path}:{i}", line, "" if base == "." else base)
@@ -207,16 +206,16 @@ def _row(place: str, line: str, base: str) -> Row:
         values = json.loads(line)
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{place}: holds half of a character (a lone surrogate)") from None
+        raise ValueError(f"{place}: holds half of a character (a lone surrogate)") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}: not JSON ({error})") from None
+        raise ValueError(f"{place}: not JSON ({error})") from None
     name = values.pop("file_name", None) if isinstance(values, dict) else None
     if not isinstance(name, str) or not name.strip("./"):
-        raise UserError(f'{place}: expects an object with "file_name"')
+        raise ValueError(f'{place}: expects an object with "file_name"')
     if "image" in values:
-        raise UserError(f"{place}: a field cannot be named 'image'; that is the picture itself")
+        raise ValueError(f"{place}: a field cannot be named 'image'; that is the picture itself")
     if leads_out(name):
-        raise UserError(f"{place}: file_name '{name}' leads out of the folder")
+        raise ValueError(f"{place}: file_name '{name}' leads out of the folder")
     return Row(str(PurePosixPath(base, name)), {k: _constant(v) for k, v in values.items()}, None, base)
 
 
@@ -228,12 +227,12 @@ def leads_out(name: str) -> bool:
 
 
 def _compare(place: str, values: Mapping[str, Any], first: Mapping[str, Any]) -> None:
-    """UserError unless a line has the first one's fields with values of the same types."""
+    """ValueError unless a line has the first one's fields with values of the same types."""
     if values.keys() != first.keys():
-        raise UserError(f"{place}: has fields {sorted(values)}, the first line has {sorted(first)}")
+        raise ValueError(f"{place}: has fields {sorted(values)}, the first line has {sorted(first)}")
     for field, value in values.items():
         if _type(value) != _type(first[field]) or value is None:
-            raise UserError(
+            raise ValueError(
                 f"{place}: '{field}' is of type {_type(value)}; in the first line {_type(first[field])}"
             )
 

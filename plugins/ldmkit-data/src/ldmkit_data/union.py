@@ -9,7 +9,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.types import FieldKind
 
@@ -17,8 +16,8 @@ from ldmkit.types import FieldKind
 class Union:
     """Examples of several data sets one after another, with the fields that all of them have.
 
-    A split is that of every part that has one of the name. Raises UserError for no parts, and for parts whose
-    pictures differ in size. Parts that draw crops or tags at random draw them here as well.
+    A split is that of every part that has one of the name. Raises ValueError for no parts, and for parts
+    whose pictures differ in size. Parts that draw crops or tags at random draw them here as well.
 
     Args:
         parts: the data sets.
@@ -26,16 +25,16 @@ class Union:
 
     def __init__(self, *, parts: tuple[Dataset, ...]) -> None:
         if not parts:
-            raise UserError("union: parts names no data set")
+            raise ValueError("parts names no data set")
         self._parts = parts
         self._ends = list(accumulate(len(part) for part in parts))
         shared = set.intersection(*(set(part.fields) for part in parts))
         self.fields = tuple(field for field in parts[0].fields if field in shared)
         if any(len(getattr(part, "buckets", ())) > 1 for part in parts):
-            raise UserError("union: pictures of one set have one size; a part with buckets stands alone")
+            raise ValueError("pictures of one set have one size; a part with buckets stands alone")
         sizes = {tuple(part[0]["image"].shape[1:]) for part in parts if len(part)}
         if len(sizes) > 1:
-            raise UserError(f"union: pictures of one set have one size, not {sorted(sizes)}")
+            raise ValueError(f"pictures of one set have one size, not {sorted(sizes)}")
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -94,5 +93,5 @@ class Union:
             except ValueError as error:
                 reasons.append(str(error))
         if not found:
-            raise ValueError(f"union: {'; '.join(dict.fromkeys(reasons))}")
+            raise ValueError(f"{'; '.join(dict.fromkeys(reasons))}")
         return Union(parts=tuple(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -26,10 +26,22 @@ class DiscreteSchedule:
 
     t in [0, 1] is the timestep t (T - 1): exactly the table's level where that is an integer, interpolated in
     log-SNR between two. `time` is the timestep.
+
+    Args:
+        zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
+        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
+        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
+        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
-        self, betas: Float[Tensor, " T"], zero_snr: bool, sampling: Draw, mean: float, std: float
+        self,
+        betas: Float[Tensor, " T"],
+        *,
+        zero_snr: bool = False,
+        sampling: Draw = "uniform",
+        mean: float = 0.0,
+        std: Positive = 1.0,
     ) -> None:
         alpha = (1 - betas).cumprod(0).sqrt()
         self.alpha = rescale_to_zero_snr(alpha) if zero_snr else alpha
@@ -100,10 +112,6 @@ class ScaledLinear(DiscreteSchedule):
         start: beta of the first timestep.
         end: beta of the last timestep.
         steps: number of timesteps T.
-        zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
-        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
-        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -112,12 +120,9 @@ class ScaledLinear(DiscreteSchedule):
         start: Beta = 0.0015,
         end: Beta = 0.0195,
         steps: Timesteps = 1000,
-        zero_snr: bool = False,
-        sampling: Draw = "uniform",
-        mean: float = 0.0,
-        std: Positive = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(_ramp(start**0.5, end**0.5, steps) ** 2, zero_snr, sampling, mean, std)
+        super().__init__(_ramp(start**0.5, end**0.5, steps) ** 2, **options)
 
 
 class Linear(DiscreteSchedule):
@@ -129,10 +134,6 @@ class Linear(DiscreteSchedule):
         start: beta of the first timestep.
         end: beta of the last timestep.
         steps: number of timesteps T.
-        zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
-        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
-        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -141,12 +142,9 @@ class Linear(DiscreteSchedule):
         start: Beta = 1e-4,
         end: Beta = 2e-2,
         steps: Timesteps = 1000,
-        zero_snr: bool = False,
-        sampling: Draw = "uniform",
-        mean: float = 0.0,
-        std: Positive = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(_ramp(start, end, steps), zero_snr, sampling, mean, std)
+        super().__init__(_ramp(start, end, steps), **options)
 
 
 class Sqrt(DiscreteSchedule):
@@ -159,10 +157,6 @@ class Sqrt(DiscreteSchedule):
         start: the ramp's first value (beta is its square root).
         end: the ramp's last value.
         steps: number of timesteps T.
-        zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
-        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
-        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -171,12 +165,9 @@ class Sqrt(DiscreteSchedule):
         start: Beta = 1e-4,
         end: Beta = 2e-2,
         steps: Timesteps = 1000,
-        zero_snr: bool = False,
-        sampling: Draw = "uniform",
-        mean: float = 0.0,
-        std: Positive = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(_ramp(start, end, steps) ** 0.5, zero_snr, sampling, mean, std)
+        super().__init__(_ramp(start, end, steps) ** 0.5, **options)
 
 
 class Cosine(DiscreteSchedule):
@@ -188,10 +179,6 @@ class Cosine(DiscreteSchedule):
         offset: s of the equation; keeps the first betas from vanishing.
         clip: the largest beta.
         steps: number of timesteps T.
-        zero_snr: rescale the table so that the last timestep has no signal at all (Lin et al. 2023).
-        sampling: how training draws timesteps: uniform, or logit-normal (Esser et al. 2024, section 3.1).
-        mean: of the normal that logit-normal draws from; above 0 the noisier timesteps come more often.
-        std: of the normal that logit-normal draws from.
     """
 
     def __init__(
@@ -200,15 +187,12 @@ class Cosine(DiscreteSchedule):
         offset: Annotated[float, Field(ge=0)] = 0.008,
         clip: Beta = 0.999,
         steps: Timesteps = 1000,
-        zero_snr: bool = False,
-        sampling: Draw = "uniform",
-        mean: float = 0.0,
-        std: Positive = 1.0,
+        **options: Any,
     ) -> None:
         phase = (_ramp(0, 1, steps + 1) + offset) / (1 + offset) * (math.pi / 2)
         alpha_bar = phase.cos() ** 2
         betas = (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=clip)
-        super().__init__(betas, zero_snr, sampling, mean, std)
+        super().__init__(betas, **options)
 
 
 def _ramp(start: float, end: float, n: int) -> Float[Tensor, " n"]:

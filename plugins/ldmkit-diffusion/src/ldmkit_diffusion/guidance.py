@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ldmkit.errors import UserError
 from ldmkit.interfaces import ConditionedEstimate
 from ldmkit.types import Conditions, Estimate, Latent, Level, Request
 
@@ -58,10 +57,10 @@ class ClassifierFree:
         self.scales = scales or {}
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
-        """The guided estimate of each set of conditions; UserError for a scale without its condition."""
+        """The guided estimate of each set of conditions; ValueError for a scale without its condition."""
         if unknown := set(self.scales) - set(request.conditions):
             known = ", ".join(request.conditions) or "none"
-            raise UserError(f"scales: no condition {', '.join(sorted(unknown))}; there are: {known}")
+            raise ValueError(f"scales names no condition {', '.join(sorted(unknown))}; there are: {known}")
         held: dict[int, tuple[Conditions, list[Conditions]]] = {}
 
         def parts(

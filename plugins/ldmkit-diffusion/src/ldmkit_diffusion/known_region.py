@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from ldmkit.errors import UserError
 from ldmkit.interfaces import CompressionModel, ConditionedEstimate
 from ldmkit.pictures import batch, masks
 from ldmkit.types import Conditions, Estimate, Image, Latent, Level, Request
@@ -61,7 +60,7 @@ class KnownRegion:
         """The pictures and their masks, of the size that is sampled."""
         for field in self.fields:
             if field not in request.raw:
-                raise UserError(f"needs the input '{field}'")
+                raise ValueError(f"needs the input '{field}'")
         device = self.compression.scale.device
         image, mask = batch(request.raw, self.image).to(device), masks(request.raw, self.mask).to(device)
         if image.shape[2:] != mask.shape[2:]:

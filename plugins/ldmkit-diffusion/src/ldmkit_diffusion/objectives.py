@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,11 +22,19 @@ LEAST_SIGMA = 1e-6
 
 
 class LinearObjective(ABC):
-    """What the objectives share: the loss (l1 or l2, a mean over each picture) and its weighting."""
+    """What the objectives share: the loss (l1 or l2, a mean over each picture) and its weighting.
+
+    Args:
+        loss: l2, or l1 as some of the published models were trained with.
+        weighting: of noise levels; each objective says what uniform, min-snr and edm are for it.
+        gamma: the SNR above which min-snr stops to weigh more.
+    """
 
     sigma_data = 1.0
 
-    def __init__(self, loss: LossName, weighting: Weighting, gamma: float) -> None:
+    def __init__(
+        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+    ) -> None:
         self.distance = loss
         self.weighting = weighting
         self.gamma = gamma
@@ -83,9 +91,7 @@ class Epsilon(LinearObjective):
     Source: Rombach et al. 2022, equation 2; Nichol and Dhariwal 2021, equations 15 and 16.
 
     Args:
-        loss: l2, or l1 as some of the published models were trained with.
         weighting: uniform; min-snr: min(SNR, gamma) / SNR; edm: 1 + 1 / SNR.
-        gamma: the SNR above which min-snr stops to weigh more.
         variance: fixed (beta-tilde), or learned-range.
     """
 
@@ -93,12 +99,10 @@ class Epsilon(LinearObjective):
         self,
         schedule: NoiseSchedule,
         *,
-        loss: LossName = "l2",
-        weighting: Weighting = "uniform",
-        gamma: Gamma = 5.0,
         variance: Literal["fixed", "learned-range"] = "fixed",
+        **loss: Any,
     ) -> None:
-        super().__init__(loss, weighting, gamma)
+        super().__init__(**loss)
         self.schedule = schedule
         self.learned = variance == "learned-range"
 
@@ -136,7 +140,7 @@ class Epsilon(LinearObjective):
         if schedule.zero_snr:
             raise ValueError("the schedule ends at zero SNR; take objective v, x0, flow or edm")
         if self.learned and schedule.timesteps is None:
-            raise ValueError("variance: learned-range needs a schedule of timesteps, such as scaled-linear")
+            raise ValueError("a learned variance needs a schedule of timesteps, such as scaled-linear")
 
     def _halves(self, raw: Latent) -> tuple[Latent, ...]:
         return raw.chunk(2, dim=1) if self.learned else (raw,)
@@ -148,15 +152,8 @@ class Clean(LinearObjective):
     Source: Ho et al. 2020, section 3.2; Ramesh et al. 2022, section 2.2.
 
     Args:
-        loss: l2 or l1.
         weighting: uniform; min-snr: min(SNR, gamma); edm: SNR + 1.
-        gamma: the SNR above which min-snr stops to weigh more.
     """
-
-    def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
-    ) -> None:
-        super().__init__(loss, weighting, gamma)
 
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
         """z_0."""
@@ -178,15 +175,8 @@ class Velocity(LinearObjective):
     Source: Salimans and Ho 2022, section 4 and appendix D.
 
     Args:
-        loss: l2 or l1.
         weighting: uniform; min-snr: min(SNR, gamma) / (SNR + 1); edm: the same as uniform.
-        gamma: the SNR above which min-snr stops to weigh more.
     """
-
-    def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
-    ) -> None:
-        super().__init__(loss, weighting, gamma)
 
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
         """(alpha eps - sigma z_0) / sqrt(alpha^2 + sigma^2)."""
@@ -209,15 +199,8 @@ class Flow(LinearObjective):
     Source: Liu et al. 2022, equation 1; Esser et al. 2024, section 2.
 
     Args:
-        loss: l2 or l1.
         weighting: uniform; min-snr and edm weigh the clean latent's error.
-        gamma: the SNR above which min-snr stops to weigh more.
     """
-
-    def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
-    ) -> None:
-        super().__init__(loss, weighting, gamma)
 
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
         """eps - z_0."""
@@ -242,21 +225,18 @@ class EDM(LinearObjective):
 
     Args:
         sigma_data: standard deviation of the latents; 1 where their scale was measured.
-        loss: l2 or l1.
         weighting: edm (the published one: the network's output counts the same at every level), uniform (the
             same), or min-snr.
-        gamma: the SNR above which min-snr stops to weigh more.
     """
 
     def __init__(
         self,
         *,
         sigma_data: Annotated[float, Field(gt=0)] = 1.0,
-        loss: LossName = "l2",
         weighting: Weighting = "edm",
-        gamma: Gamma = 5.0,
+        **loss: Any,
     ) -> None:
-        super().__init__(loss, weighting, gamma)
+        super().__init__(weighting=weighting, **loss)
         self.sigma_data = sigma_data
 
     def scale_input(self, z: Latent, level: Level) -> Latent:

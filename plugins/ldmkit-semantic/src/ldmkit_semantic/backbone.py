@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ldmkit.artifacts import read_tensors
-from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
 from ldmkit_semantic.maps import class_maps
 
@@ -86,16 +85,16 @@ class SmpEncoder(nn.Module):
 
 
 def _backbone(name: str, weights: Path | None) -> Any:
-    """The encoder; UserError for a name that the library does not have and for weights that do not fit."""
+    """The encoder; ValueError for a name that the library does not have and for weights that do not fit."""
     from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 
     if name not in get_encoder_names():
-        raise UserError(f"smp-encoder: no backbone '{name}'; there are: {', '.join(get_encoder_names())}")
+        raise ValueError(f"no backbone '{name}'; there are: {', '.join(get_encoder_names())}")
     backbone = get_encoder(name, in_channels=3, depth=5, weights=None)
     if weights is None:
         return backbone
     try:
         backbone.load_state_dict(read_tensors(Path(weights)))
     except RuntimeError as error:
-        raise UserError(f"smp-encoder: weights {weights}: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"weights {weights}: {' '.join(str(error).split())[:300]}") from None
     return backbone

@@ -83,7 +83,7 @@ class Examples:
         self._places = [i for i in whole if not (self._sizes and views.too_small(self._sizes[i]))]
         self._small = len(whole) - len(self._places)
         if len(self._places) < 2:
-            raise UserError(f"{kind}: {len(self._places)} usable pictures; two are needed")
+            raise UserError(f"{len(self._places)} usable pictures; two are needed")
         self._late: set[int] = set()
         self._held_out = held_out(source.keys[i] for i in self._places)
 
@@ -107,7 +107,7 @@ class Examples:
                 self._late.add(place)
                 self.problems[place] = f"{self._source.name(place)}: {error}"
                 self._check()
-        raise UserError(f"{self._kind}: none of the {len(self)} pictures of a split can be read")
+        raise UserError(f"none of the {len(self)} pictures of a split can be read")
 
     def shown(self, index: int) -> int:
         """The example that stands in for one that is known as broken by now; else the index itself."""
@@ -277,7 +277,7 @@ class Examples:
         if broken > self._max_broken * total:
             first = "; ".join(text[:200] for text in list(self.problems.values())[:SHOWN])
             raise UserError(
-                f"{self._kind}: {broken} of {total} pictures cannot be used, more than max_broken "
+                f"{broken} of {total} pictures cannot be used, more than max_broken "
                 f"{self._max_broken:g} allows: {first}{'; ...' if broken > SHOWN else ''}"
             )
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ldmkit.disk import cache_folder
-from ldmkit.errors import UserError
 from ldmkit.pictures import Crop, Scale, Views, shown
 from ldmkit_shards.examples import Encoded, Examples, Record
 from ldmkit_shards.files import content_of, of_file, state_of
@@ -26,8 +25,8 @@ class HfDataset(Examples):
     for each other column of texts, numbers, class labels (whole numbers; `class_names` has their names),
     sequences (as tuples) and further pictures. With `key` they come in the order of that column, and splits
     follow from it, as those of a folder whose files have these names; else both follow from the number of
-    the row. Splits: "train", and "validation" with about 5 %. Raises UserError without the library, for a set
-    that is missing or has no such columns, and for more broken pictures than allowed.
+    the row. Splits: "train", and "validation" with about 5 %. Raises ValueError without the library, for a
+    set that is missing or has no such columns, and for more broken pictures than allowed.
 
     Args:
         path: a folder, or a parquet file; not with `repo`.
@@ -71,9 +70,7 @@ class HfDataset(Examples):
         max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
     ) -> None:
         if (path is None) == (repo is None) or (repo is None) != (revision is None):
-            raise UserError(
-                "hf-dataset: takes either path, or repo with revision (a commit of 40 hex digits)"
-            )
+            raise ValueError("takes either path, or repo with revision (a commit of 40 hex digits)")
         if path is not None:
             table, content = _local(path, part)
         else:
@@ -92,13 +89,13 @@ class _Table:
         library, features = _library(), table.features
         for column in (image, *(() if key is None else (key,))):
             if column not in features:
-                raise UserError(f"hf-dataset: {place} has no column '{column}'; it has {', '.join(features)}")
+                raise ValueError(f"{place} has no column '{column}'; it has {', '.join(features)}")
         if not isinstance(features[image], library.Image):
-            raise UserError(f"hf-dataset: {place}: the column '{image}' holds no pictures: {features[image]}")
+            raise ValueError(f"{place}: the column '{image}' holds no pictures: {features[image]}")
         used = {name: kind for name, kind in features.items() if name != key and _readable(kind)}
         self.fields = tuple(name for name in used if name != image)
         if "image" in self.fields:
-            raise UserError("hf-dataset: a field cannot be named 'image'; that is the picture itself")
+            raise ValueError("a field cannot be named 'image'; that is the picture itself")
         self._pictures = [name for name, kind in used.items() if isinstance(kind, library.Image)]
         self.class_names: Mapping[str, Sequence[str]] = {
             name: kind.names for name, kind in used.items() if isinstance(kind, library.ClassLabel)
@@ -133,7 +130,7 @@ def _library() -> Any:
     try:
         import datasets
     except ImportError:
-        raise UserError("hf-dataset: needs the library datasets: pip install 'ldmkit-shards[hf]'") from None
+        raise ValueError("needs the library datasets: pip install 'ldmkit-shards[hf]'") from None
     return datasets
 
 
@@ -143,7 +140,7 @@ def _local(path: Path, part: str) -> tuple[Any, str]:
     pattern = "*.arrow" if saved else "*.parquet"
     files = [path] if path.is_file() else sorted(path.rglob(pattern))
     if not files:
-        raise UserError(f"hf-dataset: no {pattern} file in {shown(path)}")
+        raise ValueError(f"no {pattern} file in {shown(path)}")
     content = " ".join(_content(file) for file in files)
     if not saved:
         names = [str(file) for file in files]
@@ -152,7 +149,7 @@ def _local(path: Path, part: str) -> tuple[Any, str]:
     table = _explained(shown(path), lambda: _library().load_from_disk(str(path)))
     if isinstance(table, Mapping):
         if part not in table:
-            raise UserError(f"hf-dataset: {shown(path)} has no part '{part}'; there are {', '.join(table)}")
+            raise ValueError(f"{shown(path)} has no part '{part}'; there are {', '.join(table)}")
         table = table[part]
     return table, content
 
@@ -171,11 +168,9 @@ def _explained(place: str, load: Callable[[], Any]) -> Any:
     library.disable_progress_bars()
     try:
         return load()
-    except UserError:
-        raise
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:500]
-        raise UserError(f"hf-dataset: {place} cannot be read ({type(error).__name__}: {reason})") from error
+        raise ValueError(f"{place} cannot be read ({type(error).__name__}: {reason})") from error
 
 
 def _readable(kind: Any) -> bool:

@@ -16,7 +16,6 @@ import torch
 from braceexpand import braceexpand
 from pydantic import Field
 
-from ldmkit.errors import UserError
 from ldmkit.pictures import SUFFIXES, Crop, PictureError, Scale, Views, shown
 from ldmkit_shards.examples import READERS, Encoded, Examples, Record
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
@@ -39,8 +38,8 @@ class WebDataset(Examples):
     Examples: image (uint8 "3 H W") and the
     fields. They come in the order of their keys, however they lie in shards. Each shard is read once to list
     and digest it, which is cached; then members are read by their place in it. Splits by a hash of the key,
-    as those of a folder with the same files: "train", and "validation" with about 5 %. Raises UserError for a
-    shard that is missing, cut off or changes while it is used, and for more broken examples than allowed.
+    as those of a folder with the same files: "train", and "validation" with about 5 %. Raises ValueError for
+    a shard that is missing, cut off or changes while it is used, and for more broken examples than allowed.
 
     Args:
         path: the shards, a path with braces: "shards/part-{000..127}.tar".
@@ -124,17 +123,17 @@ class _Shards:
 
 
 def _shards(pattern: Path) -> Sequence[Path]:
-    """The files of a pattern; UserError where one is missing."""
+    """The files of a pattern; ValueError where one is missing."""
     try:
         paths = [Path(name) for name in islice(braceexpand(str(pattern)), SHARDS + 1)]
     except ValueError as error:
-        raise UserError(f"webdataset: {pattern}: {error}") from None
+        raise ValueError(f"{pattern}: {error}") from None
     if len(paths) > SHARDS:
-        raise UserError(f"webdataset: {pattern}: names more than {SHARDS} shards")
+        raise ValueError(f"{pattern}: names more than {SHARDS} shards")
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise UserError(
-            f"webdataset: {len(missing)} of the {len(paths)} shards of {pattern} missing: {shown(missing[0])}"
+        raise ValueError(
+            f"{len(missing)} of the {len(paths)} shards of {pattern} missing: {shown(missing[0])}"
             f"{'...' if len(missing) > 1 else ''} (shards are files, not URLs)"
         )
     return paths

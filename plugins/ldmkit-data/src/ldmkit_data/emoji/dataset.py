@@ -18,7 +18,6 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.errors import UserError
 from ldmkit.pictures import to_tensor
 from ldmkit_data.emoji.captions import STYLE_WORDS, captions_of, telling
 from ldmkit_data.emoji.splits import SPLITS, split_of
@@ -158,7 +157,7 @@ class EmojiDataset(EmojiPictures):
         tags: Annotated[int, Field(ge=0)] = 4,
     ) -> None:
         if len(set(styles)) < len(styles):
-            raise UserError(f"fluent-emoji: styles names one twice: {', '.join(styles)}")
+            raise ValueError(f"styles names one twice: {', '.join(styles)}")
         super().__init__(
             _rows(styles, language, tags),
             Pictures(size),

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from ldmkit.errors import UserError
 from ldmkit_data.emoji.captions import telling
 from ldmkit_data.emoji.dataset import FOLDER, Emoji, EmojiPictures, Pictures
 from ldmkit_data.emoji.splits import split_of
@@ -71,7 +70,7 @@ class EmojiStyles(EmojiPictures):
         colours: bool = True,
     ) -> None:
         if len(set(styles)) < len(styles):
-            raise UserError(f"emoji: styles names one twice: {', '.join(styles)}")
+            raise ValueError(f"styles names one twice: {', '.join(styles)}")
         if language is not None:
             languages = (language, *(other for other in languages if other != language))
         super().__init__(
