@@ -18,7 +18,7 @@ from ldmkit.testing.diffusion import (
     check_schedule,
     check_spacing,
 )
-from ldmkit.types import Level
+from ldmkit.types import Estimate, Level
 
 OURS = "ldmkit-diffusion"
 SCHEDULES = {
@@ -117,3 +117,26 @@ class Identity:
 
     def encode(self, image):
         return image
+
+
+COSTS = {"one evaluation a step": 1, "two evaluations a step": 2}
+FIRST_ORDER_STEPS = {"heun": -1, "plms": 1}
+"""Evaluations that 10 steps cost besides: what the docstrings say of the first or the last step."""
+
+
+@pytest.mark.parametrize("name", names("sampler"))
+def test_a_sampler_says_its_order_cost_and_source_and_its_cost_is_true(name):
+    words = " ".join((host().registry.get("sampler", name).load().__doc__ or "").split())
+    assert all(part in words for part in ("order", "Source:"))
+    assert ("Stochastic" in words) != ("eterministic" in words)
+    (cost,) = [evaluations for text, evaluations in COSTS.items() if text in words]
+    schedule = make("schedule", {"name": "scaled-linear"})
+    levels = make("spacing", {"name": "trailing"})(schedule, 10)
+    z, called = torch.randn(1, 2, 4, 4, dtype=torch.float64), []
+
+    def estimate(z, level):
+        called.append(level)
+        return Estimate(z / 2, z / 3)
+
+    make("sampler", {"name": name})(estimate, z, levels, lambda _: torch.zeros_like(z))
+    assert len(called) == 10 * cost + FIRST_ORDER_STEPS.get(name, 0)

@@ -26,6 +26,7 @@ def consistency(estimate: EstimateFunction, z: Latent, levels: Levels, noise: No
 
     For models of few steps, trained by `consistency` distillation; take a spacing that ends on clean
     (trailing), and no guidance where the distillation has it inside. Stochastic; one evaluation a step.
+    It follows no differential equation, so it has no order.
     Source: Song et al. 2023, algorithm 1; Luo et al. 2023, algorithm 3.
     """
     for i in range(len(levels) - 1):

@@ -20,8 +20,9 @@ ADAMS_BASHFORTH = (
 
 
 def plms(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
-    """Pseudo linear multistep: Adams-Bashforth of order 1 to 4 on the noise; the first step averages two.
+    """Pseudo linear multistep: Adams-Bashforth on the noise; the first step averages two.
 
+    Deterministic; order 1 to 4, rising over the first four steps; one evaluation a step (two in the first).
     Source: Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds"; the start is that
     of the published latent diffusion code.
     """
@@ -45,7 +46,7 @@ def _combined(past: list[Latent]) -> Latent:
 def dpmpp_2m(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
     """DPM-Solver++ 2M: second order in log-SNR, on this clean estimate and the last one.
 
-    First order at the start and where alpha or sigma vanishes.
+    Deterministic; order 2 (1 at the start and where alpha or sigma vanishes), one evaluation a step.
     Source: Lu et al. 2022, "DPM-Solver++", algorithm 2.
     """
     return dpmpp_2m_sde(estimate, z, levels, noise, eta=0.0)
@@ -61,6 +62,7 @@ def dpmpp_2m_sde(
 ) -> Latent:
     """SDE-DPM-Solver++ 2M (midpoint): the same with fresh noise.
 
+    Stochastic; order 2 (1 at the start and where alpha or sigma vanishes), one evaluation a step.
     Source: Lu et al. 2022, "DPM-Solver++", SDE-DPM-Solver++(2M).
 
     Args:

@@ -49,6 +49,7 @@ def ddpm(
     """Ancestral sampling: each step draws from q(z' | z, clean), the last one takes its mean.
 
     A network that learns its variance decides it within its range.
+    Stochastic; order 1, one evaluation a step.
     Source: Ho et al. 2020, equations 6, 7 and algorithm 2.
 
     Args:
@@ -76,7 +77,7 @@ def ddim(
 ) -> Latent:
     """Denoising diffusion implicit models: deterministic, or with as much fresh noise as `eta` says.
 
-    Source: Song et al. 2021, equations 12 and 16.
+    Order 1, one evaluation a step. Source: Song et al. 2021, equations 12 and 16.
 
     Args:
         eta: fresh noise as a part of the ancestral sampler's: 0 none, 1 all of it.
@@ -92,8 +93,8 @@ def ddim(
 def euler(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
     """Euler's method on the probability flow in sigma / alpha: the same step as deterministic DDIM.
 
-    On the flow schedule it is z + (t' - t) velocity. Source: Karras et al. 2022, algorithm 1, without its
-    second-order correction.
+    On the flow schedule it is z + (t' - t) velocity. Deterministic; order 1, one evaluation a step.
+    Source: Karras et al. 2022, algorithm 1, without its second-order correction.
     """
     return ddim(estimate, z, levels, noise)
 
@@ -103,7 +104,8 @@ def euler_ancestral(
 ) -> Latent:
     """An Euler step to below the next level, then fresh noise up to it: the same step as DDIM with that eta.
 
-    Source: Crowson's k-diffusion, where it got its name; Song et al. 2021, equation 16.
+    Stochastic; order 1, one evaluation a step. Source: Crowson's k-diffusion, where it got its
+    name; Song et al. 2021, equation 16.
 
     Args:
         eta: fresh noise as a part of the ancestral sampler's.
@@ -112,9 +114,10 @@ def euler_ancestral(
 
 
 def heun(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
-    """Heun's method on the probability flow in sigma / alpha: second order, two evaluations a step.
+    """Heun's method on the probability flow in sigma / alpha.
 
-    A first-order step where alpha or the next sigma vanishes. Source: Karras et al. 2022, algorithm 1.
+    Deterministic; order 2, two evaluations a step. Where alpha or the next sigma vanishes, as in the last
+    step, it is one evaluation of order 1. Source: Karras et al. 2022, algorithm 1.
     """
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]

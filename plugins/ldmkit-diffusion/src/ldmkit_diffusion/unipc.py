@@ -25,8 +25,9 @@ def unipc(
 ) -> Latent:
     """UniPC on the clean estimate with B2(h): each new evaluation also corrects the step that led to it.
 
-    First order at the start, in the last step and where alpha or sigma vanishes. Source: Zhao et al. 2023,
-    section 3, with the coefficient simplified to 1/2 where there is only one.
+    Deterministic; order `order` for the predictor and one more for the corrector (1 at the start, in the last
+    step and where alpha or sigma vanishes); one evaluation a step.
+    Source: Zhao et al. 2023, section 3, with the coefficient simplified to 1/2 where there is only one.
 
     Args:
         order: of the predictor; the corrector raises it by one.
