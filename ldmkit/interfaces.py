@@ -9,9 +9,9 @@ Contract checks for all of them are in `ldmkit.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import PIL.Image
 import torch
@@ -45,8 +45,42 @@ ConditionedEstimate = Callable[[Latent, Level, Sequence[Conditions]], Sequence[E
 """estimate(z_t, level, [conditions, ...]): one estimate for each entry, computed in one batched pass."""
 
 
-class CompressionModel(Protocol):
-    """E and D of section 3.1. An nn.Module; `scale` and `shift` are saved buffers, one entry a channel:
+class Module(Protocol):
+    """What the engine and the training loop use of an nn.Module. A component whose Protocol inherits from
+    this one inherits from torch.nn.Module."""
+
+    training: bool
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """The module's weights."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The same with their names."""
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Tensors that are no weights, with their names."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The module and those inside it."""
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The module and those inside it, with their names."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and saved buffers by name."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freezes the weights or lets them be trained."""
+
+    def train(self, mode: bool = True) -> Self:
+        """To the behaviour of training (dropout is on) or not."""
+
+    def eval(self) -> Self:
+        """To the behaviour of sampling."""
+
+
+class CompressionModel(Module, Protocol):
+    """E and D of section 3.1. `scale` and `shift` are saved buffers, one entry a channel:
     a scaled latent is (raw - shift) * scale. They are 1 and 0 until measured on data."""
 
     latent: LatentSpec
@@ -63,8 +97,8 @@ class CompressionModel(Protocol):
         """What training and the latent cache need."""
 
 
-class Regulariser(Protocol):
-    """What keeps an autoencoder's latent in bounds (section 3.1): an nn.Module between encoder and decoder.
+class Regulariser(Module, Protocol):
+    """What keeps an autoencoder's latent in bounds (section 3.1), between encoder and decoder.
     Latents here are unscaled."""
 
     def moments(self, channels: int) -> int:
@@ -80,8 +114,8 @@ class Regulariser(Protocol):
         """What the decoder is shown of a latent (its nearest codes...); differentiable, straight-through."""
 
 
-class Conditioner(Protocol):
-    """tau_theta of section 3.3: an nn.Module that makes a `Condition` of batch fields.
+class Conditioner(Module, Protocol):
+    """tau_theta of section 3.3: makes a `Condition` of batch fields.
 
     One method is optional: `default(count, size) -> Prepared`, what is prepared for so many pictures of
     (height, width) where a person gives none of its fields. Without it they must be given.
@@ -148,8 +182,8 @@ BoundNetwork = Callable[[Latent, PerPicture], Latent]
 """bound(z_t, time): the raw output of a denoiser on one condition."""
 
 
-class Denoiser(Protocol):
-    """The network eps_theta: an nn.Module told z_t, time and one merged condition.
+class Denoiser(Module, Protocol):
+    """The network eps_theta, told z_t, time and one merged condition.
 
     One method is optional: `bind_reusing(condition, interval) -> BoundNetwork`, as `bind`, but what is deep
     in the network is computed at the first of every `interval` calls and kept for the others.
@@ -181,8 +215,8 @@ class Sampler(Protocol):
         """z at levels[0] to a latent at levels[-1]; calls noise(i) at step i where it is stochastic."""
 
 
-class FeatureNetwork(Protocol):
-    """A frozen picture network by name (an nn.Module in eval for good): losses and metrics ask for it."""
+class FeatureNetwork(Module, Protocol):
+    """A frozen picture network by name (in eval for good): losses and metrics ask for it."""
 
     def __call__(self, image: Image) -> Sequence[Float[Tensor, "b k i j"]]:
         """Feature maps, shallow to deep; differentiable in `image`, which is in [-1, 1]."""
@@ -191,15 +225,15 @@ class FeatureNetwork(Protocol):
         """One vector a picture (pooled, before any classifier)."""
 
 
-class Loss(Protocol):
-    """A reconstruction loss: an nn.Module. Its weight is one of its own parameters."""
+class Loss(Module, Protocol):
+    """A reconstruction loss. Its weight is one of its own parameters."""
 
     def __call__(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 3 H W"]:
         """The weighted loss, per element or broadcastable to it (LPIPS: "b 1 1 1")."""
 
 
-class Adversary(Protocol):
-    """The other player of the compression stage: an nn.Module whose parameters have their own optimiser."""
+class Adversary(Module, Protocol):
+    """The other player of the compression stage; its parameters have their own optimiser."""
 
     def trains(self, step: int) -> bool:
         """Does the discriminator learn at this step? (It may warm up before `weight` is above zero.)"""
@@ -232,8 +266,8 @@ class Optimizer(Protocol):
         """An optimiser of all parameters of the groups."""
 
 
-class Auxiliary(Protocol):
-    """An extra loss of the diffusion stage: an nn.Module. Its trainable weights are trained and kept in
+class Auxiliary(Module, Protocol):
+    """An extra loss of the diffusion stage. Its trainable weights are trained and kept in
     checkpoints beside the denoiser's, but are no part of the stage's output. Lazy modules are allowed: it is
     called once before its weights are counted.
 

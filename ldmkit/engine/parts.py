@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ class Parts(nn.Module):
 
     def named_conditioners(self) -> list[tuple[str, Conditioner]]:
         """The conditioners by the recipe's id, in its order."""
-        return [(name, module) for name, module in self.conditioners.items()]  # type: ignore[misc]
+        return [(name, cast(Conditioner, module)) for name, module in self.conditioners.items()]
 
     @torch.no_grad()
     def denoise(self, z_t: Latent, time: PerPicture, conditions: Conditions) -> Latent:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Registry
+from ldmkit.interfaces import Auxiliary, Denoiser
 from ldmkit.recipe.model import Component
 from ldmkit.training.taps import tapped
 from ldmkit.types import Image, Level
@@ -22,13 +23,13 @@ class Auxiliaries(nn.Module):
     Raises UserError for a layer that the denoiser does not have.
     """
 
-    def __init__(self, losses: Mapping[str, nn.Module], denoiser: nn.Module) -> None:
+    def __init__(self, losses: Mapping[str, Auxiliary], denoiser: Denoiser) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict(dict(losses))
+        self.losses = nn.ModuleDict(cast(dict[str, nn.Module], losses))
         self._layers: dict[nn.Module, str] = {}
         known = dict(denoiser.named_modules())
         for name, loss in losses.items():
-            for layer in loss.layers:  # type: ignore[union-attr]
+            for layer in loss.layers:
                 if layer not in known:
                     raise UserError(f"auxiliary ({name}): no layer '{layer}'{did_you_mean(layer, known)}")
                 self._layers[known[layer]] = layer
@@ -44,8 +45,9 @@ class Auxiliaries(nn.Module):
     def forward(self, features: Mapping[str, Any], image: Image, level: Level) -> dict[str, Tensor]:
         """The mean of each loss, by name."""
         values: dict[str, Tensor] = {}
-        for name, loss in self.losses.items():
-            own = {layer: features[layer] for layer in loss.layers}  # type: ignore[union-attr]
+        for name, module in self.losses.items():
+            loss = cast(Auxiliary, module)
+            own = {layer: features[layer] for layer in loss.layers}
             values[name] = loss(own, image, level).mean()
         return values
 
@@ -55,9 +57,9 @@ class Auxiliaries(nn.Module):
         return {n: x for n, x in tensors if x.requires_grad or not isinstance(x, nn.Parameter)}
 
 
-def named_losses(registry: Registry, slots: Sequence[Component]) -> dict[str, nn.Module]:
+def named_losses(registry: Registry, slots: Sequence[Component]) -> dict[str, Auxiliary]:
     """The components of the slots by name, a repeated one with its number."""
-    losses: dict[str, nn.Module] = {}
+    losses: dict[str, Auxiliary] = {}
     for i, slot in enumerate(slots):
         name = slot.name.replace(".", "-")
         losses[f"{name}-{i}" if name in losses else name] = build(registry, "auxiliary", slot)

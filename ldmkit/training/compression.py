@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from typing import Any
+from typing import cast
 
 import PIL.Image
 import torch
@@ -16,7 +16,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.weights import StageName, stage_state
-from ldmkit.interfaces import Adversary, Dataset
+from ldmkit.interfaces import Adversary, CompressionModel, Dataset, Loss
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import grid
 from ldmkit.recipe.model import CompressionTraining
@@ -57,16 +57,16 @@ class CompressionStep(nn.Module):
 
     def __init__(
         self,
-        compression: Any,
-        losses: Sequence[nn.Module],
-        adversary: nn.Module | None,
+        compression: CompressionModel,
+        losses: Sequence[Loss],
+        adversary: Adversary | None,
         options: CompressionTraining,
         last: nn.Parameter | None = None,
     ) -> None:
         """last: the weight of the decoder's last layer, where the adversary compares gradients."""
         super().__init__()
-        self.compression: Any = compression
-        self.losses = nn.ModuleList(losses)
+        self.compression = compression
+        self.losses = nn.ModuleList(cast(Sequence[nn.Module], losses))
         self.log_variance: nn.Parameter | None = None
         if options.learn_variance:
             self.log_variance = nn.Parameter(torch.zeros(()))
@@ -104,9 +104,9 @@ class CompressionStep(nn.Module):
 
     def _play(self, losses: Losses, nll: Tensor, reconstruction: Image, step: int) -> Losses:
         """Adds the adversary's part once it has weight; before, nothing of it is computed."""
-        adversary: Any = self._adversary[0]
+        (adversary,) = self._adversary
         weight = 0.0 if adversary is None else adversary.weight(step)
-        if weight == 0:
+        if adversary is None or weight == 0:
             return losses
         # It is judged here, not taught: its weights gather no gradient from this loss.
         for parameter in self._opposing:
@@ -129,9 +129,9 @@ class CompressionStep(nn.Module):
 class DiscriminatorStep(nn.Module):
     """The discriminator's side."""
 
-    def __init__(self, adversary: nn.Module) -> None:
+    def __init__(self, adversary: Adversary) -> None:
         super().__init__()
-        self.adversary: Any = adversary
+        self.adversary = adversary
 
     def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
         """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
@@ -147,7 +147,7 @@ class CompressionStage:
         self.options, self._system, self._device = options, system, system.device
         self._train, self._validation = (Examples(data.split(n), ["image"]) for n in ("train", "validation"))
         self._buckets = self._train.buckets
-        self._model: Any = system.compression
+        self._model = system.compression
         self._model.scale.fill_(1.0)
         self._model.shift.fill_(0.0)
         losses = [build(system.registry, "loss", loss).to(self._device) for loss in options.loss]
@@ -166,7 +166,7 @@ class CompressionStage:
         make = optimizer_of(self._system.registry, self.options)
         players = [Player(self.name, self._step, self.options, make=make)]
         if adversary is not None:
-            step = DiscriminatorStep(adversary)  # type: ignore[arg-type]
+            step = DiscriminatorStep(adversary)
             players.append(Player("discriminator", step, self.options, adversary.trains, make))
         check_parts(self.options, [name for player in players for name in player.parameters])
         return players

@@ -53,7 +53,7 @@ class DiffusionStage:
     ) -> None:
         """cache: where latents and text states are kept. older: where they were kept formerly."""
         self.options, self._system, self._device = options, system, system.device
-        system.compression.requires_grad_(False).eval()  # type: ignore[attr-defined]
+        system.compression.requires_grad_(False).eval()
         check_crop(options, data)
         self._train = Split(system, data.split("train"), cache, options.flip, say, older)
         self._validation = Split(system, data.split("validation"), cache, False, say, older)
@@ -69,11 +69,12 @@ class DiffusionStage:
         """The TrainingStep. One pass of one picture gives lazy modules of auxiliary losses their shapes."""
         if not self.options.auxiliary:
             return step_of(self._system, self.options)
-        denoiser: Any = self._system.network
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed_of(self.options.seed, self.name, "auxiliary"))
             losses = named_losses(self._system.registry, self.options.auxiliary)
-            step = step_of(self._system, self.options, Auxiliaries(losses, denoiser).to(self._device)).eval()
+            step = step_of(
+                self._system, self.options, Auxiliaries(losses, self._system.network).to(self._device)
+            ).eval()
             step(*self.batch(0, slice(0, 1)))
         return step
 
@@ -103,9 +104,9 @@ class DiffusionStage:
     def _assemble(
         self, split: Split, chosen: Sequence[int], draws: Draws, own: bool
     ) -> tuple[dict[str, Any], Draws]:
-        posterior, conditions = split.read(chosen, draws, own, self._device)
+        posterior, given = split.read(chosen, draws, own, self._device)
         clean = posterior.sample(draws.latent_noise) if self.options.latents == "sample" else posterior.mode
-        return {"clean": clean.to(self._device), "conditions": conditions}, draws.to(self._device)
+        return {"clean": clean.to(self._device), "conditions": given}, draws.to(self._device)
 
     def _draw_step(self, step: int) -> Draws:
         """The draws of a whole global batch."""

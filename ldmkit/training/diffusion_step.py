@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ldmkit.engine.conditions import merge, replaced
 from ldmkit.engine.system import System
+from ldmkit.interfaces import Conditioner
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.dropout import Dropout
-from ldmkit.training.split import Draws
+from ldmkit.training.split import Draws, Given
 from ldmkit.training.stage import Losses
 from ldmkit.types import Condition, Latent, Level, Prepared
 
@@ -23,7 +24,7 @@ class DiffusionStep(nn.Module):
 
     def __init__(self, system: System, auxiliary: Auxiliaries | None = None) -> None:
         super().__init__()
-        self.denoiser: Any = system.network
+        self.denoiser = system.network
         self.auxiliary = auxiliary
         self.conditioners = system.conditioners
         self.schedule, self.objective = system.schedule, system.objective
@@ -40,7 +41,7 @@ class DiffusionStep(nn.Module):
         return self
 
     def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
-        """The mean loss of a batch: {"clean": scaled latents, "conditions": encoded or prepared, by id}, and
+        """The mean loss of a batch: {"clean": scaled latents, "conditions": Given}, and
         {"image": pictures} for auxiliary losses."""
         if self.auxiliary is None:
             return {"loss": self.per_picture(batch, draws).mean()}, {}
@@ -65,23 +66,17 @@ class DiffusionStep(nn.Module):
         """The network's output at levels that are each picture's own."""
         return self.denoiser(self.objective.scale_input(z, level), level.time.to(z), condition)
 
-    def conditions(self, given: Mapping[str, Condition | Prepared], draws: Draws) -> dict[str, Condition]:
+    def conditions(self, given: Given, draws: Draws) -> dict[str, Condition]:
         """The conditions by id, encoded, some replaced by null ones."""
         generator = torch.Generator(draws.t.device).manual_seed(draws.key)
-        made = {}
-        for name, conditioner in self.conditioners.items():
-            value: Any = given[name]
-            made[name] = (
-                value
-                if isinstance(value, Condition)
-                else self._encoded(name, conditioner, value, draws, generator)
-            )
-        return made
+        encoded = dict(given.encoded)
+        for name, prepared in given.prepared.items():
+            encoded[name] = self._encoded(name, prepared, draws, generator)
+        return {name: encoded[name] for name in self.conditioners}
 
-    def _encoded(
-        self, name: str, conditioner: Any, prepared: Prepared, draws: Draws, generator: torch.Generator
-    ) -> Condition:
+    def _encoded(self, name: str, prepared: Prepared, draws: Draws, generator: torch.Generator) -> Condition:
         """tau_theta(y), or the null condition where a picture drops it (for classifier-free guidance)."""
-        condition: Condition = conditioner.encode(prepared, generator)
+        conditioner = cast(Conditioner, self.conditioners[name])
+        condition = conditioner.encode(prepared, generator)
         drop = self.dropped(name, draws.drop)
         return condition if drop is None else replaced(condition, conditioner.null(condition), drop)

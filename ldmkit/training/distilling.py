@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.conditions import concatenate, merge
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Distillation, EstimateFunction, TeacherEstimate
+from ldmkit.interfaces import Conditioner, Distillation, EstimateFunction, TeacherEstimate
 from ldmkit.recipe.model import Component, DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.diffusion_step import DiffusionStep
@@ -79,8 +79,10 @@ class DistillationStep(DiffusionStep):
         """The teacher under the pictures' conditions and the null ones, in one batch."""
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)
-        conditioners: dict[str, Any] = dict(teacher.conditioners.named_children())
-        null = {name: conditioners[name].null(given) for name, given in conditions.items()}
+        null = {
+            name: cast(Conditioner, teacher.conditioners[name]).null(given)
+            for name, given in conditions.items()
+        }
         both = concatenate([merge(conditions), merge(null)])
 
         @torch.no_grad()

@@ -82,7 +82,7 @@ def cached_latents(
     The folder's name says what they hold: pictures, compression weights, mirrored or not; so recipes that
     have these in common share them. older: where trainings kept them before there was a common folder.
     """
-    weights = files.tensors_digest(compression.state_dict())  # type: ignore[attr-defined]
+    weights = files.tensors_digest(compression.state_dict())
     examples = Examples(dataset, ["image"], memory=0)
     if older is not None:
         before = Shards(older / _name(dataset.digest, weights, flip), len(dataset))

@@ -55,6 +55,15 @@ class Draws:
         return replace(self, **changed)
 
 
+@dataclass(frozen=True)
+class Given:
+    """The conditions of a batch by the recipe's id: encoded with nulls in place, where they are cached; else
+    the prepared inputs of their conditioners."""
+
+    encoded: Mapping[str, Condition]
+    prepared: Mapping[str, Prepared]
+
+
 class Split:
     """One split as the stage sees it: cached latents, and condition inputs by example."""
 
@@ -93,15 +102,18 @@ class Split:
 
     def read(
         self, indices: Sequence[int], draws: Draws, own: bool, device: torch.device
-    ) -> tuple[Posterior, dict[str, Condition | Prepared]]:
-        """Posteriors of some examples of one shape, and conditions: encoded, nulls in place, where they are
-        cached, else prepared inputs.
+    ) -> tuple[Posterior, Given]:
+        """Posteriors of some examples of one shape, and what is given of their conditions.
 
         own: each example's own caption instead of a drawn one.
         """
         shown, raw = self._raw(indices, draws, own)
-        conditions = {name: self._condition(name, c, raw, draws.drop, device) for name, c in self._named}
-        return self.latents.posterior(shown, draws.flip), conditions
+        cached = {name: c.spec.fields for name, c in self._named if name in self._states}
+        given = Given(
+            encoded={n: self._encoded(n, fields, raw, draws.drop).to(device) for n, fields in cached.items()},
+            prepared={n: _prepared(n, c, raw, device) for n, c in self._named if n not in cached},
+        )
+        return self.latents.posterior(shown, draws.flip), given
 
     def _raw(self, indices: Sequence[int], draws: Draws, own: bool) -> tuple[list[int], dict[str, Any]]:
         """The examples that stand in for broken ones, and what conditions are made of."""
@@ -115,19 +127,15 @@ class Split:
             return self._raw(others, draws, own)
         return shown, raw_of(chosen, self.fields, None if own else draws.choice, draws.flip, self._kinds)
 
-    def _condition(
-        self,
-        name: str,
-        conditioner: Conditioner,
-        raw: Mapping[str, Any],
-        drop: Float[Tensor, "b g"],
-        device: torch.device,
-    ) -> Condition | Prepared:
-        if name in self._states:
-            dropped = self._dropped(name, drop)
-            return self._states[name].look_up(raw, conditioner.spec.fields, dropped).to(device)
-        try:
-            prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
-        except ValueError as error:
-            raise UserError(f"condition '{name}': {error}") from error
-        return {key: value.to(device) for key, value in prepared.items()}
+    def _encoded(
+        self, name: str, fields: Sequence[str], raw: Mapping[str, Any], drop: Float[Tensor, "b g"]
+    ) -> Condition:
+        return self._states[name].look_up(raw, fields, self._dropped(name, drop))
+
+
+def _prepared(name: str, conditioner: Conditioner, raw: Mapping[str, Any], device: torch.device) -> Prepared:
+    try:
+        prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
+    except ValueError as error:
+        raise UserError(f"condition '{name}': {error}") from error
+    return {key: value.to(device) for key, value in prepared.items()}

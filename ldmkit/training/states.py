@@ -126,8 +126,8 @@ def cached_states(
 
     identity: what determines the conditioner besides its weights: its place in the recipe.
     """
-    conditioner.eval()  # type: ignore[attr-defined]
-    weights = dict(conditioner.named_parameters()) | dict(conditioner.named_buffers())  # type: ignore[attr-defined]
+    conditioner.eval()
+    weights = dict(conditioner.named_parameters()) | dict(conditioner.named_buffers())
     content = f"{identity} {files.tensors_digest(weights)} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if not _everywhere(whole(place_of_all / INDEX)):
@@ -151,7 +151,7 @@ def cached_states(
 def measured(conditioner: Conditioner, examples: Examples, device: torch.device) -> tuple[int, float, float]:
     """Inputs of a split, the bytes that their states take, and the seconds of encoding them, by one batch."""
     inputs = Inputs(examples, conditioner.spec.fields)
-    conditioner.eval()  # type: ignore[attr-defined]
+    conditioner.eval()
     first = range(0, min(BATCH, len(inputs)))
     began = time.perf_counter()
     condition = _encode(conditioner, inputs.take(first), torch.Generator(device), device)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ldmkit.errors import UserError
+from ldmkit.interfaces import Module
 
 Seen = Callable[[nn.Module, Any], None]
 
@@ -26,7 +27,7 @@ def tapped(modules: Iterable[nn.Module], seen: Seen) -> Iterator[None]:
 
 
 @torch.no_grad()
-def last_weight(model: nn.Module, run: Callable[[], Any]) -> nn.Parameter:
+def last_weight(model: Module, run: Callable[[], Any]) -> nn.Parameter:
     """The trainable matrix or kernel of the layer that `run`, a pass through the model, reaches last.
 
     Raises UserError where no layer that it reaches has one.
