@@ -386,7 +386,7 @@ class Metric(Protocol):
     """One family of figures that `evaluate` reports."""
 
     def __call__(self, evaluation: Any) -> Mapping[str, Any]:
-        """JSON-able figures by name; `evaluation` is `ldmkit.evaluation.Evaluation`."""
+        """Figures by name, of what JSON can hold; `evaluation` is a `ldmkit.evaluation.Evaluation`."""
 
 
 class KeyMap(Protocol):

@@ -40,6 +40,7 @@ class Nullless(training_toy.Words):
         ("denoiser", Unbound(), ["it is called with (z, time, condition)", "has no method 'bind'"]),
         ("denoiser", nn.Module(), ["cannot be called", "has no method 'bind'"]),
         ("conditioner", Nullless(), ["has no method 'null'"]),
+        ("denoiser", object(), ["is no torch.nn.Module"]),
         ("schedule", object(), ["has no 'timesteps'", "has no 'zero_snr'", "level", "draw", "invert"]),
         ("sampler", training_toy.euler, []),
         ("spacing", training_toy.evenly, []),

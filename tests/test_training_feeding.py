@@ -65,7 +65,8 @@ def test_cached_states_are_what_encoding_gives_and_nulls_where_dropped(tmp_path)
     nulls = 0
     for step in range(4):
         batch, draws = stage.batch(step, slice(0, 4))
-        condition, ids = batch["conditions"]["frozen"], batch["conditions"]["text"]["ids"]
+        given = batch["conditions"]
+        condition, ids = given.encoded["frozen"], given.prepared["text"]["ids"]
         live = frozen.eval().encode({"ids": ids})
         for i in range(4):
             if draws.drop[i, 0] < 0.5:
@@ -83,7 +84,7 @@ def test_every_caption_of_an_example_is_trained_on(tmp_path):
     stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
     first = set()
     for step in range(12):
-        ids = stage.batch(step, slice(0, 4))[0]["conditions"]["text"]["ids"]
+        ids = stage.batch(step, slice(0, 4))[0]["conditions"].prepared["text"]["ids"]
         first |= {"".join(map(chr, row.tolist())).strip() for row in ids}
     assert any(text.startswith("the ") for text in first)
     assert any(text.startswith("thing ") for text in first)

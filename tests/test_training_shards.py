@@ -43,7 +43,7 @@ stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), place 
 rows = slice(rank * 4 // world, (rank + 1) * 4 // world)
 batch, _ = stage.batch(3, rows)
 print([str(p.relative_to(place)) for p in wrote])
-for x in (batch["clean"], batch["conditions"]["frozen"].tokens):
+for x in (batch["clean"], batch["conditions"].encoded["frozen"].tokens):
     print(x.flatten().tolist())
 """
 
@@ -122,9 +122,9 @@ def test_a_caption_goes_with_the_picture_that_stands_in(tmp_path):
     for one in (stage, again):  # encoded now, and from the disk
         assert one._train.latents.stand_ins == {3: 4}
         draws = replace(one._draw_step(0).rows(slice(0, 2)), flip=None)
-        posterior, conditions = one._train.read([3, 4], draws, True, torch.device("cpu"))
+        posterior, given = one._train.read([3, 4], draws, True, torch.device("cpu"))
         assert torch.equal(posterior.mode[0], posterior.mode[1])
-        ids = conditions["text"]["ids"]
+        ids = given.prepared["text"]["ids"]
         assert torch.equal(ids[0], ids[1])
 
 

@@ -20,7 +20,11 @@ def misfits(kind: str, component: Any) -> list[str]:
     Only what can be seen without calling it: members by name, and the number of positional arguments.
     """
     protocol = PROTOCOLS.get(kind)
-    return [] if protocol is None else [m for m in _misfits(protocol, component) if m]
+    if protocol is None:
+        return []
+    if interfaces.Module in protocol.__mro__ and not isinstance(component, nn.Module):
+        return ["is no torch.nn.Module"]
+    return [m for m in _misfits(protocol, component) if m]
 
 
 def _misfits(protocol: type, component: Any) -> Iterator[str | None]:
