@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from rich.progress import Progress
 from torch import Tensor
 
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sampling
 from ldmkit.engine.components import build
 from ldmkit.engine.data import aligned, buckets_of, field_kinds
 from ldmkit.engine.requests import Inputs
@@ -94,7 +94,7 @@ class Evaluation:
     def condition_fields(self) -> tuple[str, ...]:
         """The batch fields that the recipe's conditioners and guidance read; empty: it is unconditional."""
         if "fields" not in self.held:
-            read = sampling.fields_needed(self.system, sampling.plan(self.system))
+            read = plans.fields_needed(self.system, plans.plan(self.system))
             self.held["fields"] = tuple(read)
         fields: tuple[str, ...] = self.held["fields"]
         return fields
@@ -138,7 +138,7 @@ class Evaluation:
         self, fields: Mapping[str, Sequence[Any]], seeds: Sequence[int]
     ) -> Iterator[list[Pillow.Image]]:
         """Samples of the null condition in batches; `sample_unconditional` remembers them."""
-        plan, size = sampling.plan(self.system, guidance=()), self.system.recipe.sample.batch
+        plan, size = plans.plan(self.system, guidance=()), self.system.recipe.sample.batch
         inputs = Inputs(fields, seeds)
         for start in range(0, len(seeds), size):
             part = inputs.rows(range(len(seeds))[start : start + size])

@@ -15,7 +15,7 @@ from PIL import Image
 
 import ldmkit
 from ldmkit.cli import main
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sampling
 from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import read_about
@@ -260,7 +260,7 @@ def test_a_start_keeps_the_picture_as_far_as_the_strength_lets_it() -> None:
 
 def test_strength_is_a_share_of_the_levels() -> None:
     system = ldmkit.build("plain.yaml")
-    levels = sampling.plan(system, steps=10).levels(system, (16, 16))
+    levels = plans.plan(system, steps=10).levels(system, (16, 16))
     for strength, steps in ((1.0, 10), (0.6, 6), (0.25, 2), (0.01, 1)):
         left = sampling.last_levels(levels, strength)
         assert len(left) == steps + 1

@@ -9,8 +9,9 @@ import PIL.Image
 import torch
 
 from ldmkit.engine import conditions as joining
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sampling, sizes
 from ldmkit.engine.components import build as build_component
+from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.requests import inputs_of
@@ -27,7 +28,7 @@ class System(Parts):
     @property
     def size(self) -> tuple[int, int] | None:
         """The pictures' (height, width), where the recipe or its data say one."""
-        return self.recipe.sample.size or sampling.data_size(self)
+        return self.recipe.sample.size or sizes.data_size(self)
 
     def sample_latent(
         self,
@@ -50,7 +51,7 @@ class System(Parts):
         latents to start from, noised so that a share `strength` of the steps is left.
         """
         shaped = init if noise is None else noise
-        size = size or sampling.given_size(self, conditions, shaped)
+        size = size or sizes.given_size(self, conditions, shaped)
         count = len(shaped) if shaped is not None else joining.count_of(conditions.values()) or 1
         request = Request(
             conditions,
@@ -59,7 +60,7 @@ class System(Parts):
             seeds=list(range(count)) if seeds is None else seeds,
             size=size,
         )
-        plan = sampling.plan(self, sampler=sampler, steps=steps, guidance=guidance)
+        plan = plans.plan(self, sampler=sampler, steps=steps, guidance=guidance)
         return sampling.sample_latent(self, plan, request, noise=noise, init=init, strength=strength)
 
     def sample(
@@ -78,7 +79,7 @@ class System(Parts):
         sampler: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
         guidance: float | Sequence[Mapping[str, Any]] | None = None,
-        watch: sampling.Watch | None = None,
+        watch: Watch | None = None,
     ) -> list[PIL.Image.Image]:
         """Pictures, one a prompt (or one an entry of `fields`); what is not given is the recipe's.
 

@@ -12,7 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sampling
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
@@ -155,7 +155,7 @@ class DiffusionStage:
     def picture(self) -> PIL.Image.Image | None:
         """The recipe's inputs, from its seed; where it has none, the first validation examples'."""
         system = self._system
-        inputs, fields = inputs_of(system), sampling.fields_needed(system, sampling.plan(system))
+        inputs, fields = inputs_of(system), plans.fields_needed(system, plans.plan(system))
         if not inputs.raw and fields:
             examples = self._validation.examples.read(range(min(SHOWN, len(self._validation))))
             if not all(f in examples[0] for f in fields):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sizes
 from ldmkit.engine.components import build
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -47,8 +47,8 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
         for guide in recipe.guidance:
             build(registry, "guidance", guide, compression=system.compression)
     if recipe.denoiser is not None:
-        plan = sampling.plan(system, guidance=[])
-        plan.levels(system, sampling.latent_size(system, picture_size(system)))
+        plan = plans.plan(system, guidance=[])
+        plan.levels(system, sizes.latent_size(system, picture_size(system)))
     return system
 
 
@@ -146,7 +146,7 @@ def _second(system: System) -> nn.Module:
 def picture_size(system: System) -> tuple[int, int]:
     """The (height, width) of the recipe's pictures; one that every model takes where nothing says it."""
     side = ANY_SIZE * system.compression.latent.factor
-    return system.recipe.sample.size or sampling.data_size(system) or (side, side)
+    return system.recipe.sample.size or sizes.data_size(system) or (side, side)
 
 
 def trained_by(recipe: Recipe) -> list[StageName]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ldmkit.engine import sampling
+from ldmkit.engine import sizes
 from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
@@ -83,7 +83,7 @@ def _denoising(system: System, batch: int) -> Callable[[], Tensor]:
 
 
 def _size(system: System) -> tuple[int, int]:
-    size = sampling.data_size(system) or system.recipe.sample.size
+    size = sizes.data_size(system) or system.recipe.sample.size
     if size is None:
         raise UserError("neither the data nor sample.size say how large a picture is: set one to plan")
     return size

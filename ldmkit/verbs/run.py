@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ldmkit.checkpoint.files import tensors_digest
-from ldmkit.engine import sampling
+from ldmkit.engine import plans, sampling
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, inputs_of
 from ldmkit.engine.stage_state import stage_state
@@ -40,9 +40,9 @@ def wanted(system: System, asked: Asked) -> Wanted:
     Raises UserError for inputs that do not fit the recipe, before any weight is used.
     """
     _set_guidance(system, asked.guidance)
-    inputs, plan = _inputs(system, asked), sampling.plan(system)
+    inputs, plan = _inputs(system, asked), plans.plan(system)
     shown: Sequence[int] | None = None
-    if not inputs.raw and (fields := sampling.fields_needed(system, plan)):
+    if not inputs.raw and (fields := plans.fields_needed(system, plan)):
         inputs, shown = examples.inputs(system, fields, inputs, asked.count)
     sampling.check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)
@@ -62,12 +62,12 @@ def check(system: System, asked: Asked) -> None:
     """UserError for pictures that could not be drawn when the stages are trained."""
     if draws(system):
         wanted(system, asked)
-        sampling.plan(system)
+        plans.plan(system)
 
 
 def _set_guidance(system: System, scale: float | None) -> None:
     if scale is not None:
-        guidance = tuple(sampling.scaled(system, scale))
+        guidance = tuple(plans.scaled(system, scale))
         system.recipe = system.recipe.model_copy(update={"guidance": guidance})
 
 

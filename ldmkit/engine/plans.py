@@ -1,0 +1,129 @@
+"""How pictures are sampled: sampler, spacing and guidance, from a recipe and what replaces some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ldmkit.engine.components import build
+from ldmkit.engine.parts import Parts, must_be_given
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Guidance, Sampler, Spacing
+from ldmkit.recipe import Component, Sampling, resolve_component
+from ldmkit.types import Levels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How pictures are sampled: everything but the inputs and their size. Guidance comes with its name."""
+
+    sampler: Sampler
+    spacing: Spacing
+    slot: Sampling
+    guidance: tuple[tuple[str, Guidance], ...]
+
+    def levels(self, system: Parts, latent: tuple[int, int]) -> Levels:
+        """The noise levels for a latent of (h, w); UserError for a spacing that does not fit."""
+        try:
+            return self.spacing(system.schedule, self.slot.steps, latent)
+        except ValueError as error:
+            raise UserError(f"sampler.spacing ({self.slot.spacing.name}): {error}") from error
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The raw inputs that guidance reads."""
+        return tuple(f for _, guide in self.guidance for f in getattr(guide, "fields", ()))
+
+
+def plan(
+    system: Parts,
+    *,
+    sampler: str | Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    guidance: float | Sequence[Mapping[str, Any]] | None = None,
+) -> Plan:
+    """The recipe's plan with some of it replaced.
+
+    guidance: components in the place of the recipe's, or a number for the `scale` of the one that has any.
+    Raises UserError for names and parameters that do not exist.
+    """
+    slot = _sampling(system, sampler, steps)
+    guides = _guides(system, guidance)
+    return Plan(
+        build(system.registry, "sampler", slot),
+        build(system.registry, "spacing", slot.spacing),
+        slot,
+        tuple(
+            (g.name, build(system.registry, "guidance", g, compression=system.compression)) for g in guides
+        ),
+    )
+
+
+def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None) -> Sequence[Component]:
+    own = system.recipe.guidance
+    if guidance is None:
+        return own
+    if not isinstance(guidance, int | float):
+        slots = [Component.model_validate(g) for g in guidance]
+        return [resolve_component("guidance", slot, system.registry) for slot in slots]
+    return scaled(system, float(guidance))
+
+
+def scaled(system: Parts, scale: float) -> list[Component]:
+    """The recipe's guidance with another `scale`; UserError unless exactly one component has any."""
+    own = system.recipe.guidance
+    changed = [guide for guide in own if "scale" in guide.parameters]
+    if len(changed) != 1:
+        raise UserError(
+            f"guidance {scale:g}: {len(changed)} of the recipe's guidance components have a scale; "
+            "set `guidance` to a list of components"
+        )
+    slot = changed[0].model_copy(update={"parameters": {**changed[0].parameters, "scale": scale}})
+    return [resolve_component("guidance", slot, system.registry) if g is changed[0] else g for g in own]
+
+
+def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
+    """The sampler asked for; a bare name keeps the recipe's spacing."""
+    slot = system.recipe.sampler
+    if isinstance(sampler, str) and sampler != slot.name:
+        sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps, "reuse": slot.reuse}
+    if isinstance(sampler, Mapping):
+        slot = resolve_component("sampler", Sampling.model_validate(sampler), system.registry)
+    return slot if steps is None else slot.model_copy(update={"steps": steps})
+
+
+def fields_read(system: Parts, plan: Plan) -> list[str]:
+    """The raw inputs that conditioners and guidance read."""
+    read = [f for _, c in system.named_conditioners() for f in c.spec.fields]
+    return list(dict.fromkeys([*read, *plan.fields]))
+
+
+def fields_needed(system: Parts, plan: Plan) -> list[str]:
+    """The raw inputs without which there are no conditions or no guidance."""
+    read = [f for _, c in system.named_conditioners() if must_be_given(c) for f in c.spec.fields]
+    return list(dict.fromkeys([*read, *plan.fields]))
+
+
+def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any]) -> None:
+    """UserError for an input that neither a conditioner nor guidance reads, or that guidance lacks."""
+    read = fields_read(system, plan)
+    if unknown := sorted(set(raw) - set(read)):
+        known = ", ".join(read) or "none"
+        raise UserError(
+            f"recipe '{system.recipe.name}' does not read the condition field(s) {', '.join(unknown)}; "
+            f"it reads: {known}"
+        )
+    for name, guide in plan.guidance:
+        if missing := sorted(set(getattr(guide, "fields", ())) - set(raw)):
+            raise UserError(f"guidance ({name}): needs the input(s) {', '.join(missing)}")
+
+
+@contextmanager
+def named_guide(name: str) -> Iterator[None]:
+    """What a guidance component says in plain words becomes a UserError that names it."""
+    try:
+        yield
+    except (ValueError, UserError) as error:
+        raise UserError(f"guidance ({name}): {error}") from error

@@ -1,0 +1,50 @@
+"""The size of pictures and latents: what a recipe, its data or a condition say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ldmkit.engine.parts import Parts
+from ldmkit.errors import UserError
+from ldmkit.types import Conditions, Latent
+
+
+def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The latent's (h, w) for a picture size, by default the recipe's or its data's."""
+    size = size or known_size(system)
+    if size is None:
+        raise UserError("no picture size: set sample.size to [height, width]")
+    factor = system.compression.latent.factor
+    if any(s % factor or s < factor for s in size):
+        raise UserError(f"size {size[0]}x{size[1]}: each side must be a multiple of {factor}")
+    return size[0] // factor, size[1] // factor
+
+
+def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:
+    """The picture's (height, width) that noise or a condition's map asks for; None where neither is there."""
+    maps = [c.concat for c in conditions.values() if c.concat is not None]
+    shaped = maps[0] if noise is None and maps else noise
+    factor = system.compression.latent.factor
+    return None if shaped is None else (shaped.shape[-2] * factor, shaped.shape[-1] * factor)
+
+
+def known_size(system: Parts) -> tuple[int, int] | None:
+    """The pictures' (height, width) that the recipe or its data give."""
+    return system.recipe.sample.size or data_size(system)
+
+
+def data_size(system: Parts) -> tuple[int, int] | None:
+    """The size of the recipe's pictures, where its data say one."""
+    data = system.recipe.data
+    size = _size_in(data.parameters) if data else None
+    return None if size is None else (size, size)
+
+
+def _size_in(parameters: Mapping[str, Any]) -> int | None:
+    """The parameter `size` of a data set, or of the one that it wraps."""
+    size = parameters.get("size")
+    if isinstance(size, int):
+        return size
+    nested = (_size_in(value) for value in parameters.values() if isinstance(value, Mapping))
+    return next((size for size in nested if size is not None), None)
