@@ -12,7 +12,7 @@ from ldmkit.engine.fitting import misfits
 from ldmkit.errors import UserError
 from ldmkit.host.parameters import Nested, parameters_of
 from ldmkit.host.registry import Registry
-from ldmkit.recipe.model import Component
+from ldmkit.recipe.components import Component
 from ldmkit.recipe.resolve import resolve_component
 
 

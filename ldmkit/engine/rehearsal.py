@@ -18,7 +18,7 @@ from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
-from ldmkit.recipe.model import Component
+from ldmkit.recipe.components import Component
 from ldmkit.types import Condition
 
 META = torch.device("meta")

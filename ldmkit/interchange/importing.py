@@ -17,7 +17,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import Format, ImportOptions, Published, check_size, load_parts
 from ldmkit.recipe import Component, dump, load, resolve
-from ldmkit.recipe.model import Source
+from ldmkit.recipe.sources import Source
 from ldmkit.types import Say
 
 

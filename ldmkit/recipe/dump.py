@@ -14,7 +14,8 @@ from yaml.resolver import Resolver
 from yaml.serializer import Serializer
 
 from ldmkit.errors import UserError, shortened
-from ldmkit.recipe.model import Component, Recipe, named
+from ldmkit.recipe.components import Component, named
+from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.yaml import add_core
 
 DEEPEST = 64

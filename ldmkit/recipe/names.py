@@ -8,8 +8,10 @@ from warnings import warn
 
 from ldmkit.errors import Note
 from ldmkit.host.registry import Entry, Registry
-from ldmkit.recipe.model import Component, Part, Place, Recipe
+from ldmkit.recipe.components import Component, Part
+from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place
 
 P = TypeVar("P", bound=Part)
 Tell = Callable[[str], None]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.model import Component, Part, Place, Recipe, Source
+from ldmkit.recipe.components import Component, Part
+from ldmkit.recipe.model import Recipe
+from ldmkit.recipe.sources import Place, Source
 from ldmkit.recipe.yaml import read_text
 
 

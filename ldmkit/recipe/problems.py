@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ldmkit.errors import UserError, did_you_mean
-from ldmkit.recipe.model import Place, Source
+from ldmkit.recipe.sources import Place, Source
 
 MAX_SHOWN = 40
 """Mistakes that are told at once; finding names near 10,000 wrong ones would take its time."""

@@ -16,12 +16,13 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
-from ldmkit.recipe.model import Recipe, Source
+from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.named import find_recipe
 from ldmkit.recipe.names import defaults, with_defaults
 from ldmkit.recipe.overrides import apply_overrides
 from ldmkit.recipe.problems import MAX_SHOWN, Problem, problems_of, refuse
 from ldmkit.recipe.slots import named_components, valid_keys
+from ldmkit.recipe.sources import Source
 from ldmkit.recipe.yaml import read_file
 
 

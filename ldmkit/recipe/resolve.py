@@ -18,12 +18,14 @@ from ldmkit.host import parameters as signatures
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
+from ldmkit.recipe.components import Checked, Component, Nested
 from ldmkit.recipe.dump import plain
-from ldmkit.recipe.model import Checked, Component, Nested, Place, Recipe, Source
+from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.names import Tell, note, todays, with_defaults
 from ldmkit.recipe.problems import Problem, problems_of, refuse
 from ldmkit.recipe.read import load
 from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place, Source
 
 C = TypeVar("C", bound=Component)
 

@@ -9,7 +9,8 @@ from ldmkit.errors import UserError
 from ldmkit.host.catalogue import WITHOUT_PARAMETERS
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import KINDS, Entry, Registry
-from ldmkit.recipe.model import Adapting, Component, Conditioning, Part, Recipe, Sampling
+from ldmkit.recipe.components import Component, Part
+from ldmkit.recipe.model import Adapting, Conditioning, Recipe, Sampling
 from ldmkit.recipe.names import defaults, with_defaults
 
 SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling, "adapter": Adapting}

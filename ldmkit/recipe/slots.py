@@ -7,7 +7,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ldmkit.recipe.model import Component, Kind, Part, Place
+from ldmkit.recipe.components import Component, Kind, Part
+from ldmkit.recipe.sources import Place
 
 Visit = Callable[[Place, str, Component], Component]
 P = TypeVar("P", bound=Part)

@@ -20,8 +20,8 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.model import Place, Source
 from ldmkit.recipe.problems import MAX_SHOWN
+from ldmkit.recipe.sources import Place, Source
 
 MAX_BYTES = 128 * 1024
 MAX_NODES = 10_000

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ldmkit.interfaces import Auxiliary, Callback, Optimizer
-from ldmkit.recipe.model import Stage
+from ldmkit.recipe.stages import Stage
 from ldmkit.training.optim import groups_of, optimizer_numbers, optimizer_state, restore_optimizer, set_rate
 from ldmkit.types import Image, Level, Outcome, TrainingRun
 

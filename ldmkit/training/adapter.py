@@ -20,7 +20,7 @@ from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe import dump
 from ldmkit.recipe.dump import flat
-from ldmkit.recipe.model import AdapterTraining
+from ldmkit.recipe.stages import AdapterTraining
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.loop import Loop

@@ -12,7 +12,7 @@ from ldmkit.engine.components import build
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Auxiliary, Denoiser
-from ldmkit.recipe.model import Component
+from ldmkit.recipe.components import Component
 from ldmkit.training.taps import tapped
 from ldmkit.types import Image, Level
 

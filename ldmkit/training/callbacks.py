@@ -16,7 +16,7 @@ import torch
 from ldmkit.engine.components import build
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Callback
-from ldmkit.recipe.model import Component
+from ldmkit.recipe.components import Component
 from ldmkit.training.interrupt import Interrupted
 from ldmkit.types import Outcome, Say, TrainingRun
 

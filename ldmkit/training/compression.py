@@ -19,7 +19,7 @@ from ldmkit.engine.weights import StageName, stage_state
 from ldmkit.interfaces import Adversary, CompressionModel, Dataset, Loss
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import grid
-from ldmkit.recipe.model import CompressionTraining
+from ldmkit.recipe.stages import CompressionTraining
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.latents import LatentMoments

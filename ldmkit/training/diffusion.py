@@ -19,7 +19,7 @@ from ldmkit.engine.system import System
 from ldmkit.engine.weights import stage_state
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures.png import grid
-from ldmkit.recipe.model import DiffusionTraining
+from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries, named_losses
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.diffusion_step import DiffusionStep

@@ -15,7 +15,8 @@ from ldmkit.engine.conditions import concatenate, merge
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Distillation, EstimateFunction, TeacherEstimate
-from ldmkit.recipe.model import Component, DiffusionTraining
+from ldmkit.recipe.components import Component
+from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.diffusion_step import DiffusionStep
 from ldmkit.training.split import Draws

@@ -17,7 +17,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.pictures import SUFFIXES, shown
-from ldmkit.recipe.model import DiffusionTraining
+from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.types import Condition
 

@@ -15,7 +15,7 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Optimizer, ParameterGroup
 from ldmkit.recipe.decays import DECAYS
-from ldmkit.recipe.model import Stage
+from ldmkit.recipe.stages import Stage
 
 
 def optimizer_of(registry: Registry, options: Stage) -> Optimizer:

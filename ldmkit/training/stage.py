@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Optimizer
-from ldmkit.recipe.model import Stage
+from ldmkit.recipe.stages import Stage
 from ldmkit.training.optim import adam, groups_of
 
 Losses = dict[str, Tensor]

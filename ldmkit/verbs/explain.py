@@ -10,8 +10,8 @@ from ldmkit.host.catalogue import parameters
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.dump import flat
-from ldmkit.recipe.model import Place
 from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place
 from ldmkit.verbs.report.recipes import leaves
 
 

@@ -17,7 +17,8 @@ from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.recipe import Recipe, dump
-from ldmkit.recipe.model import Sample, Train
+from ldmkit.recipe.model import Sample
+from ldmkit.recipe.stages import Train
 from ldmkit.recipe.yaml import read_file
 from ldmkit.types import Say
 from ldmkit.verbs.asked import Asked

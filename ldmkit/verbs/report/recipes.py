@@ -13,10 +13,11 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, load
+from ldmkit.recipe.components import Part
 from ldmkit.recipe.dump import flat
-from ldmkit.recipe.model import Part, Place
 from ldmkit.recipe.names import defaults
 from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place
 from ldmkit.recipe.yaml import read_file
 
 

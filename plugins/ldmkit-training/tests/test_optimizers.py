@@ -5,7 +5,7 @@ import torch
 from ldmkit_training.optimizers import AdamW, Muon
 from torch import nn
 
-from ldmkit.recipe.model import Stage
+from ldmkit.recipe.stages import Stage
 from ldmkit.testing.registration import check_registration
 from ldmkit.testing.training import check_optimizer
 from ldmkit.training.optim import adam, groups_of

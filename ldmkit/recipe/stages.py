@@ -1,0 +1,86 @@
+"""How the stages and adapters of a recipe are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from ldmkit.recipe.components import Bounded, Component, Fraction, Kind, Part, Positive
+from ldmkit.recipe.decays import Decay
+
+
+class Stage(Part):
+    """What all training stages share. lr is absolute: it is never scaled by batch or devices.
+
+    optimizer: by default AdamW; any reads betas and weight_decay where it has them. lr_factors: factors of lr
+    by part, such as {conditioners: 0.1, conditioners.caption: 0.5, adversary: 2}; the longest name counts.
+    """
+
+    steps: Positive
+    batch: Bounded
+    lr: Annotated[float, Field(gt=0)]
+    optimizer: Annotated[Component, Kind("optimizer")] | None = None
+    lr_factors: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[int, Field(ge=0)] = 0
+    decay: Decay = "constant"
+    clip: Annotated[float, Field(gt=0)] | None = None
+    accumulate: Positive = 1
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    checkpoint_every: Positive = 500
+    validate_every: Positive = 500
+    picture_every: Positive = 2000
+    seed: int = 0
+    flip: bool = False
+
+
+class CompressionTraining(Stage):
+    """Stage one. loss = reduction(reconstruction losses) + penalty * posterior penalty + the adversary's."""
+
+    loss: tuple[Annotated[Component, Kind("loss")], ...]
+    adversary: Annotated[Component, Kind("adversary")] | None = None
+    penalty: Annotated[float, Field(ge=0)] = 1e-6
+    reduction: Literal["sum", "mean"] = "sum"
+    learn_variance: bool = False
+
+
+class DiffusionTraining(Stage):
+    """Stage two: the denoiser and every conditioner that has trainable weights, jointly.
+
+    auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
+    distillation: what is learned, in the place of the objective's loss, from the model of the recipe's
+    `weights`, from which the training starts.
+    widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
+    convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
+    that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
+    crop: center: of data that draw another crop at each step, the middle of each picture is encoded. Such
+    data are refused without it.
+    """
+
+    latents: Literal["sample", "mode"] = "sample"
+    crop: Literal["center"] | None = None
+    distillation: Annotated[Component, Kind("distillation")] | None = None
+    widen: bool = False
+    auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
+
+
+class AdapterTraining(DiffusionTraining):
+    """The training of an adapter: as stage two, with the system's own weights frozen.
+
+    data: what it is trained on, by default the recipe's.
+    """
+
+    data: Annotated[Component, Kind("data")] | None = None
+
+
+class Train(Part):
+    """The two stages. callbacks: what observes each of them; they change no result and retrain nothing."""
+
+    compression: CompressionTraining | None = None
+    diffusion: DiffusionTraining | None = None
+    callbacks: tuple[Annotated[Component, Kind("callback")], ...] = ()
