@@ -11,6 +11,7 @@ import click
 
 from ldmkit import __version__
 from ldmkit.cli import failures
+from ldmkit.cli.examples import epilog
 from ldmkit.errors import UserError
 from ldmkit.verbs import VERBS
 
@@ -32,6 +33,7 @@ class Verbs(click.Group):
         module = cmd_name.replace("-", "_") + ("_" if cmd_name == "import" else "")
         command: click.Command = importlib.import_module(f"ldmkit.cli.{module}").command
         command.name = cmd_name
+        command.epilog = epilog(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

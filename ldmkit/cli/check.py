@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 
 if TYPE_CHECKING:
     from ldmkit.engine.system import System
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RECIPE)
 @options.overrides
 @click.option("--data", is_flag=True, help="Look at the data too: all that a training would read of them.")
 @click.option(

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from ldmkit.cli.completing import RECIPE
 
-@click.command(epilog="Example: ldmkit diff recipes/text2img.yaml runs/text2img/diffusion-5147f1848116")
-@click.argument("one", type=click.Path(path_type=Path))
-@click.argument("other", type=click.Path(path_type=Path))
+
+@click.command()
+@click.argument("one", type=RECIPE)
+@click.argument("other", type=RECIPE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(one: Path, other: Path, as_json: bool) -> None:
     """Compare two recipes, or the recipes of two runs, completed with today's defaults.

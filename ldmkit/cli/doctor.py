@@ -10,7 +10,7 @@ import click
 from ldmkit.cli import options
 
 
-@click.command(epilog="Example: ldmkit doctor --json > about-this-machine.json")
+@click.command()
 @options.runs
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(runs: Path, as_json: bool) -> None:

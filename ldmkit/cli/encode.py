@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RECIPE)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RECIPE)
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for metrics.json and contact.png.  [default: RUNS/NAME/evaluation]",

@@ -37,6 +37,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default="sampler", show_default=True)
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("."),

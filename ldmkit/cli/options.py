@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from ldmkit.cli import completing
 from ldmkit.disk import check_writable
 from ldmkit.errors import UserError, shortened
 from ldmkit.verbs.asked import Asked
@@ -21,8 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def overrides(function: F) -> F:
     """`-s path=value`, again and again."""
     return click.option(
-        "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Replace a value of the recipe."
-    )(function)
+        "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE",
+        help="Replace a value of the recipe.", shell_complete=completing.override,
+    )(function)  # fmt: skip
 
 
 def runs(function: F) -> F:
@@ -191,7 +193,7 @@ def request(function: F) -> F:
         return function(asked=asked, overrides=changes, **rest)
 
     command: Any = click.option(
-        "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."
+        "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."
     )(gathered)
     for option in reversed(REQUEST):
         command = option(command)

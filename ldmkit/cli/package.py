@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command(epilog="Example: ldmkit package text2img -o text2img-model --license mit --wheel dist")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.command()
+@click.argument("recipe", type=RECIPE)
 @click.option("-o", "--out", type=FOLDER, required=True, help="The new folder.")
 @click.option("--license", "license_", default="unknown", show_default=True, help="Of the weights.")
 @click.option("--wheel", type=FOLDER, help="Build a wheel into this folder too.")

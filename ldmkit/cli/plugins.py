@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ldmkit.cli import completing
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import Host, host
 from ldmkit.host.registry import KINDS, Entry
@@ -18,8 +19,8 @@ SLOW = 0.5
 
 
 @click.command()
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=completing.kind)
+@click.argument("name", required=False, shell_complete=completing.component)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with every parameter.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
     """List components (of one KIND), or the parameters of the component of a KIND and NAME.

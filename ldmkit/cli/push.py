@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(epilog="Example: ldmkit push text2img-model me/text2img")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("name", metavar="ORGANISATION/NAME")
 @click.option("--private", is_flag=True, help="Only its owners see it.")

@@ -26,11 +26,6 @@ def command(sources: tuple[str, ...], out: Path, runs: Path) -> None:
 
     RUN is a run's name or folder, the folder of one stage, or a log (metrics.jsonl); a RECIPE stands for the
     run of its name. A training under way and a damaged one can be looked at too.
-
-    \b
-    Examples:
-      ldmkit report text2img
-      ldmkit report runs/first runs/second -o compared.html
     """
     from ldmkit.verbs.report import write_report
     from ldmkit.verbs.runs import run_folder

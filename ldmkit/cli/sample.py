@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 from ldmkit.verbs.asked import Asked
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RECIPE)
 @options.request
 @options.runs
 @options.device

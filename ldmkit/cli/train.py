@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ldmkit.cli import options
+from ldmkit.cli.completing import RECIPE
 
 if TYPE_CHECKING:
     from ldmkit.engine.weights import StageName
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RECIPE)
 @click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")

@@ -21,6 +21,7 @@ VERBS = {
     "export": "Write weights in a published format.",
     "package": "Put a model into a folder or a wheel, with its card.",
     "push": "Upload a packaged model to the hub.",
+    "completion": "Print the script that completes commands in a shell.",
     "new-plugin": "Write the skeleton of a plugin.",
 }
 """Each verb and its line of help; the verb's module is imported only when it is called."""
