@@ -23,6 +23,7 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "src")
 ROOMS = (
     "errors",
     "disk",
+    "progress",
     "splits",
     "types",
     "interfaces",
@@ -45,7 +46,7 @@ ROOMS = (
     "__main__",
 )
 """The modules and packages of the core from the ground up: each imports those before it alone."""
-WITHOUT_TORCH = ("errors", "disk", "hookspecs", "host", "recipe", "cli")
+WITHOUT_TORCH = ("errors", "disk", "progress", "hookspecs", "host", "recipe", "cli")
 
 
 def imported(path: Path) -> list[str]:

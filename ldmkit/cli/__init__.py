@@ -81,8 +81,17 @@ def _of_plugin(name: str) -> click.Command | None:
     help="Do not load this distribution's plugins; may be given again and again.",
 )
 @click.option("--debug", is_flag=True, envvar="LDMKIT_DEBUG", help="Show where in the code an error arises.")
-def main(without: tuple[str, ...], debug: bool) -> None:
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    envvar="LDMKIT_QUIET",
+    help="Show results and errors; no progress, no notes.",
+)
+def main(without: tuple[str, ...], debug: bool, quiet: bool) -> None:
     """Latent diffusion models from recipes and plugins."""
+    if quiet:
+        os.environ["LDMKIT_QUIET"] = "1"
     if without:
         from ldmkit.host.plugins import WITHOUT, host
 

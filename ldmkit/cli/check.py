@@ -64,7 +64,8 @@ def _explained(recipe: Recipe, registry: Registry) -> str:
 
 def _figures(system: System) -> list[str]:
     """The latent's shape and the parameters of each component, as comments of the YAML above them."""
-    from ldmkit.verbs.check import counts, demands, on_disk
+    from ldmkit.engine.counting import counts
+    from ldmkit.verbs.check import demands, on_disk
 
     latent = system.compression.latent
     lines = [f"# latent: {latent.channels} x H/{latent.factor} x W/{latent.factor}", "# parameters:"]

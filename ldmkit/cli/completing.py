@@ -37,7 +37,7 @@ def override(ctx: click.Context, param: click.Parameter, incomplete: str) -> Off
         return _items((f"{path}={name}" for name in _names(path.split(".")[-1])), incomplete)
     # While the value of an option is missing, click leaves arguments among the words that it has not read.
     recipe = ctx.params.get("recipe") or next(iter(ctx.args), None)
-    known = _paths(recipe and Path(recipe))
+    known = _paths(None if recipe is None else Path(recipe))
     return _items((f"{one}=" for one in sorted(known)), incomplete)
 
 

@@ -26,7 +26,7 @@ def command(
     """
     from ldmkit.verbs.encode import compression_alone, decode_folder
 
-    system = compression_alone(recipe, overrides, runs, click.echo, device)
-    for problem in decode_folder(system, folder, out, click.echo):
+    system = compression_alone(recipe, overrides, runs, options.say, device)
+    for problem in decode_folder(system, folder, out, options.say):
         click.echo(f"skipped: {problem}", err=True)
     click.echo(f"pictures: {out}")

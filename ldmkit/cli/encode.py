@@ -34,9 +34,9 @@ def command(
     """
     from ldmkit.verbs.encode import compression_alone, encode_folder, estimate
 
-    system = compression_alone(recipe, overrides, runs, click.echo, device)
+    system = compression_alone(recipe, overrides, runs, options.say, device)
     if dry_run:
-        return estimate(system, folder, out, click.echo)
-    for problem in encode_folder(system, folder, out, click.echo):
+        return estimate(system, folder, out, options.say)
+    for problem in encode_folder(system, folder, out, options.say):
         click.echo(f"skipped: {problem}", err=True)
     click.echo(f"latents: {out}")

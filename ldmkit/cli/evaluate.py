@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,21 +28,27 @@ if TYPE_CHECKING:
 @options.device
 @options.running
 @options.overrides
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def command(
-    recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...]
+    recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...], as_json: bool
 ) -> None:
     """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing."""
     from rich.console import Console
 
     from ldmkit.engine.opening import open_recipe
+    from ldmkit.progress import bar
     from ldmkit.verbs.evaluate import evaluate
-    from ldmkit.verbs.progress import bar
 
     options.check_out(out)
-    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
+    system = open_recipe(
+        recipe, overrides, runs=runs, device=device, say=_nothing if as_json else options.say
+    )
     target = out or runs / system.recipe.name / "evaluation"
     with bar() as progress:
         report = evaluate(system, target, progress)
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+        return
     Console().print(_table(report))
     for name in ("metrics.json", "contact.png"):
         if (target / name).exists():

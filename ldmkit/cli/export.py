@@ -24,7 +24,7 @@ def command(
     from ldmkit.engine.opening import open_recipe
     from ldmkit.interchange import export_model
 
-    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=options.say)
     for line in export_model(system, out, style):
         click.echo(line)
     click.echo(f"{style}: {out}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ldmkit.cli import options
+
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
@@ -37,5 +39,5 @@ def command(
     """
     from ldmkit.interchange import import_model
 
-    made = import_model(source, out, config, weights, click.echo, tokenizer=tokenizer, style=style)
+    made = import_model(source, out, config, weights, options.say, tokenizer=tokenizer, style=style)
     click.echo(f"recipe: {made}")

@@ -14,9 +14,16 @@ import click
 from ldmkit.cli import completing
 from ldmkit.disk import check_writable
 from ldmkit.errors import UserError, shortened
+from ldmkit.progress import quiet
 from ldmkit.verbs.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def say(line: str) -> None:
+    """What is being done, on standard output; nothing with --quiet."""
+    if not quiet():
+        click.echo(line)
 
 
 def overrides(function: F) -> F:

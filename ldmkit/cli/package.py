@@ -40,8 +40,8 @@ def command(
     from ldmkit.verbs.package.folder import package
     from ldmkit.verbs.package.wheel import build_wheel
 
-    system = open_recipe(recipe, overrides, runs=runs, device=device, say=click.echo)
-    package(system, out, runs, license_, click.echo)
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=options.say)
+    package(system, out, runs, license_, options.say)
     click.echo(f"model: {out}")
     if wheel is not None:
         click.echo(f"wheel: {build_wheel(out, wheel, number)}")

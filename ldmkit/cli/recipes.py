@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -13,7 +14,8 @@ from ldmkit.recipe.yaml import read_file
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
-def command(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
+def command(folder: Path, as_json: bool) -> None:
     """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line; then those of
     installed plugins: the name to use, the distribution, what it is."""
     rows = [(_name(path), str(path), _comment(path)) for path in sorted(folder.rglob("*.yaml"))]
@@ -21,6 +23,12 @@ def command(folder: Path) -> None:
     rows += [(e.name, f"{e.distribution} {e.version}", e.summary) for e in brought]
     if not rows:
         raise UserError(f"{folder}: no recipes (*.yaml) there; name the folder that holds them")
+    if as_json:
+        keys = ("name", "place", "comment")
+        click.echo(
+            json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1, ensure_ascii=False)
+        )
+        return
     names, places = (max(len(row[i]) for row in rows) for i in (0, 1))
     for name, place, comment in rows:
         click.echo(f"{name:<{names}}  {place:<{places}}  {comment}".rstrip())

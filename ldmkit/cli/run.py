@@ -64,14 +64,14 @@ def command(
         accept=accept,
         any_size=any_size,
         device=device,
-        say=click.echo,
+        say=options.say,
         before=lambda system: make.check(system, asked),
     )
     target = out or runs / system.recipe.name / "samples"
     if not make.draws(system):
-        make.make_reconstructions(system, target, click.echo)
+        make.make_reconstructions(system, target, options.say)
         return
-    make.make_pictures(system, make.wanted(system, asked), target, click.echo)
+    make.make_pictures(system, make.wanted(system, asked), target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")
 
 

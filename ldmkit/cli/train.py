@@ -46,7 +46,7 @@ def command(
     if dry_run:
         from ldmkit.verbs.estimate import estimate
 
-        return estimate(recipe, overrides, runs, stage, device, click.echo)
+        return estimate(recipe, overrides, runs, stage, device, options.say)
     from ldmkit.verbs.train import train_recipe
 
     train_recipe(
@@ -59,5 +59,5 @@ def command(
         accept=accept,
         any_size=any_size,
         device=device,
-        say=click.echo,
+        say=options.say,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import PIL.Image
@@ -30,16 +30,19 @@ def pictures(
     steps: int | None = None,
     guidance: float | Sequence[Mapping[str, Any]] | None = None,
     watch: Watch | None = None,
+    meter: Callable[[float], None] | None = None,
 ) -> Iterator[list[PIL.Image.Image]]:
     """Pictures in batches of about equal size, at most `batch`, in the order of `inputs`; size is their
-    (height, width). Else as `plan`.
+    (height, width). Else as `plan`. meter: called with the number of pictures done, fractions of a batch too.
 
     One batch is decoded in a thread of its own while the next is sampled.
     """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
     check_fields(system, chosen, inputs.raw)
     parts = even_parts(len(inputs.seeds), batch or system.recipe.sample.batch)
-    latents = (_sampled(system, chosen, inputs.rows(rows), size, watch) for rows in parts)
+    latents = (
+        _sampled(system, chosen, inputs.rows(rows), size, _looked(watch, meter, rows)) for rows in parts
+    )
     yield from overlapped(latents, lambda pair: _decoded(system, chosen, *pair))
 
 
@@ -64,6 +67,19 @@ def _fitted(init: Any, size: tuple[int, int] | None) -> Image:
         return fitted(init, "init", size)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _looked(watch: Watch | None, meter: Callable[[float], None] | None, rows: range) -> Watch | None:
+    """What is called at each evaluation while these rows are sampled."""
+    if meter is None:
+        return watch
+
+    def both(share: float, clean: Latent) -> None:
+        meter(rows.start + share * len(rows))
+        if watch is not None:
+            watch(share, clean)
+
+    return both
 
 
 @torch.no_grad()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-import PIL.Image
 import torch
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine import plans, sampling, sizes
 from ldmkit.engine.components import build as build_component
+from ldmkit.engine.counting import counts
 from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
@@ -18,6 +20,8 @@ from ldmkit.engine.requests import inputs_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
+from ldmkit.pictures import Pictures
+from ldmkit.progress import Meter
 from ldmkit.recipe import Recipe
 from ldmkit.types import Conditions, Latent, Request
 
@@ -79,8 +83,9 @@ class System(Parts):
         sampler: str | Mapping[str, Any] | None = None,
         steps: int | None = None,
         guidance: float | Sequence[Mapping[str, Any]] | None = None,
-        watch: Watch | None = None,
-    ) -> list[PIL.Image.Image]:
+        callback: Watch | None = None,
+        progress: bool = False,
+    ) -> Pictures:
         """Pictures, one a prompt (or one an entry of `fields`); what is not given is the recipe's.
 
         Picture i has seed + i, or seeds[i]: its noise depends on neither batch nor order. Raises UserError
@@ -101,8 +106,9 @@ class System(Parts):
             sampler: a sampler by name, or with its parameters.
             steps: of the sampler.
             guidance: components in the place of the recipe's, or a number for the scale of the recipe's.
-            watch: called after each estimate of a batch with the share of its levels that is done and the
-                clean latents as they are estimated now; what it raises stops the sampling.
+            callback: called after each estimate of a batch with the share of its levels that is done and
+                the clean latents as they are estimated now; what it raises stops the sampling.
+            progress: show a bar and the time left, on standard error or in the notebook.
         """
         inputs = inputs_of(
             self,
@@ -115,10 +121,34 @@ class System(Parts):
             init=init,
             strength=strength,
         )
-        batches = sampling.pictures(
-            self, inputs, batch=batch, size=size, sampler=sampler, steps=steps, guidance=guidance, watch=watch
-        )
-        return [picture for pictures in batches for picture in pictures]
+        with Meter("samples", len(inputs.seeds)) if progress else nullcontext() as meter:
+            batches = sampling.pictures(
+                self,
+                inputs,
+                batch=batch,
+                size=size,
+                sampler=sampler,
+                steps=steps,
+                guidance=guidance,
+                watch=callback,
+                meter=None if meter is None else meter.update,
+            )
+            return Pictures(picture for pictures in batches for picture in pictures)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part} {name} ({parameters})" for part, name, parameters in self._about())
+        return f"<ldmkit system '{self.recipe.name}' on {self.device}: {parts}>"
+
+    def _repr_html_(self) -> str:
+        cells = ["".join(f"<td>{html.escape(text)}</td>" for text in row) for row in self._about()]
+        rows = "".join(f"<tr>{row}</tr>" for row in cells)
+        head = "<tr><th>part</th><th>component</th><th>parameters</th></tr>"
+        return f"<b>{html.escape(self.recipe.name)}</b> on {self.device}<table>{head}{rows}</table>"
+
+    def _about(self) -> Iterator[tuple[str, str, str]]:
+        """Part, component and number of parameters."""
+        for one in counts(self):
+            yield one.part, one.component, f"{one.parameters:,}"
 
 
 def assemble(recipe: Recipe, registry: Registry) -> System:

@@ -1,6 +1,6 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
 shown (`cutting`, `views`), conditions to look at (`painted`), PNG files that say how they were sampled
-(`png`), contact sheets (`sheet`)."""
+(`png`), lists of pictures that show themselves (`listed`), contact sheets (`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle
@@ -20,6 +20,7 @@ from ldmkit.pictures.files import (
     to_tensor,
     upright_size,
 )
+from ldmkit.pictures.listed import Pictures
 from ldmkit.pictures.painted import colours, paint
 from ldmkit.pictures.views import Crop, Scale, Views
 
@@ -31,6 +32,7 @@ __all__ = [
     "Crop",
     "Cut",
     "PictureError",
+    "Pictures",
     "Scale",
     "Views",
     "batch",

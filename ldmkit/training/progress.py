@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from torch import Tensor
 
+from ldmkit.progress import bar, live
 from ldmkit.types import Say
 
 ANNOUNCED_AFTER = 20
@@ -44,16 +44,8 @@ class Reporter:
     def __init__(self, stage: str, steps: int, start: int, say: Say, main: bool) -> None:
         self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
         self._began = self._said = time.monotonic()
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=console,
-        )
-        self._live = main and console.is_terminal
+        self._bar = bar(TextColumn("{task.fields[losses]}"))
+        self._live = main and live(self._bar)
         self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")
 
     def __enter__(self) -> Reporter:

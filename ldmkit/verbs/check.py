@@ -27,16 +27,6 @@ ANY_SIZE = 64
 ANY_SIZE_OPTION = "--any-size"
 
 
-@dataclass(frozen=True)
-class Count:
-    """The parameters of one part of a system."""
-
-    part: str
-    component: str
-    parameters: int
-    trainable: int
-
-
 def inspect(recipe: Recipe, registry: Registry) -> System:
     """The assembled system of a resolved recipe, its modules on the "meta" device: shapes, but no memory.
 
@@ -50,22 +40,6 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
         plan = plans.plan(system, guidance=[])
         plan.levels(system, sizes.latent_size(system, picture_size(system)))
     return system
-
-
-def counts(system: System) -> Iterator[Count]:
-    """Parameters per component, in the order of the recipe."""
-    recipe = system.recipe
-    yield _count("compression", recipe.compression.name, system.get_submodule("compression"))
-    for name, module in system.conditioners.items():
-        yield _count(f"conditioners.{name}", recipe.conditioners[name].name, module)
-    if recipe.denoiser is not None:
-        yield _count("denoiser", recipe.denoiser.name, system.get_submodule("denoiser"))
-
-
-def _count(part: str, component: str, module: nn.Module) -> Count:
-    parameters = list(module.parameters())
-    total = sum(p.numel() for p in parameters)
-    return Count(part, component, total, sum(p.numel() for p in parameters if p.requires_grad))
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
+from ldmkit.progress import Meter
 from ldmkit.recipe import digest
-from ldmkit.types import Latent, Say
+from ldmkit.types import Say
 from ldmkit.verbs import examples, records
 from ldmkit.verbs.asked import Asked
-from ldmkit.verbs.progress import Meter
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,13 @@ def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[
 
 def _draw(system: System, inputs: Inputs, paths: Sequence[Path], abouts: Sequence[Mapping[str, str]]) -> None:
     """Draws the pictures batch by batch and writes each batch at once."""
-    todo, done = iter(zip(paths, abouts, strict=True)), 0
+    todo = iter(zip(paths, abouts, strict=True))
     with Meter("samples", len(paths)) as meter:
-        together = min(system.recipe.sample.batch, len(paths))
-
-        def watch(share: float, clean: Latent) -> None:
-            meter.update(done + share * min(together, len(paths) - done))
-
-        for batch in sampling.pictures(system, inputs, watch=watch):
+        for batch in sampling.pictures(system, inputs, meter=meter.update):
             for picture in batch:
                 path, about = next(todo)
                 save_picture(picture, path, about)
-            done += len(batch)
-            meter.update(done)
+        meter.update(len(paths))
 
 
 def _weights(system: System) -> str:

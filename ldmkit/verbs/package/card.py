@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ldmkit.disk import write_text
+from ldmkit.engine.counting import counts
 from ldmkit.engine.system import System
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.slots import replace_components
-from ldmkit.verbs.check import counts
 from ldmkit.verbs.report.recipes import leaves
 
 CARD = "README.md"

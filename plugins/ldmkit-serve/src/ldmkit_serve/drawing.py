@@ -49,7 +49,7 @@ def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Iterator[Step]:
 
     def work() -> None:
         try:
-            (picture,) = system.sample(**request, watch=watch)
+            (picture,) = system.sample(**request, callback=watch)
             arrived.put(Step(1.0, picture, finished=True))
         except Exception as error:
             arrived.put(error)

@@ -1,21 +1,41 @@
-"""How far a long piece of work is: a bar on a terminal, a line now and then elsewhere; on standard error."""
+"""How far a long piece of work is: a bar on a terminal and in notebooks, a line now and then elsewhere; on
+standard error. LDMKIT_QUIET in the environment, which `ldmkit --quiet` sets, turns all of it off."""
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+QUIET = "LDMKIT_QUIET"
 LINE_EVERY = 30.0
 """Seconds between lines where standard error is no terminal."""
 
 
-def bar() -> Progress:
-    """A bar with a description, how much is done, and the time that is left."""
+def quiet() -> bool:
+    """Whether nothing but results is wanted."""
+    return bool(os.environ.get(QUIET))
+
+
+def bar(*more: ProgressColumn) -> Progress:
+    """A bar with a description, how much is done, the time that is left, and `more`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, *more, console=Console(stderr=True, quiet=quiet()), disable=quiet())
+
+
+def live(shown: Progress) -> bool:
+    """Whether it is drawn as a bar: on a terminal or in a notebook."""
+    return not quiet() and (shown.console.is_terminal or shown.console.is_jupyter)
 
 
 class Meter:
@@ -24,7 +44,7 @@ class Meter:
     def __init__(self, doing: str, total: int) -> None:
         self._doing, self._total = doing, total
         self._bar = bar()
-        self._live = self._bar.console.is_terminal
+        self._live = live(self._bar)
         self._task = self._bar.add_task(doing, total=total)
         self._began = self._told = time.monotonic()
 

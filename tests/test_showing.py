@@ -1,0 +1,104 @@
+"""What people see while pictures form, or with --quiet; systems and pictures in notebooks."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import ldmkit
+from ldmkit.cli import main
+from ldmkit.pictures import Pictures
+
+RECIPE: dict[str, Any] = {
+    "recipe": 1,
+    "name": "small",
+    "compression": {"name": "identity"},
+    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "sampler": {"name": "ddim", "steps": 4},
+    "sample": {"size": [16, 16]},
+}
+
+
+@pytest.fixture
+def system():
+    with pytest.warns(UserWarning, match="no weights"):
+        return ldmkit.build({**RECIPE})
+
+
+def test_a_callback_sees_the_shares_and_the_clean_latents(system):
+    seen = []
+    system.sample(count=3, batch=2, callback=lambda share, clean: seen.append((share, tuple(clean.shape))))
+    assert len(seen) == 2 * 4  # evaluations of each of the two batches
+    assert [share for share, _ in seen[:4]] == sorted({share for share, _ in seen})
+    assert sorted(shape[0] for _, shape in seen) == [1] * 4 + [2] * 4
+
+
+def test_a_callback_that_raises_stops_the_sampling(system):
+    seen = []
+
+    def stop(share, clean):
+        seen.append(share)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        system.sample(count=4, callback=stop)
+    assert len(seen) == 1
+
+
+def test_progress_is_told_when_it_is_asked_for(system, capsys, monkeypatch):
+    monkeypatch.setattr("ldmkit.progress.LINE_EVERY", 0.0)
+    system.sample(count=2)
+    assert capsys.readouterr().err == ""
+    system.sample(count=2, progress=True)
+    assert "samples: 1 of 2, about" in capsys.readouterr().err
+    monkeypatch.setenv("LDMKIT_QUIET", "1")
+    system.sample(count=2, progress=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_pictures_show_themselves_as_a_grid(system):
+    pictures = system.sample(count=4)
+    shown = Image.open(io.BytesIO(pictures._repr_png_()))
+    assert shown.size == (2 * 20 + 4, 2 * 20 + 4)
+    assert shown.getpixel((4, 4)) == pictures[0].getpixel((0, 0))
+    assert Pictures()._repr_png_() is None
+    with pytest.raises(ValueError, match="no picture"):
+        Pictures().grid()
+
+
+def test_a_system_shows_its_parts(system):
+    parameters = sum(p.numel() for p in system.denoiser.parameters())
+    assert f"denoiser unet ({parameters:,})" in repr(system)
+    system.recipe = system.recipe.model_copy(update={"name": "<b>"})
+    assert f"<td>unet</td><td>{parameters:,}</td>" in system._repr_html_()
+    assert "<b>&lt;b&gt;</b>" in system._repr_html_()
+
+
+def test_quiet_leaves_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LDMKIT_QUIET", raising=False)
+    for i in range(4):
+        Path("pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"pictures/{i}.png")
+    data = {"name": "image-folder", "path": "pictures", "size": 16}
+    train = {"diffusion": {"steps": 1, "batch": 2, "lr": 1e-3}}
+    Path("small.yaml").write_text(json.dumps({**RECIPE, "data": data, "train": train}))
+    done = CliRunner().invoke(main, ["--quiet", "run", "small.yaml", "--count", "1"])
+    assert done.exit_code == 0, done.output
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["grid"]
+    assert Path("runs/small/samples/grid.png").exists()
+    monkeypatch.delenv("LDMKIT_QUIET", raising=False)
+    assert "samples: 1 reused" in CliRunner().invoke(main, ["run", "small.yaml", "--count", "1"]).stdout
+
+
+def test_lists_are_json_for_programs(tmp_path):
+    (tmp_path / "small.yaml").write_text("# A small one.\n" + json.dumps({**RECIPE}))
+    listed = json.loads(CliRunner().invoke(main, ["recipes", str(tmp_path), "--json"]).stdout)
+    mine = {"name": "small", "place": str(tmp_path / "small.yaml"), "comment": "A small one."}
+    assert mine in listed
