@@ -82,7 +82,6 @@ def test_a_system_shows_its_parts(system):
 
 def test_quiet_leaves_the_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LDMKIT_QUIET", raising=False)
     for i in range(4):
         Path("pictures").mkdir(exist_ok=True)
         Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"pictures/{i}.png")
@@ -93,7 +92,6 @@ def test_quiet_leaves_the_results(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["grid"]
     assert Path("runs/small/samples/grid.png").exists()
-    monkeypatch.delenv("LDMKIT_QUIET", raising=False)
     assert "samples: 1 reused" in CliRunner().invoke(main, ["run", "small.yaml", "--count", "1"]).stdout
 
 

@@ -92,6 +92,7 @@ def main(without: tuple[str, ...], debug: bool, quiet: bool) -> None:
     """Latent diffusion models from recipes and plugins."""
     if quiet:
         os.environ["LDMKIT_QUIET"] = "1"
+        click.get_current_context().call_on_close(lambda: os.environ.pop("LDMKIT_QUIET", None))
     if without:
         from ldmkit.host.plugins import WITHOUT, host
 
