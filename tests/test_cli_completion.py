@@ -1,48 +1,19 @@
-"""Help with examples that parse, and what Tab offers in a shell."""
+"""What Tab offers in a shell."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from ldmkit.cli import main
-from ldmkit.cli.examples import EXAMPLES
-from ldmkit.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
-
-
-def words_of(call: str) -> list[str]:
-    """The arguments of ldmkit in a call as people type it."""
-    call = call.removeprefix('eval "$(').removesuffix(')"').partition(" > ")[0]
-    words = shlex.split(call)
-    return words[words.index("ldmkit") + 1 :]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_examples_of_every_verb_are_shown_and_parse(verb, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for file in ("apples/000.png", "photo.png", "v1-inference.yaml", "model.ckpt"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()  # files that the options demand to be there
-    (tmp_path / "text2img-model").mkdir()
-    context = click.Context(main, info_name="ldmkit")
-    command = main.get_command(context, verb)
-    text = command.get_help(click.Context(command, info_name=verb, parent=context))
-    assert EXAMPLES[verb]
-    for call in EXAMPLES[verb]:
-        assert f"\n    {call}" in text
-        words = words_of(call)
-        assert words[0] == verb
-        command.make_context(verb, words[1:], parent=context)  # raises for what the verb does not know
 
 
 def offered(*words: str) -> list[str]:

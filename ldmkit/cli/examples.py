@@ -6,7 +6,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "ldmkit run recipes/text2img.yaml",
         "ldmkit run text2img --prompt 'a red apple' --count 8 --seed 7 -o apples",
-        "ldmkit run recipes/semantic2img.yaml --input segmentation=map.png",
         "ldmkit run recipes/text2img.yaml -s sampler.steps=50 --dry-run",
     ),
     "train": (
@@ -25,24 +24,39 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "report": ("ldmkit report text2img", "ldmkit report runs/first runs/second -o compared.html"),
     "runs": ("ldmkit runs", "ldmkit runs list --json", "ldmkit runs clean text2img"),
-    "encode": ("ldmkit encode recipes/text2img.yaml my-pictures latents --dry-run",),
-    "decode": ("ldmkit decode recipes/text2img.yaml latents pictures",),
+    "encode": (
+        "ldmkit encode text2img my-pictures latents",
+        "ldmkit encode recipes/text2img.yaml my-pictures latents --dry-run",
+    ),
+    "decode": (
+        "ldmkit decode recipes/text2img.yaml latents pictures",
+        "ldmkit decode text2img latents pictures --device cpu",
+    ),
     "check": (
         "ldmkit check recipes/text2img.yaml --explain",
         "ldmkit check recipes/own/class2img.yaml --data -s data.path=my-pictures",
     ),
-    "diff": ("ldmkit diff recipes/text2img.yaml runs/text2img/diffusion-5147f1848116",),
+    "diff": (
+        "ldmkit diff text2img text2img-128",
+        "ldmkit diff recipes/text2img.yaml runs/text2img/diffusion-5147f1848116 --json",
+    ),
     "doctor": ("ldmkit doctor", "ldmkit doctor --json > about-this-machine.json"),
     "plugins": ("ldmkit plugins", "ldmkit plugins sampler ddim", "ldmkit plugins conditioner --json"),
     "recipes": ("ldmkit recipes", "ldmkit recipes my-recipes"),
-    "schema": ("ldmkit schema -o recipe.schema.json",),
+    "schema": ("ldmkit schema -o recipe.schema.json", "ldmkit schema | less"),
     "import": (
         "ldmkit import model.ckpt imported --config v1-inference.yaml",
         "ldmkit import stable-diffusion-folder imported",
     ),
-    "export": ("ldmkit export text2img exported --format diffusers",),
-    "package": ("ldmkit package text2img -o text2img-model --license mit --wheel dist",),
-    "push": ("ldmkit push text2img-model me/text2img",),
+    "export": (
+        "ldmkit export text2img exported --format diffusers",
+        "ldmkit export recipes/autoencoder-kl.yaml exported --format compvis",
+    ),
+    "package": (
+        "ldmkit package text2img -o text2img-model --license mit",
+        "ldmkit package text2img -o text2img-model --license mit --wheel dist --version 0.2.0",
+    ),
+    "push": ("ldmkit push text2img-model me/text2img", "ldmkit push text2img-model me/text2img --private"),
     "completion": (
         'eval "$(ldmkit completion bash)"',
         "ldmkit completion fish > ~/.config/fish/completions/ldmkit.fish",

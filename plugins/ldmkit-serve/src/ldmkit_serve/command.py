@@ -9,8 +9,14 @@ import click
 
 from ldmkit.errors import UserError
 
+EXAMPLES = """\b
+Examples:
+  ldmkit serve text2img
+  ldmkit serve semantic2img --port 8000
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option(
