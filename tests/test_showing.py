@@ -100,3 +100,17 @@ def test_lists_are_json_for_programs(tmp_path):
     listed = json.loads(CliRunner().invoke(main, ["recipes", str(tmp_path), "--json"]).stdout)
     mine = {"name": "small", "place": str(tmp_path / "small.yaml"), "comment": "A small one."}
     assert mine in listed
+
+
+def test_figures_are_json_for_programs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"pictures/{i}.png")
+    data = {"name": "image-folder", "path": "pictures", "size": 16}
+    metrics = {"metrics": ["reconstruction"]}
+    first = {k: RECIPE[k] for k in ("recipe", "name", "compression")}
+    Path("small.yaml").write_text(json.dumps({**first, "data": data, "evaluate": metrics}))
+    done = CliRunner().invoke(main, ["evaluate", "small.yaml", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["metrics"][0]["name"] == "reconstruction"

@@ -40,9 +40,8 @@ def command(
     from ldmkit.verbs.evaluate import evaluate
 
     options.check_out(out)
-    system = open_recipe(
-        recipe, overrides, runs=runs, device=device, say=_nothing if as_json else options.say
-    )
+    say = options.say_aside if as_json else options.say
+    system = open_recipe(recipe, overrides, runs=runs, device=device, say=say)
     target = out or runs / system.recipe.name / "evaluation"
     with bar() as progress:
         report = evaluate(system, target, progress)

@@ -26,6 +26,12 @@ def say(line: str) -> None:
         click.echo(line)
 
 
+def say_aside(line: str) -> None:
+    """The same on standard error, where standard output is for programs."""
+    if not quiet():
+        click.echo(line, err=True)
+
+
 def overrides(function: F) -> F:
     """`-s path=value`, again and again."""
     return click.option(
