@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -72,6 +73,21 @@ def _of_plugin(name: str) -> click.Command | None:
     return command
 
 
+def _use(ctx: click.Context, param: click.Parameter, folders: tuple[Path, ...]) -> None:
+    """The plugins of these folders, until the command ends. Eager: the verb may be one of theirs."""
+    if not folders:
+        return
+    from ldmkit.host.loose import used
+    from ldmkit.host.plugins import host
+
+    ctx.call_on_close(host.cache_clear)
+    try:
+        ctx.with_resource(used(folders))
+    except UserError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    host.cache_clear()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ldmkit")
 @click.option(
@@ -79,6 +95,15 @@ def _of_plugin(name: str) -> click.Command | None:
     multiple=True,
     metavar="DISTRIBUTION",
     help="Do not load this distribution's plugins; may be given again and again.",
+)
+@click.option(
+    "--plugins-dir",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_use,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Run the files *.py of this folder as plugins; may be given again and again.",
 )
 @click.option("--debug", is_flag=True, envvar="LDMKIT_DEBUG", help="Show where in the code an error arises.")
 @click.option(

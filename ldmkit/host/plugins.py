@@ -18,6 +18,7 @@ import pluggy
 from ldmkit import hookspecs
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.contained import contained, described
+from ldmkit.host.loose import LooseFile, loose_files
 from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 
 WITHOUT = "LDMKIT_WITHOUT"
@@ -71,11 +72,11 @@ def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) ->
 
 @cache
 def host() -> Host:
-    """The host of the installed plugins, without those that LDMKIT_WITHOUT names.
+    """The host of the installed plugins and of the files in use, without those that LDMKIT_WITHOUT names.
 
     Raises UserError where that names a distribution that provides no plugin.
     """
-    points = list(entry_points(group=hookspecs.GROUP))
+    points = [*entry_points(group=hookspecs.GROUP), *loose_files()]
     without = {name.strip() for name in os.environ.get(WITHOUT, "").split(",")} - {""}
     unknown = without - {_origin(p)[0] for p in points}
     if unknown:
@@ -83,11 +84,12 @@ def host() -> Host:
     return load_plugins(points, without)
 
 
-def _precedence(point: EntryPoint) -> tuple[bool, float, str, str]:
-    """Distributions that ldmkit itself names in its extras come first, then those installed earlier."""
+def _precedence(point: EntryPoint) -> tuple[bool, bool, float, str, str]:
+    """Distributions that ldmkit itself names in its extras come first, then those installed earlier, then
+    loose files."""
     name, _ = _origin(point)
     named = name in _named()
-    return not named, 0.0 if named else _installed_at(point), name, point.name
+    return isinstance(point, LooseFile), not named, 0.0 if named else _installed_at(point), name, point.name
 
 
 @cache
@@ -110,8 +112,8 @@ def _installed_at(point: EntryPoint) -> float:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    """The distribution's name and version."""
-    return (point.dist.name, point.dist.version) if point.dist else (point.value, "?")
+    """The distribution's name and version; of a loose file its path."""
+    return (point.dist.name, point.dist.version) if point.dist else (point.value, "(a file)")
 
 
 def _load_one(
