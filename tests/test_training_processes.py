@@ -1,9 +1,10 @@
-"""Two processes under `accelerate launch` train what one process trains, at the same global batch."""
+"""Processes under `accelerate launch` train what one process trains, at the same global batch."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,15 +26,13 @@ LAUNCH = [
     "-m",
     "accelerate.commands.launch",
     "--multi_gpu",  # accelerate's name for several processes on one machine, without GPUs too
-    "--num_processes",
-    "2",
-    "--num_cpu_threads_per_process",
-    "1",
+    "--num_cpu_threads_per_process=1",
 ]
 
 
 def launched(runs: Path, processes: int, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(LAUNCH if processes == 2 else []), str(TOY), str(runs), *overrides]
+    several = [*LAUNCH, f"--num_processes={processes}"] if processes > 1 else []
+    command = [sys.executable, *several, str(TOY), str(runs), *overrides]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
 
@@ -66,3 +65,20 @@ def test_two_processes_are_one(tmp_path):
 def test_the_processes_know_of_each_other(tmp_path):
     found = launched(tmp_path, 2, "train.compression.batch=7")
     assert "batch 7 (what one step sees in all) does not divide among 2 process(es)" in found.stderr
+
+
+def test_what_two_processes_saved_one_and_four_go_on_with(tmp_path):
+    often = [*EXACT, "train.diffusion.checkpoint_every=4"]
+    train(tmp_path / "2", 2, *often)
+    (whole,) = (tmp_path / "2").glob("toy/diffusion-*/metrics.jsonl")
+    wanted = load_file(whole.with_name("diffusion.safetensors"))
+    for processes in (1, 4):
+        shutil.copytree(tmp_path / "2", tmp_path / str(processes))
+        run = tmp_path / str(processes) / "toy" / whole.parent.name
+        for path in run.glob("diffusion*.safetensors"):
+            path.unlink()
+        shutil.rmtree(run / "step-00000010")
+        said = launched(tmp_path / str(processes), processes, *often)
+        assert "diffusion: going on after step 8" in said.stdout, said.stderr[-2000:]
+        for name, value in load_file(run / "diffusion.safetensors").items():
+            torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=1e-5)

@@ -27,7 +27,7 @@ SECTIONS = {
 ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
-UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every"})
+UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile"})
 """Keys of a training stage that never change what comes of it."""
 LATER: Mapping[str, Any] = {
     "optimizer": None,
@@ -35,6 +35,7 @@ LATER: Mapping[str, Any] = {
     "auxiliary": (),
     "distillation": None,
     "widen": False,
+    "precision": "no",
     "crop": None,
 }
 """Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from ldmkit.recipe.components import Bounded, Component, Fraction, Kind, Part, Positive
 from ldmkit.recipe.decays import Decay
@@ -18,6 +16,8 @@ class Stage(Part):
 
     optimizer: by default AdamW; any reads betas and weight_decay where it has them. lr_factors: factors of lr
     by part, such as {conditioners: 0.1, conditioners.caption: 0.5, adversary: 2}; the longest name counts.
+    precision: bf16 and fp16 compute products and convolutions in half precision (autocast); weights,
+    optimizer, averages and validation stay in float32. fp16 scales losses; checkpoints hold the scale.
     """
 
     steps: Positive
@@ -31,6 +31,7 @@ class Stage(Part):
     decay: Decay = "constant"
     clip: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1
+    precision: Literal["no", "bf16", "fp16"] = "no"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     checkpoint_every: Positive = 500
     validate_every: Positive = 500
@@ -58,6 +59,7 @@ class DiffusionTraining(Stage):
     widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
     convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
     that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
+    compile: the denoiser's pass forward and back by torch.compile; a first step takes minutes.
     crop: center: of data that draw another crop at each step, the middle of each picture is encoded. Such
     data are refused without it.
     """
@@ -66,6 +68,7 @@ class DiffusionTraining(Stage):
     crop: Literal["center"] | None = None
     distillation: Annotated[Component, Kind("distillation")] | None = None
     widen: bool = False
+    compile: bool = False
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 

@@ -62,7 +62,10 @@ class DiffusionStage:
         self._drawn = lru_cache(maxsize=1)(self._draw_step)
         self._pictures = Examples(data.split("train"), ["image"]) if options.auxiliary else None
         self._step = self._prepared()
-        self.players = [Player("denoiser", self._step, options, make=optimizer_of(system.registry, options))]
+        if options.compile:
+            system.get_submodule("denoiser").compile()
+        make, every = optimizer_of(system.registry, options), self._step.every_weight
+        self.players = [Player("denoiser", self._step, options, make=make, every_weight=every)]
         check_parts(options, list(self.players[0].parameters))
 
     def _prepared(self) -> DiffusionStep:

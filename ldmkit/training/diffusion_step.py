@@ -40,6 +40,12 @@ class DiffusionStep(nn.Module):
             conditioner.eval()
         return self
 
+    @property
+    def every_weight(self) -> bool:
+        """Does each step reach the same weights? A conditioner that learns is left out where all pictures
+        drop its condition, its null condition where none does."""
+        return self.auxiliary is None and len(self.frozen) == len(self.conditioners)
+
     def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
         """The mean loss of a batch: {"clean": scaled latents, "conditions": Given}, and
         {"image": pictures} for auxiliary losses."""

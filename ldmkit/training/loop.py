@@ -20,7 +20,9 @@ from ldmkit.training.callbacks import Callbacks
 from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
+from ldmkit.training.joined import joined
 from ldmkit.training.optim import rate, set_rate
+from ldmkit.training.precision import Precision
 from ldmkit.training.progress import Means, Reporter
 from ldmkit.training.snapshot import capture, numbers, recover
 from ldmkit.training.stage import Player, TrainingStage
@@ -54,7 +56,8 @@ class Loop:
         self._callbacks, self._recipe = callbacks or Callbacks([], say), recipe or {}
         self._options = stage.options
         self._rows = self._shares()
-        self._modules = [accelerator.prepare_model(p.step) for p in stage.players]
+        self._precision = Precision(self._options.precision, accelerator.device)
+        self._modules = joined(stage, accelerator, self._rows[0])
         for player in stage.players:
             player.step.train()
         self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
@@ -104,11 +107,15 @@ class Loop:
         totals = [torch.zeros((), device=self._accelerator.device) for _ in players]
         for i, rows in enumerate(self._rows):
             self._pass(players, step, rows, totals, last=i == len(self._rows) - 1)
+        for player, _ in players:
+            self._precision.unscale(player.optimizer)
         norms = [_gradient_norm(player) for player, _ in players]
-        stop = self._agree(step, [*totals, *norms], signal)
+        stop = self._agree(step, totals if self._precision.scaled else [*totals, *norms], signal)
         for (player, _), norm in zip(players, norms, strict=True):
-            self._means.add({self._label(player, "gradient"): norm})
+            self._means.add({self._label(player, "gradient"): norm.nan_to_num(posinf=0)})
             self._update(player, step, norm)
+        if self._precision.scaled:
+            self._rescale(step)
         self._check_weights(step, [p for p, _ in players])
         if self._average is not None:
             self._average.update(step + 1)
@@ -126,8 +133,9 @@ class Loop:
         batch, draws = self._stage.batch(step, rows)
         for i, (player, module) in enumerate(players):
             with self._synced(module, last):
-                losses, handed = module(batch, draws)
-                self._accelerator.backward(losses["loss"] / len(self._rows))
+                with self._precision.computing():
+                    losses, handed = module(batch, draws)
+                self._accelerator.backward(self._precision.scale(losses["loss"] / len(self._rows)))
             batch = {**batch, **handed}
             totals[i] += losses["loss"].detach()
             self._means.add({self._label(player, name): value for name, value in losses.items()})
@@ -167,8 +175,18 @@ class Loop:
         if self._options.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self._options.clip, norm)
         set_rate(player.optimizer, rate(self._options, step))
-        player.optimizer.step()
+        self._precision.step(player.optimizer)
         player.optimizer.zero_grad(set_to_none=True)
+
+    def _rescale(self, step: int) -> None:
+        """The scale of fp16's losses for the next step; UserError where no scale lets gradients be finite."""
+        scale = self._precision.update()
+        self._means.add({"loss_scale": torch.tensor(scale)})
+        if scale < 1:
+            raise UserError(
+                f"train.{self._stage.name}: gradients overflow in fp16 at step {step + 1}, whatever their "
+                "scale; set precision to bf16 or no"
+            )
 
     def _after(self, done: int, stop: int, reporter: Reporter) -> None:
         """What is due after `done` steps."""
@@ -222,7 +240,8 @@ class Loop:
         if self._accelerator.is_main_process:
             tensors = capture(self._stage, self._average)
             seconds = time.monotonic() - self._began
-            self._store.save(done, tensors, {"seconds": seconds, "optimizers": numbers(self._stage)})
+            kept = {"optimizers": numbers(self._stage), "loss_scale": self._precision.state()}
+            self._store.save(done, tensors, {"seconds": seconds, **kept})
         self._accelerator.wait_for_everyone()
 
     def _check_room(self) -> None:
@@ -246,6 +265,7 @@ class Loop:
         if snapshot is None:
             return 0
         recover(snapshot, self._stage, self._average)
+        self._precision.restore(snapshot.state.get("loss_scale", {}))
         self._began -= float(snapshot.state.get("seconds", 0))
         self._say(f"{self._stage.name}: going on after step {snapshot.step}")
         return snapshot.step

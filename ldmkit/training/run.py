@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
@@ -121,15 +121,13 @@ def _train(
 
 
 def accelerator_on(device: torch.device) -> Accelerator:
-    # Some weights have no gradient in some steps: a learned null condition that no picture drew, for one.
+    """What joins the processes of a launcher. UserError where it is set to fp16 outside of the recipe."""
     # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
+    accelerator = Accelerator(cpu=device.type == "cpu")
     if accelerator.mixed_precision == "fp16":
         raise UserError(
-            "accelerate is set to fp16, whose loss scaling no checkpoint here holds; use bf16 or no"
+            "accelerate is set to fp16, whose loss scaling belongs into checkpoints: set it to no, and "
+            "`precision: fp16` in the recipe's training"
         )
     return accelerator
 

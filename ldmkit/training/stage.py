@@ -24,7 +24,8 @@ class Player:
     """One optimiser and the TrainingStep whose loss it lowers; `make` makes the optimiser, by default AdamW.
 
     step: forward(batch, draws) -> (losses, what it hands to the players after it); the only thing that is
-    handed to accelerate. trains: does it learn at step 0, 1, ...?
+    handed to accelerate. trains: does it learn at step 0, 1, ...? every_weight: each weight that the first
+    batch reaches has a gradient in every step.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Player:
     options: Stage
     trains: Callable[[int], bool] = lambda _: True
     make: Optimizer | None = None
+    every_weight: bool = False
     parameters: dict[str, nn.Parameter] = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 

@@ -1,0 +1,35 @@
+"""The players' modules as several processes train them together."""
+
+from __future__ import annotations
+
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+
+from ldmkit.training.stage import Player, TrainingStage
+from ldmkit.training.workers import sum_over_processes
+
+
+def joined(stage: TrainingStage, accelerator: Accelerator, rows: slice) -> list[nn.Module]:
+    """Each player's TrainingStep, whose gradients are averaged over the processes.
+
+    Some weights have no gradient in some steps: a learned null condition that no picture drew, for one. To
+    find them costs torch a walk through the graph in every step, which is left out where all have one.
+    """
+    modules = []
+    for player in stage.players:
+        search = accelerator.num_processes > 1 and _searched(player, stage, rows)
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=search)
+        modules.append(accelerator.prepare_model(player.step))
+    return modules
+
+
+def _searched(player: Player, stage: TrainingStage, rows: slice) -> bool:
+    """Must each step look for weights without gradient? One pass of the first batch shows it."""
+    if not player.every_weight:
+        return True
+    player.step.eval()  # statistics of batches are left as they are
+    losses, _ = player.step(*stage.batch(0, rows))
+    losses["loss"].backward()
+    left_out = any(p.grad is None for p in player.parameters.values())
+    player.optimizer.zero_grad(set_to_none=True)
+    return bool(sum_over_processes([float(left_out)])[0])
