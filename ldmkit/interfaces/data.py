@@ -28,8 +28,8 @@ class Dataset(Protocol):
     - `picture_digest`: a digest of the pictures alone: data sets that differ in captions share latents.
     - `name(index) -> str`: how messages call an example. `notes`: lines for a person about the choice of
       pictures. `class_names`: a mapping of a field to what its classes are called, by id, for menus.
-    - `contents`: a mapping of each example's name to a digest of all that it holds: messages then name what
-      has changed since a training.
+    - `contents`: a mapping of the name of each example, or file of examples, to a digest of all that it
+      holds, or None: messages then name what has changed since a training.
     """
 
     @property

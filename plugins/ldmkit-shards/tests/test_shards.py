@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -307,3 +308,30 @@ def test_a_full_disk_under_the_cache_is_no_error_and_the_next_start_goes_on(
     monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path / "again"))
     assert WebDataset(path=shards, size=16).digest == expected
     assert list((tmp_path / "again" / "shards").glob("*.json"))
+
+
+def test_a_shard_or_table_that_changed_since_a_training_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path / "tar", 3)
+    write_table(tmp_path / "table")
+    sources = {
+        "tar": {"name": "webdataset", "path": "tar/s-{0..2}.tar"},
+        "table": {"name": "hf-dataset", "path": "table", "key": "file_name"},
+    }
+    for name, data in sources.items():
+        recipe = {
+            "recipe": 1,
+            "name": name,
+            "data": {"name": "with-low-res", "factor": 2, "of": {**data, "size": 8}},
+            "compression": {"name": "identity"},
+            "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+            "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
+        }
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        assert CliRunner().invoke(main, ["train", f"{name}.yaml"]).exit_code == 0
+    write_shards(tmp_path / "others", 3, json=b'{"extra": 1}')
+    shutil.copy("others/s-1.tar", "tar/s-1.tar")
+    shutil.rmtree("table")
+    write_table(tmp_path / "table", empty=3)
+    for name, changed in (("tar", "s-1.tar"), ("table", "part-0.parquet")):
+        said = CliRunner().invoke(main, ["train", f"{name}.yaml"]).output
+        assert f"its data have changed since it was trained (1 changed ({changed}))" in said

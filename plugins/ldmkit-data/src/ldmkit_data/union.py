@@ -78,6 +78,12 @@ class Union:
         """sha256 of the parts' digests."""
         return hashlib.sha256(" ".join(part.digest for part in self._parts).encode()).hexdigest()
 
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Those of the parts that know them, each name after its part's number."""
+        known = [(i, getattr(part, "contents", None) or {}) for i, part in enumerate(self._parts)]
+        return {f"part {i}: {name}": content for i, held in known for name, content in held.items()}
+
     def aligned(self, kinds: Mapping[str, FieldKind]) -> Union:
         """The union of the parts with those of their fields cut as their pictures are."""
         cut = (getattr(part, "aligned", None) for part in self._parts)

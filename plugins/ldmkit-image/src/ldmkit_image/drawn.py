@@ -64,6 +64,11 @@ class WithField:
         return hashlib.sha256(f"{self._of.digest} {self._settings}".encode()).hexdigest()
 
     @property
+    def contents(self) -> Mapping[str, str] | None:
+        """Those of the data set within, where it knows them."""
+        return getattr(self._of, "contents", None)
+
+    @property
     def skipped(self) -> Sequence[Path]:
         """The broken files that the data set within left out."""
         return self._of.skipped

@@ -49,13 +49,14 @@ class Source(Protocol):
     """Records by their place, in the order of their keys.
 
     problems: those that are known as unusable, by place, with the reason. content: a digest of what is
-    stored.
+    stored. files: the same of each file.
     """
 
     keys: Sequence[str]
     fields: tuple[str, ...]
     problems: Mapping[int, str]
     content: str
+    files: Mapping[str, str]
 
     def name(self, place: int) -> str:
         """What messages call a record."""
@@ -163,6 +164,11 @@ class Examples:
         settings = [self._source.content, self._views.size, self._views.background]
         more = [self._views.settings] if self._views.settings else []
         return _digest([*settings, sorted(self._kinds.items()), *more, self._places])
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """A digest of each file, by its name: a line can then say which have changed."""
+        return self._source.files
 
     @cached_property
     def picture_digest(self) -> str:

@@ -72,11 +72,11 @@ class HfDataset(Examples):
         if (path is None) == (repo is None) or (repo is None) != (revision is None):
             raise ValueError("takes either path, or repo with revision (a commit of 40 hex digits)")
         if path is not None:
-            table, content = _local(path, part)
+            table, files = _local(path, part)
         else:
             table = _loaded(str(repo), repo, name=config, revision=revision, split=part)
-            content = f"{repo} {config} {revision}"
-        source = _Table(table, f"{content} {part}", shown(path or str(repo)), image, key)
+            files = {str(repo): f"{repo} {config} {revision}"}
+        source = _Table(table, files, part, shown(path or str(repo)), image, key)
         self.class_names = source.class_names
         views = Views(size, background, crop, crop_scale, bucket_step, smallest, shuffle_tags, drop_tags)
         super().__init__("hf-dataset", source, views, max_broken)
@@ -85,7 +85,9 @@ class HfDataset(Examples):
 class _Table:
     """The rows of a table of the library `datasets`."""
 
-    def __init__(self, table: Any, content: str, place: str, image: str, key: str | None) -> None:
+    def __init__(
+        self, table: Any, files: Mapping[str, str], part: str, place: str, image: str, key: str | None
+    ) -> None:
         library, features = _library(), table.features
         for column in (image, *(() if key is None else (key,))):
             if column not in features:
@@ -105,6 +107,8 @@ class _Table:
         self.keys: Sequence[str] = [names[i] for i in self._order]
         self._place, self._image = place, image
         self.problems: Mapping[int, str] = {}
+        self.files = {name: content[:12] for name, content in files.items()}
+        content = f"{' '.join(files.values())} {part}"
         self.content = hashlib.sha256(f"{content} {image} {key}".encode()).hexdigest()
         self._table = table.select_columns(list(used))
         for name in self._pictures:
@@ -134,14 +138,15 @@ def _library() -> Any:
     return datasets
 
 
-def _local(path: Path, part: str) -> tuple[Any, str]:
-    """The table in a folder or file, and a digest of its files."""
+def _local(path: Path, part: str) -> tuple[Any, Mapping[str, str]]:
+    """The table in a folder or file, and a digest of each of its files by name."""
     saved = any((path / mark).is_file() for mark in MARKS)
     pattern = "*.arrow" if saved else "*.parquet"
     files = [path] if path.is_file() else sorted(path.rglob(pattern))
     if not files:
         raise ValueError(f"no {pattern} file in {shown(path)}")
-    content = " ".join(_content(file) for file in files)
+    root = path.parent if path.is_file() else path
+    content = {file.relative_to(root).as_posix(): _content(file) for file in files}
     if not saved:
         names = [str(file) for file in files]
         cache = str(cache_folder() / "shards" / "tables")

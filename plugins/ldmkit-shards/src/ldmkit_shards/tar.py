@@ -83,6 +83,9 @@ class _Shards:
         with ThreadPoolExecutor(READERS) as pool:
             known = list(pool.map(_known, paths, self._states))
         self.content = hashlib.sha256(" ".join(content for content, _ in known).encode()).hexdigest()
+        self.files: Mapping[str, str] = {
+            path.name: content[:12] for path, (content, _) in zip(paths, known, strict=True)
+        }
         rows = [(key, i, m) for i, (_, members) in enumerate(known) for key, m in group(members)]
         rows.sort(key=lambda row: row[:2])
         self._rows: Sequence[tuple[int, Members]] = [row[1:] for row in rows]
