@@ -170,3 +170,23 @@ def test_widening_refuses_a_denoiser_of_which_nothing_fits() -> None:
     result = call("train", "tokens.yaml")
     assert result.exit_code == 2
     assert "no weight of its denoiser fits this recipe's" in result.output
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "lr_factors={denoizer: 2}",
+            "lr_factors: no trained weights in 'denoizer'; did you mean 'denoiser'?",
+        ),
+        (
+            "auxiliary=[{name: alignment, layer: midle.0, features: efficientnet-lite0}]",
+            "auxiliary (alignment): no layer 'midle.0'; did you mean 'middle.0'?",
+        ),
+    ],
+)
+def test_what_the_second_stage_cannot_begin_with_is_refused_before_the_first(setting: str, said: str) -> None:
+    result = call("run", "first.yaml", "-s", f"train.diffusion.{setting}")
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not list(Path().glob("runs/first/*/metrics.jsonl"))

@@ -37,6 +37,18 @@ SHOWN = 8
 """Validation examples whose conditions a grid shows where the recipe has no inputs of its own."""
 
 
+def check_settings(system: System, options: DiffusionTraining) -> None:
+    """UserError for settings that the stage could not begin with: its optimizer, auxiliary losses and the
+    layers that they read, distillation, the parts of lr_factors.
+
+    Uses neither data nor the system's weights; modules may be on the meta device.
+    """
+    optimizer_of(system.registry, options)
+    losses = named_losses(system.registry, options.auxiliary)
+    step = step_of(system, options, Auxiliaries(losses, system.network) if losses else None)
+    check_parts(options, [name for name, weight in step.named_parameters() if weight.requires_grad])
+
+
 class DiffusionStage:
     """Stage two as the loop sees it. The compression model is finished and frozen."""
 

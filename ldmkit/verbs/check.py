@@ -20,6 +20,7 @@ from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe
+from ldmkit.training.diffusion import check_settings
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
@@ -108,8 +109,12 @@ def try_out(system: System, *, any_size: bool) -> None:
 
 
 def before_training(system: System, *, any_size: bool) -> None:
-    """The same for a system that is about to be trained, with a copy on the meta device."""
-    try_out(inspect(system.recipe, system.registry), any_size=any_size)
+    """The same for a system that is about to be trained, with a copy on the meta device, and its training's
+    settings: the second stage's would else be refused after the first one's hours."""
+    copy = inspect(system.recipe, system.registry)
+    try_out(copy, any_size=any_size)
+    if system.recipe.train.diffusion is not None and system.recipe.denoiser is not None:
+        check_settings(copy, system.recipe.train.diffusion)
 
 
 def _second(system: System) -> nn.Module:
