@@ -107,7 +107,7 @@ class _Table:
         self.keys: Sequence[str] = [names[i] for i in self._order]
         self._place, self._image = place, image
         self.problems: Mapping[int, str] = {}
-        self.files = {name: content[:12] for name, content in files.items()}
+        self.files: Mapping[str, str] = {name: content[:12] for name, content in files.items()}
         content = f"{' '.join(files.values())} {part}"
         self.content = hashlib.sha256(f"{content} {image} {key}".encode()).hexdigest()
         self._table = table.select_columns(list(used))
