@@ -15,11 +15,15 @@ from ldmkit.recipe import find_recipe
 PAGE = Path(__file__).parents[1] / "docs/command-line.md"
 ALL = click.Context(main, info_name="ldmkit")
 VERBS = main.list_commands(ALL)
+BELOW = [f"plugins {name}" for name in main.get_command(ALL, "plugins").commands]
+"""Verbs of a verb."""
 
 
 def examples(verb: str) -> list[str]:
     """The command lines below "Examples:" at the end of a verb's help, as ldmkit is called in them."""
-    command = main.get_command(ALL, verb)
+    command = main
+    for name in verb.split():
+        command = command.get_command(ALL, name)
     section = command.get_help(click.Context(command, parent=ALL)).partition("Examples:\n")[2]
     lines = [re.split(r"\s[>|]\s", line)[0].strip() for line in section.splitlines() if line.strip()]
     return [line[re.search(r"\bldmkit ", line).start() :].removesuffix(')"') for line in lines]
@@ -56,13 +60,13 @@ def lay(value: object, folder: bool) -> None:
             path.touch()
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *BELOW])
 def test_every_verb_has_two_or_three_examples_that_parse(verb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = examples(verb)
     assert 2 <= len(lines) <= 3
     for line in lines:
-        assert line.split()[:2] == ["ldmkit", verb]
+        assert line.split()[:2] == ["ldmkit", verb.split()[0]]
         parse(line)
 
 

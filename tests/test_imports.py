@@ -15,6 +15,7 @@ import pytest
 
 import ldmkit
 from ldmkit.hookspecs import PUBLIC
+from ldmkit.verbs.compatibility import is_public
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "ldmkit"
@@ -143,14 +144,7 @@ def test_a_plugin_imports_public_modules_of_the_core_alone(plugin):
     for path in (plugin / "src").rglob("*.py"):
         for name in imported(path):
             if name.startswith("ldmkit."):
-                assert not any(part.startswith("_") for part in name.split(".")), f"{path}: {name}"
-                assert _is_public(name), f"{path}: {name} is in no module of ldmkit.hookspecs.PUBLIC"
-
-
-def _is_public(name: str) -> bool:
-    """Is an imported name one of a public module, or of `ldmkit` itself?"""
-    around = [name.rsplit(".", n)[0] for n in range(name.count("."))]
-    return any(module in PUBLIC for module in around) or name.removeprefix("ldmkit.") in ldmkit.__all__
+                assert is_public(name), f"{path}: {name} is in no module of ldmkit.hookspecs.PUBLIC"
 
 
 def test_every_public_module_is_there_and_in_the_guide():

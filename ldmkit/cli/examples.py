@@ -42,6 +42,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "doctor": ("ldmkit doctor", "ldmkit doctor --json > about-this-machine.json"),
     "plugins": ("ldmkit plugins", "ldmkit plugins sampler ddim", "ldmkit plugins conditioner --json"),
+    "plugins list": ("ldmkit plugins list", "ldmkit plugins sampler ddim --json"),
+    "plugins install": (
+        "ldmkit plugins install ldmkit-serve",
+        "ldmkit plugins install dist/my_sampler-0.1.0-py3-none-any.whl --yes",
+    ),
+    "plugins uninstall": (
+        "ldmkit plugins uninstall ldmkit-serve",
+        "ldmkit plugins uninstall my-sampler --yes",
+    ),
+    "plugins check": ("ldmkit plugins check", "ldmkit plugins check --json"),
     "recipes": ("ldmkit recipes", "ldmkit recipes my-recipes"),
     "schema": ("ldmkit schema -o recipe.schema.json", "ldmkit schema | less"),
     "import": (

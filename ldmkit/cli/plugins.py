@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
-from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from ldmkit.cli import completing
+from ldmkit.cli import completing, installing
+from ldmkit.cli.examples import epilog
+from ldmkit.cli.tables import table
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import Host, host
 from ldmkit.host.registry import KINDS, Entry
@@ -18,11 +18,38 @@ SLOW = 0.5
 """Seconds from which on a distribution's plugins are told of: every command waits for them."""
 
 
-@click.command()
-@click.argument("kind", required=False, shell_complete=completing.kind)
+class Plugins(click.Group):
+    """`plugins KIND NAME` is short for `plugins list KIND NAME`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What is no verb of ours is of the list."""
+        ours = (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if args and args[0] in ours else ["list", *args])
+
+
+@click.group(cls=Plugins)
+def command() -> None:
+    """List what plugins provide; install, uninstall and check them.
+
+    `ldmkit plugins KIND NAME` is short for `ldmkit plugins list KIND NAME`.
+    """
+
+
+command.add_command(installing.install)
+command.add_command(installing.uninstall)
+command.add_command(installing.check)
+
+
+def _kind_or_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    verbs = [name for name in command.commands if name.startswith(incomplete)]
+    return [*completing.kind(ctx, param, incomplete), *map(CompletionItem, verbs)]
+
+
+@command.command("list", epilog=epilog("plugins list"))
+@click.argument("kind", required=False, shell_complete=_kind_or_verb)
 @click.argument("name", required=False, shell_complete=completing.component)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with every parameter.")
-def command(kind: str | None, name: str | None, as_json: bool) -> None:
+def list_(kind: str | None, name: str | None, as_json: bool) -> None:
     """List components (of one KIND), or the parameters of the component of a KIND and NAME.
 
     A table on a terminal, tab-separated lines elsewhere.
@@ -47,7 +74,7 @@ def _show_all(loaded: Host, kind: str | None) -> None:
         for e in loaded.registry
         if kind in (None, e.kind)
     ]
-    _table(("kind", "name", "distribution", "version", "what it is"), rows)
+    table(("kind", "name", "distribution", "version", "what it is"), rows)
     for broken in loaded.broken:
         click.echo(f"broken: {broken.distribution} {broken.version}: {broken.error}")
     for distribution, seconds in loaded.seconds.items():
@@ -62,23 +89,6 @@ def _show_component(entry: Entry) -> None:
     rows = [(p.name, p.type, p.default, p.meaning) for p in parameters(entry)]
     if rows:
         click.echo()
-        _table(("parameter", "type", "default", "meaning"), rows)
+        table(("parameter", "type", "default", "meaning"), rows)
     elif entry.kind not in WITHOUT_PARAMETERS:
         click.echo("It has no parameters.")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people on a terminal; piped: tab-separated lines, for programs."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            click.echo("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*head, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console: Any = Console()
-    console.print(table)

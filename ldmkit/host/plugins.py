@@ -53,7 +53,7 @@ def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) ->
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     for point in sorted(points, key=_precedence):
-        distribution, version = _origin(point)
+        distribution, version = origin(point)
         if distribution in without:
             continue
         began = time.monotonic()
@@ -76,18 +76,23 @@ def host() -> Host:
 
     Raises UserError where that names a distribution that provides no plugin.
     """
-    points = [*entry_points(group=hookspecs.GROUP), *loose_files()]
+    points = plugin_points()
     without = {name.strip() for name in os.environ.get(WITHOUT, "").split(",")} - {""}
-    unknown = without - {_origin(p)[0] for p in points}
+    unknown = without - {origin(p)[0] for p in points}
     if unknown:
         raise UserError(f"{WITHOUT}: no plugin comes from {', '.join(sorted(unknown))}")
     return load_plugins(points, without)
 
 
+def plugin_points() -> list[EntryPoint]:
+    """The entry points of installed plugins, then the files in use."""
+    return [*entry_points(group=hookspecs.GROUP), *loose_files()]
+
+
 def _precedence(point: EntryPoint) -> tuple[bool, bool, float, str, str]:
     """Distributions that ldmkit itself names in its extras come first, then those installed earlier, then
     loose files."""
-    name, _ = _origin(point)
+    name, _ = origin(point)
     named = name in _named()
     return isinstance(point, LooseFile), not named, 0.0 if named else _installed_at(point), name, point.name
 
@@ -111,7 +116,7 @@ def _installed_at(point: EntryPoint) -> float:
         return 0.0
 
 
-def _origin(point: EntryPoint) -> tuple[str, str]:
+def origin(point: EntryPoint) -> tuple[str, str]:
     """The distribution's name and version; of a loose file its path."""
     return (point.dist.name, point.dist.version) if point.dist else (point.value, "(a file)")
 
