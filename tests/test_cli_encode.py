@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -187,3 +188,38 @@ def test_pictures_of_other_formats_are_named(toy, tmp_path):
     done = CliRunner().invoke(main, ["encode", str(toy[0]), str(tmp_path / "in"), str(tmp_path / "again")])
     assert done.exit_code == 2
     assert "3 of other formats are not read (b.bmp)" in done.stderr
+
+
+MAPPED = """
+recipe: 1
+name: mapped
+data: {{name: image-folder, path: {folder}, size: 16}}
+compression: {{name: kl-autoencoder, factor: 4, channels: 3, width: 32, multipliers: [1, 1, 1], blocks: 1}}
+conditioners: {{map: {{name: spatial-rescaler, field: map, classes: 3, channels: 2}}}}
+denoiser: {{name: unet, width: 32, multipliers: [1], blocks: 1}}
+train:
+  compression: {{steps: 1, batch: 2, lr: 0.001, loss: [{{name: pixel}}]}}
+"""
+
+
+def test_changed_data_are_told_where_conditions_read_them_too(pictures, tmp_path):
+    """The digest of what a training saw depends on the fields that its conditioners read."""
+    folder, colours = tmp_path / "data", ("red", "green", "blue", "white")
+    (folder / "maps").mkdir(parents=True)
+    for name in colours:
+        Image.new("RGB", (16, 16), name).save(folder / f"{name}.png")
+        Image.new("L", (16, 16), 1).save(folder / "maps" / f"{name}.png")
+    rows = [{"file_name": f"{name}.png", "map": f"maps/{name}.png"} for name in colours]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "mapped.yaml").write_text(MAPPED.format(folder=folder))
+    runs = ("--runs", tmp_path / "runs")
+    assert run("train", tmp_path / "mapped.yaml", "--stage", "compression", *runs).exit_code == 0
+    same = run("encode", tmp_path / "mapped.yaml", pictures, tmp_path / "same", *runs)
+    assert same.exit_code == 0, same.output
+    assert "data have changed" not in same.output
+    for name in colours:
+        Image.new("L", (16, 16), 2).save(folder / "maps" / f"{name}.png")
+    other = run("encode", tmp_path / "mapped.yaml", pictures, tmp_path / "other", *runs)
+    assert other.exit_code == 0, other.output
+    assert "its data have changed since it was trained (" in other.output
+    assert "cannot be compared" not in other.output

@@ -60,6 +60,12 @@ def shown_of(data: Dataset, index: int) -> int:
     return index if shown is None else int(shown(index))
 
 
+def contents_of(data: Dataset) -> Mapping[str, str] | None:
+    """A digest of each thing that the data consist of, by its name; None where the data set tells none."""
+    contents: Mapping[str, str] | None = getattr(data, "contents", None)
+    return contents
+
+
 def picture_digest_of(data: Dataset) -> str:
     """A digest of the pictures alone where there is one, else of all."""
     return str(getattr(data, "picture_digest", data.digest))

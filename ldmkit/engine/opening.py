@@ -44,7 +44,11 @@ def open_recipe(
 
     data: whether to tell of data that have changed since a stage was trained on them.
     """
-    system = assembled(source, overrides, device)
+    return opened(assembled(source, overrides, device), runs=runs, say=say, data=data)
+
+
+def opened(system: System, *, runs: Path, say: Say, data: bool = True) -> System:
+    """An assembled system with all of its weights, as `open_recipe` gives it."""
     data = data and system.recipe.data is not None
     give_weights(system, runs, without=refuse, say=say, data=data)
     give_adapters(system, runs, without=refuse_adapter, say=say)

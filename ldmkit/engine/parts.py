@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -60,6 +60,8 @@ class Parts(nn.Module):
         """By stage, the sha256 of the file that its weights come from; nothing for weights of no file."""
         self.trained_on: str | None = None
         """The digest of the data that the last stage with weights was trained on, where its file says so."""
+        self.readers: Callable[[], Iterable[tuple[str, Conditioner]]] | None = None
+        """What reads the data's fields, by the recipe's id, where it is not this system's conditioners."""
         self._dataset: Dataset | None = None
 
     def dataset(self) -> Dataset:
@@ -69,7 +71,8 @@ class Parts(nn.Module):
             raise UserError(f"recipe '{self.recipe.name}' has no data to train on: add data")
         if self._dataset is None:
             data: Dataset = build(self.registry, "data", self.recipe.data)
-            self._dataset = aligned(data, field_kinds(self.named_conditioners()))
+            readers = self.named_conditioners() if self.readers is None else self.readers()
+            self._dataset = aligned(data, field_kinds(readers))
         return self._dataset
 
     @property

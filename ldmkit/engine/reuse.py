@@ -8,6 +8,7 @@ from pathlib import Path
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.origin import Origin, named_changes, read_origin
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.data import contents_of
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.weights import stage_folder
@@ -94,7 +95,7 @@ def _changes(before: Origin, now: Origin, folder: Path, system: Parts) -> str | 
     changes = before.data_changes(now)
     if changes is None:
         return None
-    return named_changes(folder, getattr(system.dataset(), "contents", None)) or changes
+    return named_changes(folder, contents_of(system.dataset())) or changes
 
 
 def _tell_data(origin: Origin, system: Parts, stage: StageName, folder: Path, say: Say) -> None:

@@ -15,6 +15,7 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import write_contents
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.data import contents_of
 from ldmkit.engine.longer import go_on_from_shorter
 from ldmkit.engine.reuse import origin_of, use_weights
 from ldmkit.engine.system import System, assemble
@@ -100,7 +101,7 @@ def _train(
     if accelerator.is_main_process:
         store.open(dump(system.recipe), versions(system))
         origin.write(store.folder)
-        write_contents(store.folder, getattr(system.dataset(), "contents", None))
+        write_contents(store.folder, contents_of(system.dataset()))
     accelerator.wait_for_everyone()
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
     start = _initialise(system, stage, say)

@@ -18,12 +18,12 @@ from torch.nn.functional import pad
 
 from ldmkit import disk
 from ldmkit.checkpoint import files
-from ldmkit.engine.opening import open_recipe
+from ldmkit.engine.opening import assembled, opened
 from ldmkit.engine.system import System
 from ldmkit.engine.tiling import tiled_decode, tiled_encode
 from ldmkit.errors import UserError
 from ldmkit.interchange.folders import check_vacant
-from ldmkit.interfaces import CompressionModel
+from ldmkit.interfaces import CompressionModel, Conditioner
 from ldmkit.pictures import (
     OTHER_SUFFIXES,
     SUFFIXES,
@@ -35,7 +35,7 @@ from ldmkit.pictures import (
     upright_size,
 )
 from ldmkit.pictures.png import save_picture
-from ldmkit.recipe import load
+from ldmkit.recipe import Recipe, load
 from ldmkit.training.progress import Reporter, duration
 from ldmkit.types import Image, Latent, Say
 
@@ -68,9 +68,15 @@ def compression_alone(
     """The recipe's compression stage with its weights; UserError where it has none. The rest of the recipe
     need not be trained."""
     whole = load(recipe, overrides)
-    alone = whole.model_copy(update={"denoiser": None, "conditioners": {}})
-    # What conditioners read is part of the data's digest: without them it would be another one.
-    return open_recipe(alone, runs=runs, device=device, say=say, data=not whole.conditioners)
+    system = assembled(whole.model_copy(update={"denoiser": None, "conditioners": {}}), device=device)
+    system.readers = lambda: _readers(whole)
+    return opened(system, runs=runs, say=say)
+
+
+def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
+    """The conditioners without their memory: what they read is part of the data's digest."""
+    with torch.device("meta"):
+        yield from assembled(whole, device="meta").named_conditioners()
 
 
 @torch.no_grad()

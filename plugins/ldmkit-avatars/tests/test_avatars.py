@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,12 @@ def test_landscapes_are_hills_under_a_sky() -> None:
     assert Counter(CLASSES[k] for k in labels[:, 0].flatten()).keys() <= {"sky", "sun"}
     assert {CLASSES[k] for k in labels[:, -1].unique()} <= {"near hills", "foreground"}
     assert data[0]["caption"].startswith("풍경, ")
+
+
+def test_contents_name_what_draws(faces: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, before_digest = faces.contents, faces.digest
+    monkeypatch.setattr(
+        "ldmkit_avatars.dataset.version", lambda name: "9" if name == "resvg-py" else version(name)
+    )
+    assert {name for name, content in faces.contents.items() if content != before[name]} == {"resvg-py"}
+    assert faces.digest != before_digest

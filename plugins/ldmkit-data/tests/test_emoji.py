@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,3 +132,14 @@ def test_the_script_says_what_it_needs(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "emojibase-data-17.0.0.tgz is missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_contents_name_the_picture_whose_words_are_others(emoji: EmojiDataset) -> None:
+    before, other = emoji.contents, EmojiDataset(tags=0).contents
+    assert len(before) == len(emoji)
+    with zipfile.ZipFile(FOLDER / "noto.zip") as archive:
+        picture = archive.read("1f98a.webp")
+    (captions,) = (e["captions"] for e in emoji if (e["concept"], e["style"]) == ("1f98a", "noto"))
+    expected = hashlib.sha256(picture + json.dumps(captions).encode()).hexdigest()
+    assert before["noto/1f98a"] == expected[:12] != other["noto/1f98a"]
+    assert before.keys() == other.keys()

@@ -24,6 +24,8 @@ from ldmkit_avatars.words import Language, attributes, captions
 Size = Annotated[int, Field(ge=16, le=1024)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Languages = Annotated[tuple[Language, ...], Field(min_length=1)]
+LIBRARIES = ("dicebear-core", "dicebear-styles", "resvg-py")
+"""What draws."""
 SPLITS = ("train", "validation", "unseen")
 UNSEEN = 0.1
 """The share of combinations of two attributes that training never sees together."""
@@ -93,9 +95,15 @@ class Drawings:
     @property
     def digest(self) -> str:
         """sha256 of what determines the examples: parameters, split, words, the libraries that draw."""
-        drawing = [version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")]
+        drawing = [version(name) for name in LIBRARIES]
         content = json.dumps([self._settings, self._split, drawing, text()])
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """The versions of the libraries that draw, and a digest of the words: all else is in the recipe."""
+        words = hashlib.sha256(json.dumps(text()).encode()).hexdigest()[:12]
+        return {**{name: version(name) for name in LIBRARIES}, "words": words}
 
     def split(self, name: str) -> Drawings:
         """The examples of one split; ValueError names the splits there are."""

@@ -61,6 +61,10 @@ class Pictures:
                 found |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
         return found
 
+    def encoded(self, row: Emoji) -> bytes:
+        """The file of a row's picture."""
+        return self._encoded[row.style, row.concept]
+
     def _decode(self, encoded: bytes) -> UInt8[Tensor, "3 H W"]:
         picture = Image.open(io.BytesIO(encoded), formats=["WEBP"]).convert("RGB")
         if self._size != self._stored:
@@ -115,6 +119,15 @@ class EmojiPictures:
             content.update(hashlib.sha256(path.read_bytes()).digest())
         content.update(f"{self._settings} {[r.captions for r in self._rows]} {self._split}".encode())
         return content.hexdigest()
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """A digest of each picture and its words."""
+        return {f"{row.style}/{row.concept}": self._content(row) for row in self._rows}
+
+    def _content(self, row: Emoji) -> str:
+        words = json.dumps(row.captions).encode()
+        return hashlib.sha256(self._pictures.encoded(row) + words).hexdigest()[:12]
 
     def split(self, name: str) -> Self:
         """The pictures of one split, sharing the decoded ones; ValueError names the splits there are."""
