@@ -132,7 +132,7 @@ def test_batches_of_buckets_have_one_shape_and_reach_every_picture(folder: Path,
         image = first.batch(step, slice(0, 4))[0]["image"]
         batch = second.batch(step, slice(0, 4))[0]
         shapes |= {tuple(image.shape[2:])}
-        assert {tuple(x.shape[-2:]) for x in batch["conditions"]["map"].values()} <= {
+        assert {tuple(x.shape[-2:]) for x in batch["conditions"].prepared["map"].values()} <= {
             tuple(batch["clean"].shape[-2:]),
             tuple(4 * side for side in batch["clean"].shape[-2:]),
         }
