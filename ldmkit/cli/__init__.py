@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.shell_completion import CompletionItem, add_completion_class
 
 from ldmkit import __version__
 from ldmkit.cli import failures
 from ldmkit.cli.examples import epilog
+from ldmkit.cli.shells import Bash
 from ldmkit.errors import UserError
 from ldmkit.verbs import VERBS
 
 if TYPE_CHECKING:
     from ldmkit.host.registry import Entry
+
+add_completion_class(Bash)
 
 
 class Verbs(click.Group):
@@ -36,6 +40,12 @@ class Verbs(click.Group):
         command.name = cmd_name
         command.epilog = epilog(cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs with their lines of help, without importing them; after a dash, the options."""
+        lines = VERBS | {name: entry.summary for name, entry in _of_plugins().items()}
+        verbs = [CompletionItem(n, help=line) for n, line in lines.items() if n.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs' lines of help, without importing them."""
