@@ -10,31 +10,12 @@ import click
 from mkdocs.config.defaults import MkDocsConfig
 
 from ldmkit.cli import main
+from ldmkit.cli.new_plugin import USAGE
 from ldmkit.host.catalogue import WITHOUT_PARAMETERS, described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import KINDS
 
 DOCS = Path(__file__).parent
-SLOT = {
-    "compression": "compression: {one}",
-    "conditioner": "conditioners:\n  condition: {one}",
-    "denoiser": "denoiser: {one}",
-    "schedule": "schedule: {one}",
-    "spacing": "sampler: {{name: ddim, spacing: {one}}}",
-    "objective": "objective: {one}",
-    "guidance": "guidance: [{one}]",
-    "sampler": "sampler: {one}",
-    "data": "data: {one}",
-    "metric": "evaluate: {{metrics: [{one}]}}",
-    "adapter": "adapters:\n  adapter: {one}",
-    "loss": "train: {{compression: {{loss: [{one}]}}}}",
-    "adversary": "train: {{compression: {{adversary: {one}}}}}",
-    "optimizer": "train: {{diffusion: {{optimizer: {one}}}}}",
-    "auxiliary": "train: {{diffusion: {{auxiliary: [{one}]}}}}",
-    "distillation": "train: {{diffusion: {{distillation: {one}}}}}",
-    "callback": "train: {{diffusion: {{callbacks: [{one}]}}}}",
-}
-"""Where a recipe names a component of each kind; the others are parameters of other components."""
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
@@ -62,8 +43,8 @@ def component_page(kind: str) -> str:
     lines = [f"# {kind.capitalize()}", "", f"{KINDS[kind].capitalize()}.", ""]
     for one in described(host().registry, kind):
         lines += [f"## {one['name']}", "", f"{one['summary']} From `{one['distribution']}`.", ""]
-        if kind in SLOT:
-            lines += ["```yaml", SLOT[kind].format(one=_example(one)), "```", ""]
+        if kind in USAGE:
+            lines += ["```yaml", USAGE[kind].format(one=_example(one)), "```", ""]
         lines += [*_parameters(one.get("parameters", [])), ""]
     return "\n".join(lines)
 

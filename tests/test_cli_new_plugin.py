@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from ldmkit.cli import main
-from ldmkit.cli.new_plugin import KINDS
+from ldmkit.cli.new_plugin import KINDS, USAGE
 from ldmkit.host import registry as host
+from ldmkit.recipe import Recipe
 
 
 def new_plugin(*arguments):
@@ -43,7 +46,7 @@ def test_its_own_tests_pass_for_every_kind(written):
 
 
 def test_every_kind_that_a_recipe_can_name_has_an_example():
-    assert set(host.KINDS) - set(KINDS) == {"keymap", "format", "weights"}
+    assert set(host.KINDS) - set(KINDS) == {"weights"}  # `ldmkit package --wheel` writes those
 
 
 def test_its_code_is_clean(written):
@@ -68,3 +71,23 @@ def test_a_name_that_cannot_be_is_refused(tmp_path, name):
     assert done.exit_code == 2
     assert "cannot name a plugin" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_licence_and_a_workflow_are_written(tmp_path):
+    assert new_plugin("ldmkit-my-loss", "--license", "mit", "--out", tmp_path).exit_code == 0
+    plugin = tmp_path / "ldmkit-my-loss"
+    assert (plugin / "LICENSE").read_text().startswith("MIT License")
+    assert tomllib.loads((plugin / "pyproject.toml").read_text())["project"]["license"] == "MIT"
+    workflow = yaml.safe_load((plugin / ".github/workflows/tests.yml").read_text())
+    assert workflow["jobs"]["tests"]["steps"][-1] == {"run": "pytest"}
+    assert not (written_without := tmp_path / "other").exists()
+    assert new_plugin("ldmkit-other", "--out", written_without).exit_code == 0
+    assert not (written_without / "ldmkit-other" / "LICENSE").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in USAGE if kind != "keymap"])
+def test_the_readme_says_what_a_recipe_must_say(written, kind):
+    text = (written / f"ldmkit-my-{kind}" / "README.md").read_text()
+    (said,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert f"name: my-{kind}" in said
+    assert set(yaml.safe_load(said)) <= set(Recipe.model_fields)

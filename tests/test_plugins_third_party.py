@@ -155,6 +155,45 @@ def test_its_recipe_trains_by_its_own_parts_resumes_bit_for_bit_and_samples(inst
     assert (installed / "pictures" / "grid.png").is_file()
 
 
+PLAIN = """\
+recipe: 1
+name: plain
+compression: {name: vq-autoencoder, factor: 4, width: 32, multipliers: [1, 1, 1], blocks: 1}
+denoiser: {name: winds, width: 24}
+sampler: {name: ddim, steps: 2}
+sample: {size: [32, 32]}
+"""
+PUBLISHED = """
+import warnings
+warnings.simplefilter("ignore")
+import sys, torch, ldmkit, yaml
+from pathlib import Path
+from click.testing import CliRunner
+from ldmkit.cli import main
+from ldmkit.interchange import export_model
+ours = ldmkit.build("plain.yaml")
+export_model(ours, Path("published"), "compvis")
+state = torch.load("published/model.ckpt", weights_only=True)["state_dict"]
+assert state["model.diffusion_model.input.weight"].shape == (24, 3, 3, 3)
+assert state["model.diffusion_model.emb.weight"].shape == (24, 1, 1, 1)
+section = yaml.safe_load(open("published/config.yaml"))["model"]["params"]["unet_config"]
+assert section == {"target": "weather.models.WindNet", "params": {"model_channels": 24}}, section
+done = CliRunner().invoke(
+    main, ["import", "published/model.ckpt", "imported", "--config", "published/config.yaml"]
+)
+assert done.exit_code == 0, done.output
+theirs = ldmkit.build("imported/recipe.yaml")
+options = {"seed": 1, "sampler": "ddim", "steps": 2, "size": (32, 32)}
+assert ours.sample(**options)[0].tobytes() == theirs.sample(**options)[0].tobytes()
+"""
+
+
+def test_its_key_map_holds_its_denoiser_in_the_papers_single_file(installed):
+    (installed / "plain.yaml").write_text(PLAIN)
+    done = run(installed, sys.executable, "-c", PUBLISHED)
+    assert done.returncode == 0, done.stderr
+
+
 def test_its_training_parts_keep_the_contracts(installed):
     code = """
 import torch

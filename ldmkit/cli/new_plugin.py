@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterator
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -13,22 +15,54 @@ import click
 from ldmkit.errors import UserError
 
 KINDS = (
-    *("sampler", "conditioner", "guidance", "loss", "compression", "regulariser", "denoiser", "schedule"),
-    *(
-        "spacing",
-        "objective",
-        "features",
-        "adversary",
-        "data",
-        "metric",
-        "optimizer",
-        "auxiliary",
-        "distillation",
-        "callback",
-    ),
-    *("adapter", "verb", "recipe"),
+    "sampler",
+    "conditioner",
+    "guidance",
+    "loss",
+    "compression",
+    "regulariser",
+    "denoiser",
+    "schedule",
+    "spacing",
+    "objective",
+    "features",
+    "adversary",
+    "data",
+    "metric",
+    "optimizer",
+    "auxiliary",
+    "distillation",
+    "callback",
+    "adapter",
+    "keymap",
+    "format",
+    "verb",
+    "recipe",
 )
-"""Kinds with templates, KIND.py and test_KIND.py: all but those that are about published files."""
+"""Kinds with templates, KIND.py and test_KIND.py: all but weights, which `ldmkit package` makes."""
+LICENSES = {"mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
+"""Licences by the option's value, with the name that metadata use."""
+USAGE = {
+    "compression": "compression: {one}",
+    "conditioner": "conditioners:\n  condition: {one}",
+    "denoiser": "denoiser: {one}",
+    "schedule": "schedule: {one}",
+    "spacing": "sampler: {{name: ddim, spacing: {one}}}",
+    "objective": "objective: {one}",
+    "guidance": "guidance: [{one}]",
+    "sampler": "sampler: {one}",
+    "data": "data: {one}",
+    "metric": "evaluate: {{metrics: [{one}]}}",
+    "adapter": "adapters:\n  adapter: {one}",
+    "loss": "train: {{compression: {{loss: [{one}]}}}}",
+    "adversary": "train: {{compression: {{adversary: {one}}}}}",
+    "optimizer": "train: {{diffusion: {{optimizer: {one}}}}}",
+    "auxiliary": "train: {{diffusion: {{auxiliary: [{one}]}}}}",
+    "distillation": "train: {{diffusion: {{distillation: {one}}}}}",
+    "callback": "train: {{callbacks: [{one}]}}",
+    "keymap": "denoiser: {one}",
+}
+"""Where a recipe names a component of each kind; the others are parameters of other components."""
 FUNCTIONS = ("sampler", "spacing", "verb")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -43,15 +77,24 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
     default=Path("."),
     help="Folder in which the plugin's folder is made.",
 )
-def command(name: str, kind: str, out: Path) -> None:
-    """Write the plugin NAME, with one component that works and its test, into a folder of that name."""
+@click.option(
+    "--license", "license_", type=click.Choice(LICENSES), help="Write this licence.  [default: none]"
+)
+def command(name: str, kind: str, out: Path, license_: str | None) -> None:
+    """Write the plugin NAME, with one component that works, its tests and a workflow that runs them, into a
+    folder of that name.
+
+    For weights, `ldmkit package RECIPE --wheel` makes the whole plugin of a training.
+    """
     if not NAME.fullmatch(name) or keyword.iskeyword(name.removeprefix("ldmkit-")):
         raise UserError(f"'{name}' cannot name a plugin: give lower-case words joined by hyphens")
     folder = out / name
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another name or --out")
-    words = _words(name, kind)
-    for path, template in _layout(words["package"], kind, words["component"]).items():
+    words = {**_words(name, kind), "license_line": f'license = "{LICENSES[license_]}"\n' if license_ else ""}
+    layout = _layout(words["package"], kind, words["component"])
+    layout |= {"LICENSE": f"LICENSE-{license_}"} if license_ else {}
+    for path, template in layout.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(template, words), encoding="utf-8")
@@ -71,15 +114,33 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "component": component,
         "attribute": attribute,
         "field": identifier,
-        "target": _target(
-            name.replace("-", "_"), kind, component, identifier if kind in FUNCTIONS else title
-        ),
+        "year": str(date.today().year),
+        "usage": _usage(kind, component),
+        "entries": "\n".join(_entries(package, kind, component, attribute)),
     }
 
 
-def _target(package: str, kind: str, component: str, attribute: str) -> str:
-    """What the plugin registers."""
-    return f"{package}/{component}.yaml" if kind == "recipe" else f"{package}.{kind}:{attribute}"
+def _usage(kind: str, component: str) -> str:
+    """What a recipe says to use it, for the README."""
+    if kind not in USAGE:
+        return ""
+    said = USAGE[kind].format(one=f"{{name: {component}}}")
+    return f"In a recipe:\n\n```yaml\n{said}\n```\n"
+
+
+def _entries(package: str, kind: str, component: str, attribute: str) -> Iterator[str]:
+    """The lines that register: a key map comes with its denoiser, a format with its key maps."""
+    module = f"{package}.{kind}"
+    registered = [(kind, component, f"{module}:{attribute}")]
+    if kind == "recipe":
+        registered = [(kind, component, f"{package}/{component}.yaml")]
+    elif kind == "keymap":
+        registered = [("denoiser", component, f"{module}:{attribute}")]
+        registered += [("keymap", f"compvis/{component}", f"{module}:{attribute}Keys")]
+    elif kind == "format":
+        registered += [("keymap", f"{component}/unet", f"{module}:{attribute}Keys")]
+    for of, name, target in registered:
+        yield f'    registry.add("{of}", "{name}", "{target}", summary)'
 
 
 def _layout(package: str, kind: str, component: str) -> dict[str, str]:
@@ -88,6 +149,7 @@ def _layout(package: str, kind: str, component: str) -> dict[str, str]:
     return {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
+        ".github/workflows/tests.yml": "tests.yml",
         f"src/{package}/__init__.py": "__init__.py",
         f"src/{package}/plugin.py": "plugin.py",
         **{f"src/{package}/{file}": template for file, template in source.items()},

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ldmkit.artifacts import check_numbers
 from ldmkit.engine.components import build
+from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state, stages_of
 from ldmkit.errors import UserError, did_you_mean
@@ -189,9 +190,10 @@ def config_of(system: System, part: str, style: str) -> dict[str, Any]:
     slot = slot_of(system, part)
     given = dict(slot.parameters)
     if part == "denoiser":
-        network: Any = system.network
-        channels = system.objective.out_channels(network.latent.channels)
-        given |= {"latent": network.latent, "conditions": network.conditions, "out_channels": channels}
+        latent = system.compression.latent
+        specs = {name: conditioner.spec for name, conditioner in system.named_conditioners()}
+        channels = system.objective.out_channels(latent.channels)
+        given |= {"latent": latent, "conditions": merged_spec(specs), "out_channels": channels}
     try:
         return key_map(system.registry, style, slot.name).config(given)
     except ValueError as error:

@@ -71,7 +71,8 @@ class KeyMap(Protocol):
         """The component's recipe parameters from the published configuration; ValueError where none fit."""
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The published configuration of a component; the reverse of `parameters`."""
+        """The published configuration of a component; the reverse of `parameters`. Those of a denoiser hold
+        `latent`, `conditions` and `out_channels` as well."""
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Published tensors (prefix removed) as the module's state dict; ValueError names every key left over

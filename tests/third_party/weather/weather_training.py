@@ -52,14 +52,14 @@ class Winds(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(latent.channels, width, 3, padding=1)
         self.time = nn.Linear(1, width)
-        self.tokens = nn.Linear(conditions.tokens, width)
+        self.tokens = nn.Linear(conditions.tokens, width) if conditions.tokens else None
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
 
     def forward(self, z, time, condition):
         return self.bind(condition)(z, time)
 
     def bind(self, condition):
-        added = self.tokens(condition.tokens).mean(1)
+        added = 0 if self.tokens is None else self.tokens(condition.tokens).mean(1)
         return lambda z, time: self.last(
             F.silu(self.first(z) + (added + self.time(time[:, None].to(z) / 1000))[:, :, None, None])
         )
