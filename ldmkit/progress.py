@@ -1,5 +1,6 @@
 """How far a long piece of work is: a bar on a terminal and in notebooks, a line now and then elsewhere; on
-standard error. LDMKIT_QUIET in the environment, which `ldmkit --quiet` sets, turns all of it off."""
+standard error. LDMKIT_QUIET in the environment, which `ldmkit --quiet` sets, turns all of it off;
+LDMKIT_VERBOSE, which `ldmkit --verbose` sets, tells more."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-QUIET = "LDMKIT_QUIET"
+QUIET, VERBOSE = "LDMKIT_QUIET", "LDMKIT_VERBOSE"
+STARTED = time.monotonic()
+"""About when the process began."""
 LINE_EVERY = 30.0
 """Seconds between lines where standard error is no terminal."""
 
@@ -25,6 +28,16 @@ LINE_EVERY = 30.0
 def quiet() -> bool:
     """Whether nothing but results is wanted."""
     return bool(os.environ.get(QUIET))
+
+
+def verbose() -> bool:
+    """Whether more than usual is wanted."""
+    return bool(os.environ.get(VERBOSE)) and not quiet()
+
+
+def timed(line: str) -> str:
+    """A line of what is being done; with --verbose, behind the seconds since the process began."""
+    return f"[{time.monotonic() - STARTED:7.1f} s] {line}" if verbose() else line
 
 
 def bar(*more: ProgressColumn) -> Progress:

@@ -22,7 +22,7 @@ def call(*arguments: str) -> Result:
 def test_the_doctor_tells_versions_devices_and_room(tmp_path: Path) -> None:
     result = call("doctor", "--json", "--runs", str(tmp_path / "runs"))
     assert result.exit_code == 0, result.output
-    facts = {one["what"]: one for one in map(json.loads, result.output.splitlines())}
+    facts = {one["what"]: one for one in json.loads(result.stdout)}
     assert facts["torch"]["found"].startswith("2.")
     assert "ldmkit-unet" in facts["plugins"]["found"]
     assert {"cpu", "accelerator", "memory free", "runs folder", "cache folder"} <= facts.keys()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,44 @@ def test_figures_are_json_for_programs(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["evaluate", "small.yaml", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["metrics"][0]["name"] == "reconstruction"
+
+
+def test_quiet_and_verbose_stand_before_a_verb_or_behind_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"pictures/{i}.png")
+    data = {"name": "image-folder", "path": "pictures", "size": 16}
+    train = {"diffusion": {"steps": 3, "batch": 2, "lr": 1e-3}}
+    Path("small.yaml").write_text(json.dumps({**RECIPE, "data": data, "train": train}))
+    call = CliRunner().invoke
+    told = call(main, ["train", "small.yaml", "--verbose"]).stdout.splitlines()
+    assert all(re.match(r"\[ *\d+\.\d s\] ", line) for line in told)
+    assert [line for line in told if "step 3 of 3" in line]
+    assert call(main, ["train", "small.yaml", "--restart", "-q"]).stdout == ""
+    usual = call(main, ["train", "small.yaml", "--restart"]).stdout
+    assert usual
+    assert "step 3 of 3" not in usual
+    assert call(main, ["-v", "train", "small.yaml", "--restart"]).stdout.startswith("[")
+    assert {"LDMKIT_QUIET", "LDMKIT_VERBOSE"}.isdisjoint(os.environ)
+
+
+def test_every_list_is_one_json_value(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(json.dumps({**RECIPE}))
+
+    def read(*arguments: str):
+        return json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+
+    checked = read("check", "small.yaml", "-s", "sampler.steps=7")
+    assert checked["recipe"]["sampler"]["steps"] == 7
+    assert checked["latent"] == {"channels": 3, "factor": 1}
+    (denoiser,) = [one for one in checked["parameters"] if one["part"] == "denoiser"]
+    assert checked["bytes"]["sampling"] >= 4 * denoiser["parameters"] > 0
+    explained = {one["path"]: one for one in read("check", "small.yaml", "--explain")["recipe"]}
+    assert explained["sampler.eta"]["origin"] == "default"
+    Path("other.yaml").write_text(json.dumps({**RECIPE, "name": "other"}))
+    assert read("diff", "small.yaml", "other.yaml") == {"name": ["small", "other"]}
+    assert {"python", "torch"} <= {one["what"] for one in read("doctor")}
+    assert read("runs") == []
+    assert read("plugins", "sampler", "ddim")[0]["parameters"][0]["name"] == "eta"

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem, add_completion_class
 
 from ldmkit import __version__
-from ldmkit.cli import failures
+from ldmkit.cli import failures, loudness
 from ldmkit.cli.examples import epilog
 from ldmkit.cli.shells import Bash
 from ldmkit.errors import UserError
@@ -36,10 +36,10 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return _of_plugin(cmd_name)
         module = cmd_name.replace("-", "_") + ("_" if cmd_name == "import" else "")
-        command: click.Command = importlib.import_module(f"ldmkit.cli.{module}").command
+        command: click.Command = copy(importlib.import_module(f"ldmkit.cli.{module}").command)
         command.name = cmd_name
         command.epilog = epilog(cmd_name)
-        return command
+        return loudness.with_options(command)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The verbs with their lines of help, without importing them; after a dash, the options."""
@@ -80,7 +80,7 @@ def _of_plugin(name: str) -> click.Command | None:
         said = f"{type(error).__name__}: {error}"
         raise UserError(f"verb '{name}' of {entry.distribution} {entry.version}: {said}") from error
     command.name = name
-    return command
+    return loudness.with_options(command)
 
 
 def _use(ctx: click.Context, param: click.Parameter, folders: tuple[Path, ...]) -> None:
@@ -116,21 +116,14 @@ def _use(ctx: click.Context, param: click.Parameter, folders: tuple[Path, ...]) 
     help="Run the files *.py of this folder as plugins; may be given again and again.",
 )
 @click.option("--debug", is_flag=True, envvar="LDMKIT_DEBUG", help="Show where in the code an error arises.")
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    envvar="LDMKIT_QUIET",
-    help="Show results and errors; no progress, no notes.",
-)
-def main(without: tuple[str, ...], debug: bool, quiet: bool) -> None:
+def main(without: tuple[str, ...], debug: bool) -> None:
     """Latent diffusion models from recipes and plugins."""
-    if quiet:
-        os.environ["LDMKIT_QUIET"] = "1"
-        click.get_current_context().call_on_close(lambda: os.environ.pop("LDMKIT_QUIET", None))
     if without:
         from ldmkit.host.plugins import WITHOUT, host
 
         before = os.environ.get(WITHOUT)
         os.environ[WITHOUT] = ",".join([before, *without] if before else without)
         host.cache_clear()
+
+
+main.params += loudness.options()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     "--explain", "explained", is_flag=True, help="Tell where each value comes from and what it means."
 )
 @options.any_size
-def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool, any_size: bool) -> None:
+@options.json_output
+def command(
+    recipe: Path, overrides: tuple[str, ...], data: bool, explained: bool, any_size: bool, as_json: bool
+) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
     Touches no weights, and data with --data alone. What takes more memory than this machine has is refused.
@@ -43,12 +47,35 @@ def command(recipe: Path, overrides: tuple[str, ...], data: bool, explained: boo
 
     system = inspect(resolved, registry)
     try_out(system, any_size=any_size)
+    if as_json:
+        options.write_json(_plain(resolved, registry, system, data=data, explained=explained))
+        return
     click.echo(_explained(resolved, registry) if explained else dump(resolved))
     click.echo("\n".join(_figures(system)))
     if data:
         from ldmkit.training.look import report_data
 
         click.echo("\n".join(f"# {line}" for line in report_data(system)))
+
+
+def _plain(
+    recipe: Recipe, registry: Registry, system: System, *, data: bool, explained: bool
+) -> dict[str, Any]:
+    """All of it as plain values."""
+    from ldmkit.engine.counting import counts
+    from ldmkit.recipe.dump import flat
+    from ldmkit.training.look import report_data
+    from ldmkit.verbs.check import demands
+    from ldmkit.verbs.explain import explain
+
+    latent = system.compression.latent
+    values = {
+        "recipe": [asdict(one) for one in explain(recipe, registry)] if explained else flat(recipe),
+        "latent": {"channels": latent.channels, "factor": latent.factor},
+        "parameters": [asdict(one) for one in counts(system)],
+        "bytes": {one.use: one.together for one in demands(system)},
+    }
+    return {**values, **({"data": list(report_data(system))} if data else {})}
 
 
 def _explained(recipe: Recipe, registry: Registry) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from ldmkit.cli import options
 from ldmkit.cli.completing import RECIPE
 
 
 @click.command()
 @click.argument("one", type=RECIPE)
 @click.argument("other", type=RECIPE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.json_output
 def command(one: Path, other: Path, as_json: bool) -> None:
     """Compare two recipes, or the recipes of two runs, completed with today's defaults.
 
@@ -24,7 +25,7 @@ def command(one: Path, other: Path, as_json: bool) -> None:
 
     found = differences(one, other)
     if as_json:
-        click.echo(json.dumps({path: list(values) for path, values in found.items()}, ensure_ascii=False))
+        options.write_json(found)
     else:
         for path, (before, after) in found.items():
             click.echo(f"{path}: {_shown(before)} -> {_shown(after)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from ldmkit.cli import options
 
 @click.command()
 @options.runs
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@options.json_output
 def command(runs: Path, as_json: bool) -> None:
     """Look at this machine: versions, plugins, devices, room on the disk, speed.
 
@@ -21,10 +20,9 @@ def command(runs: Path, as_json: bool) -> None:
     from ldmkit.host.plugins import host
     from ldmkit.verbs.doctor import facts
 
-    for what, found, advice in facts(host(), runs):
-        if as_json:
-            click.echo(
-                json.dumps({"what": what, "found": found, "advice": advice or None}, ensure_ascii=False)
-            )
-        else:
-            click.echo(f"{'!' if advice else ' '} {what}: {found}" + (f"; {advice}" if advice else ""))
+    found = facts(host(), runs)
+    if as_json:
+        options.write_json([{"what": w, "found": f, "advice": a or None} for w, f, a in found])
+        return
+    for what, fact, advice in found:
+        click.echo(f"{'!' if advice else ' '} {what}: {fact}" + (f"; {advice}" if advice else ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 @options.device
 @options.running
 @options.overrides
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@options.json_output
 def command(
     recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...], as_json: bool
 ) -> None:
@@ -46,7 +45,7 @@ def command(
     with bar() as progress:
         report = evaluate(system, target, progress)
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
+        options.write_json(report)
         return
     Console().print(_table(report))
     for name in ("metrics.json", "contact.png"):

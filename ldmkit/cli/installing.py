@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 from click.shell_completion import CompletionItem
 
+from ldmkit.cli import options
 from ldmkit.cli.examples import epilog
 from ldmkit.cli.tables import table
 from ldmkit.hookspecs import API_VERSION
@@ -75,7 +75,7 @@ def _agreed(changes: Sequence[Change], doing: str, yes: bool) -> bool:
 
 
 @click.command(epilog=epilog("plugins check"))
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@options.json_output
 def check(as_json: bool) -> None:
     """Say which plugin works with which version of ldmkit's interfaces, and what breaks.
 
@@ -88,7 +88,7 @@ def check(as_json: bool) -> None:
 
     found = [compatibility(point, host()) for point in plugin_points()]
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        options.write_json([asdict(one) for one in found])
     else:
         head = (
             "plugin",

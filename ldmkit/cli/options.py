@@ -14,7 +14,7 @@ import click
 from ldmkit.cli import completing
 from ldmkit.disk import check_writable
 from ldmkit.errors import UserError, shortened
-from ldmkit.progress import quiet
+from ldmkit.progress import quiet, timed
 from ldmkit.verbs.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,13 +23,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 def say(line: str) -> None:
     """What is being done, on standard output; nothing with --quiet."""
     if not quiet():
-        click.echo(line)
+        click.echo(timed(line))
 
 
 def say_aside(line: str) -> None:
     """The same on standard error, where standard output is for programs."""
     if not quiet():
-        click.echo(line, err=True)
+        click.echo(timed(line), err=True)
+
+
+def json_output(function: F) -> F:
+    """`--json`, as the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")(function)
+
+
+def write_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def overrides(function: F) -> F:

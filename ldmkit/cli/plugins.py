@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from click.shell_completion import CompletionItem
 
-from ldmkit.cli import completing, installing
+from ldmkit.cli import completing, installing, options
 from ldmkit.cli.examples import epilog
 from ldmkit.cli.tables import table
 from ldmkit.errors import UserError, did_you_mean
@@ -48,11 +46,11 @@ def _kind_or_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @command.command("list", epilog=epilog("plugins list"))
 @click.argument("kind", required=False, shell_complete=_kind_or_verb)
 @click.argument("name", required=False, shell_complete=completing.component)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, with every parameter.")
+@options.json_output
 def list_(kind: str | None, name: str | None, as_json: bool) -> None:
     """List components (of one KIND), or the parameters of the component of a KIND and NAME.
 
-    A table on a terminal, tab-separated lines elsewhere.
+    A table on a terminal, tab-separated lines elsewhere, or JSON with every parameter.
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"no kind '{kind}'; there are: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
@@ -61,7 +59,7 @@ def list_(kind: str | None, name: str | None, as_json: bool) -> None:
         from ldmkit.host.catalogue import described
 
         rows = [row for row in described(host().registry, kind) if entry is None or row["name"] == entry.name]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        options.write_json(rows)
     elif entry is not None:
         _show_component(entry)
     else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from ldmkit.cli import options
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.recipe.yaml import read_file
@@ -14,7 +14,7 @@ from ldmkit.recipe.yaml import read_file
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
-@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
+@options.json_output
 def command(folder: Path, as_json: bool) -> None:
     """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line; then those of
     installed plugins: the name to use, the distribution, what it is."""
@@ -25,9 +25,7 @@ def command(folder: Path, as_json: bool) -> None:
         raise UserError(f"{folder}: no recipes (*.yaml) there; name the folder that holds them")
     if as_json:
         keys = ("name", "place", "comment")
-        click.echo(
-            json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1, ensure_ascii=False)
-        )
+        options.write_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
     names, places = (max(len(row[i]) for row in rows) for i in (0, 1))
     for name, place, comment in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -14,7 +13,7 @@ from ldmkit.cli import options
 @click.argument("action", type=click.Choice(["list", "clean"]), default="list")
 @click.argument("names", nargs=-1)
 @options.runs
-@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
+@options.json_output
 @click.option("--yes", is_flag=True, help="Clean without asking.")
 def command(action: str, names: tuple[str, ...], runs: Path, as_json: bool, yes: bool) -> None:
     """List the trainings below RUNS, or `clean` what finished trainings no longer need.
@@ -27,7 +26,10 @@ def command(action: str, names: tuple[str, ...], runs: Path, as_json: bool, yes:
 
     if action == "list":
         rows = verb.listed(runs, names)
-        click.echo(json.dumps([row.plain() for row in rows], indent=1) if as_json else verb.table(rows))
+        if as_json:
+            options.write_json([row.plain() for row in rows])
+        else:
+            click.echo(verb.table(rows))
         return
     removable = verb.removable(runs, names)
     for path, size in removable:

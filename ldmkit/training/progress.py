@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.progress import TextColumn
 from torch import Tensor
 
-from ldmkit.progress import bar, live
+from ldmkit.progress import bar, live, verbose
 from ldmkit.types import Say
 
 ANNOUNCED_AFTER = 20
@@ -69,7 +69,8 @@ class Reporter:
         """After each line of the log."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         self._bar.update(self._task, losses=text)
-        if self._main and not self._live and time.monotonic() - self._said > SAID_EVERY:
+        due = not self._live and time.monotonic() - self._said > SAID_EVERY
+        if self._main and (due or verbose()):
             self._said = time.monotonic()
             self._say(f"{self._stage}: step {done} of {self._steps}, about {self._left(done)} to go; {text}")
 
