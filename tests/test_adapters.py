@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from training_toy import Shift, toy, train
 
 from ldmkit.engine.adapters import attach, give_adapters, refuse_adapter, warn_of_adapter

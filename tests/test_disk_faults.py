@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import PIL.Image
 import pytest
 from safetensors.numpy import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from training_toy import train
 
 from ldmkit.checkpoint import RunStore, files

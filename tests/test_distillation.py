@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
-from ldmkit.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from test_resume import finished, run
 from training_toy import train
+
+from ldmkit.errors import UserError
 
 
 @pytest.fixture

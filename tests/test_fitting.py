@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import training_toy
+from torch import nn
 from training_toy import toy
 
 from ldmkit.engine.fitting import misfits

@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
 from ldmkit.errors import UserError

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import training_toy
 from safetensors import safe_open
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import training_toy
 from training_toy import toy
 
 from ldmkit.checkpoint.origin import named_changes, write_contents

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from test_resume import finished, run
 from test_training_processes import EXACT, logged
 from test_training_processes import train as launch

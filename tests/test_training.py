@@ -7,20 +7,16 @@ import math
 import os
 import random
 import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import training_toy
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import training_toy
 from training_toy import Pictures, toy, train
 
 from ldmkit.cli import train as verb

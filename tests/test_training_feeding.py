@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import training_toy
+from safetensors.torch import load_file
 from training_toy import Pictures, toy, train
 
 from ldmkit.checkpoint.files import write_tensors

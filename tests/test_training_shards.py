@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from training_toy import Pictures, toy, train
 
 from ldmkit.errors import UserError

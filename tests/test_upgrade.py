@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import training_toy
 
 from ldmkit.engine.weights import find_weights, shipped, stage_folder
 from ldmkit.errors import Note, UserError
@@ -16,9 +16,6 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe, digest, dump, load, resolve, same_stage
-
-sys.path.insert(0, str(Path(__file__).parent))
-import training_toy
 
 ROOT = Path(__file__).parents[1]
 SHORT = ["train.compression.steps=2", "train.diffusion.steps=2"]

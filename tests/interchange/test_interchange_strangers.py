@@ -6,8 +6,10 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from strange_format import PatchNetKeys
 
 import ldmkit
+from ldmkit import keymaps
 from ldmkit.cli import main
 from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
@@ -15,6 +17,7 @@ from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
 from ldmkit.interchange import export_model, import_model
 from ldmkit.recipe import load, resolve
+from ldmkit.testing.format import check_format
 
 ENTRIES = [
     ("denoiser", "patch-net", "PatchNet"),
@@ -33,13 +36,13 @@ def plugin(monkeypatch):
         monkeypatch.setitem(registry._entries, (kind, name), entry)
 
 
-def model(compression):
+def model(compression, denoiser=None):
     torch.manual_seed(0)
     recipe = {
         "recipe": 1,
         "name": "strange",
         "compression": compression,
-        "denoiser": {"name": "patch-net", "width": 12},
+        "denoiser": denoiser or {"name": "patch-net", "width": 12},
         "sample": {"size": [8, 8]},
     }
     registry = host().registry
@@ -90,3 +93,32 @@ def test_what_cannot_be_told_apart_is_asked_for(tmp_path, monkeypatch):
         import_model(tmp_path / "model.ckpt", tmp_path / "out", None, None, print)
     with pytest.raises(UserError, match=r"no plugin provides format 'strnge'.*did you mean 'strange'"):
         import_model(tmp_path / "model.ckpt", tmp_path / "out", None, None, print, style="strnge")
+
+
+PLAIN = {**VQ, "multipliers": [1, 1], "order": "legacy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "compression", "files"),
+    [
+        ("strange", {"name": "identity"}, ("model.strange",)),
+        ("compvis", PLAIN, ("model.ckpt", "config.yaml")),
+    ],
+)
+def test_formats_keep_their_promises(name, compression, files, tmp_path):
+    check_format(name, model(compression), tmp_path, *files)
+
+
+def test_a_folder_of_diffusers_keeps_its_promises(tmp_path):
+    unet = {"name": "unet", "width": 32, "multipliers": [1, 1], "blocks": 1, "attention": []}
+    check_format("diffusers", model(PLAIN, unet), tmp_path, "")
+
+
+def test_a_format_that_loses_bits_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(PatchNetKeys, "save", lambda self, module: halved(keymaps.save(self.rules, module)))
+    with pytest.raises(AssertionError, match=r"denoiser.* comes back bit for bit"):
+        check_format("strange", model({"name": "identity"}), tmp_path, "model.strange")
+
+
+def halved(tensors):
+    return {name: tensor.half().float() for name, tensor in tensors.items()}

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldmkit import keymaps
+from ldmkit.artifacts import read_safetensors
 from ldmkit.host.registry import Registry
 from ldmkit.interchange import ImportOptions, Published
 from ldmkit.interchange.model import config_of, save_part
@@ -92,7 +93,7 @@ class StrangeFile:
             "denoiser": {"name": "patch-net", **PatchNetKeys().parameters(config)},
             "sample": {"size": [8, 8]},
         }
-        return Published(recipe, {"denoiser": load_file(source)}, notes=["a strange file"])
+        return Published(recipe, {"denoiser": read_safetensors(source)}, notes=["a strange file"])
 
     def write(self, system: Any, out: Path) -> None:
         """The file and its configuration."""
