@@ -5,8 +5,12 @@ LDMKIT_VERBOSE, which `ldmkit --verbose` sets, tells more."""
 from __future__ import annotations
 
 import os
+import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -47,8 +51,14 @@ def bar(*more: ProgressColumn) -> Progress:
 
 
 def live(shown: Progress) -> bool:
-    """Whether it is drawn as a bar: on a terminal or in a notebook."""
-    return not quiet() and (shown.console.is_terminal or shown.console.is_jupyter)
+    """Whether it is drawn as a bar: on a terminal. In notebooks it would need ipywidgets."""
+    return not quiet() and shown.console.is_terminal and not shown.console.is_jupyter
+
+
+def _in_notebook(doing: str, total: int) -> Any:
+    """tqdm's bar: a widget where there is ipywidgets, else text."""
+    module = "tqdm.notebook" if find_spec("ipywidgets") else "tqdm"
+    return import_module(module).tqdm(desc=doing, total=total, file=sys.stderr)
 
 
 class Meter:
@@ -59,6 +69,8 @@ class Meter:
         self._bar = bar()
         self._live = live(self._bar)
         self._task = self._bar.add_task(doing, total=total)
+        notebook = self._bar.console.is_jupyter and not quiet()
+        self._in_notebook = _in_notebook(doing, total) if notebook else None
         self._began = self._told = time.monotonic()
 
     def __enter__(self) -> Meter:
@@ -69,15 +81,25 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._draw(self._total)
         if self._live:
             self._bar.stop()
+        if self._in_notebook is not None:
+            self._in_notebook.close()
 
     def update(self, done: float) -> None:
         """So many parts are done."""
-        self._bar.update(self._task, completed=round(done, 1))
+        self._draw(round(done, 1))
         now = time.monotonic()
-        if self._live or now - self._told < LINE_EVERY or done == 0:
+        if self._live or self._in_notebook is not None or now - self._told < LINE_EVERY or done == 0:
             return
         self._told = now
         left = (now - self._began) / done * (self._total - done)
         self._bar.console.print(f"{self._doing}: {int(done)} of {self._total}, about {left:.0f} s to go")
+
+    def _draw(self, done: float) -> None:
+        self._bar.update(self._task, completed=done)
+        if self._in_notebook is not None:
+            self._in_notebook.n = done
+            self._in_notebook.refresh()

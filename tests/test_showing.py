@@ -6,12 +6,15 @@ import io
 import json
 import os
 import re
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from rich.console import Console
 
 import ldmkit
 from ldmkit.cli import main
@@ -59,6 +62,20 @@ def test_progress_is_told_when_it_is_asked_for(system, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     system.sample(count=2, progress=True)
     assert "samples: 1 of 2, about" in capsys.readouterr().err
+    monkeypatch.setenv("LDMKIT_QUIET", "1")
+    system.sample(count=2, progress=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_has_a_bar_without_widgets(system, capsys, monkeypatch):
+    monkeypatch.setattr("ldmkit.progress.Console", partial(Console, force_jupyter=True))
+    monkeypatch.setattr("ldmkit.progress.find_spec", lambda name: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # rich's bars ask for ipywidgets
+        system.sample(count=2, progress=True)
+    drawn = capsys.readouterr().err
+    assert "samples:" in drawn
+    assert "2/2" in drawn.split("\r")[-1]
     monkeypatch.setenv("LDMKIT_QUIET", "1")
     system.sample(count=2, progress=True)
     assert capsys.readouterr().err == ""
