@@ -22,22 +22,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import save_file
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import read_tensors
 from ldmkit.checkpoint.origin import read_origin
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.components import build
+from ldmkit.engine.data import aligned, view
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.interchange import import_model
 from ldmkit.pictures.png import read_about
-from ldmkit.recipe import load, resolve
+from ldmkit.recipe import Component, load, resolve
 from ldmkit.verbs import records
 from ldmkit.verbs.check import inspect, try_out
 
 TRIES = int(os.environ.get("LDMKIT_FUZZ", "25"))
 GIGABYTE, SECONDS = 2**30, 10
 LONGEST = 1500
+UNSAFE = (
+    "weights_only",
+    "allow_pickle",
+    "trust_remote_code",
+    "allow_dangerous",
+    "unsafe",
+    "verify=false",
+    "sudo",
+)
+"""What no message may advise, as those of the libraries below do."""
 fuzzed = settings(
     max_examples=TRIES,
     deadline=None,
@@ -102,6 +115,7 @@ def tried(function, *arguments):
     except UserError as error:
         said = str(error)
     assert said is None or 0 < len(said) <= LONGEST
+    assert not [advice for advice in UNSAFE if advice in (said or "").lower()], said
 
 
 @contextmanager
@@ -179,6 +193,51 @@ def test_overrides_of_any_kind(path, value):
 
 
 @fuzzed
+@given(at=st.sampled_from([p for p in paths(RECIPE) if p]), value=texts | values.map(json.dumps))
+def test_overrides_of_what_is_there(at, value):
+    tried(check, RECIPE, [f"{'.'.join(map(str, at))}={value}"])
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of three."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(3):
+        Image.new("RGB", (16, 16), (80 * i, 0, 0)).save(folder / f"{i}.png")
+    return folder
+
+
+FIELDS = ["file_name", "caption", "captions", "label", "mask", "layout", "\u2028", ""]
+KINDS = {"caption": "text", "mask": "mask", "layout": "boxes"}
+
+
+@fuzzed
+@given(rows=st.lists(
+    st.tuples(
+        st.sampled_from(["0.png", "1.png", "2.png", "../0.png", ".", "0.txt", "\0"]) | values,
+        st.dictionaries(st.sampled_from(FIELDS), values | st.sampled_from(["9" * 5000, "1.png"]), max_size=4),
+    ) | st.binary(max_size=40) | st.sampled_from([b"[" * 5000, b'{"file_name": 0x' + b"f" * 5000]),
+    max_size=4,
+))  # fmt: skip
+def test_metadata_of_any_kind(pictures, rows):
+    lines = [
+        row if isinstance(row, bytes) else json.dumps({"file_name": row[0], **row[1]}).encode()
+        for row in rows
+    ]
+    (pictures / "metadata.jsonl").write_bytes(b"\n".join(lines))
+    slot = {"name": "image-folder", "path": str(pictures), "size": 16, "max_broken": 1}
+
+    def look():
+        data = build(host().registry, "data", Component.model_validate(slot))
+        whole = aligned(data, {f: kind for f, kind in KINDS.items() if f in data.fields})
+        for part in (whole, whole.split("train")):
+            assert part.digest
+            assert [view(part, i) for i in range(len(part))]
+
+    tried(look)
+
+
+@fuzzed
 @given(about=st.dictionaries(
     st.sampled_from(["seed", "prompt", "inputs", "init", "strength", "options", "guidance", "x"]),
     st.text(max_size=30) | values.map(json.dumps) | st.sampled_from(["9" * 5000, "[" * 5000, "nan"]),
@@ -246,6 +305,22 @@ def test_pipeline_configurations(tmp_path_factory, place, new):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(changed(config, place[1], new) if name == place[0] else config))
     tried(import_model, folder, folder / "out", None, None, lambda _: None)
+
+
+PUBLISHED = {
+    name: yaml.safe_load((Path(__file__).parent / "fixtures/reference" / name / "config.yaml").read_text())
+    for name in ("bsr-sr", "celebahq-vq4", "cin256-v2", "txt2img-1p4B")
+}
+
+
+@fuzzed
+@given(place=st.sampled_from([(n, p) for n, config in PUBLISHED.items() for p in paths(config)]), new=values)
+def test_published_configurations(tmp_path_factory, place, new):
+    folder = tmp_path_factory.mktemp("published")
+    config = changed(PUBLISHED[place[0]], place[1], new)
+    (folder / "x.yaml").write_bytes(yaml.safe_dump(config, sort_keys=False).encode("utf-8", "replace"))
+    save_file({"model.diffusion_model.out.2.bias": torch.zeros(3)}, folder / "x.safetensors")
+    tried(import_model, folder / "x.safetensors", folder / "out", folder / "x.yaml", None, lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,15 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
             raise component_error(kind, component, f"needs '{name}', which this place does not supply")
     try:
         built = constructor(**handed, **values)
-    except (UserError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+    except (UserError, ValueError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__  # torch adds frames of C++ below
+        raise component_error(kind, component, said) from error
+    except TypeError as error:
+        if "Overflow when unpacking" not in str(error):
+            raise
+        raise component_error(kind, component, "a size is too large for any tensor") from error
     return _fitting(kind, component, built)
 
 

@@ -19,7 +19,7 @@ from torch.nn.modules.module import (
 from ldmkit.disk import size
 from ldmkit.errors import UserError
 
-MODULES = 20_000
+MODULES = 10_000
 """Modules that a system may have; the largest published models have some thousands."""
 CGROUP = Path("/sys/fs/cgroup")
 

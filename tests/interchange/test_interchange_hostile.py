@@ -199,6 +199,14 @@ def test_a_configuration_of_a_huge_model_is_refused_before_it_is_built(place, ch
     assert "the weights do not fit the configuration: it describes" in said
 
 
+def test_a_size_that_no_tensor_has(place, checkpoint, altered):
+    def enlarge(model):
+        model["params"]["first_stage_config"]["params"]["ddconfig"]["z_channels"] = 2**63
+
+    said = refused(place, checkpoint("bsr-sr"), *altered("bsr-sr", enlarge))
+    assert said.endswith("compression (vq-autoencoder): a size is too large for any tensor")
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e39, -float("inf")])
 def test_a_scale_that_nothing_could_be_decoded_with(scale, place, checkpoint, altered):
     change = altered("celebahq-vq4", lambda model: model["params"].update(scale_factor=scale))

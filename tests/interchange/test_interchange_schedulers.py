@@ -42,6 +42,7 @@ CASES = [
     ("DDPMScheduler", {**PLAIN, "variance_type": "learned_range"}),
     ("PNDMScheduler", {**LEADING, "skip_prk_steps": True}),
     ("PNDMScheduler", {**TRAILING, "skip_prk_steps": True}),
+    ("PNDMScheduler", {**LEADING, "skip_prk_steps": True, "prediction_type": "v_prediction"}),
     (SOLVER, BETAS),
     (SOLVER, LEADING),
     (SOLVER, {**TRAILING, "algorithm_type": "sde-dpmsolver++"}),
@@ -187,6 +188,14 @@ def test_what_has_no_counterpart_is_told(name, entries):
 def test_a_scheduler_without_counterpart_is_refused(config):
     with pytest.raises(UserError, match="scheduler"):
         read_scheduler(config, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["FlowMatchEulerDiscreteScheduler", "EDMEulerScheduler"])
+def test_a_learned_variance_has_no_place_in_continuous_time(name):
+    with pytest.raises(
+        UserError, match=f"scheduler '{name}' of continuous time has no place for the variance"
+    ):
+        read_scheduler({"_class_name": name}, 8, 4)
 
 
 def test_clipping_becomes_a_guidance_that_is_told():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ldmkit.interfaces import EstimateFunction
-from ldmkit.types import Latent, Level, Levels, NoiseSource
+from ldmkit.types import Estimate, Latent, Level, Levels, NoiseSource
 from ldmkit_diffusion.samplers import slope, step
 
 ADAMS_BASHFORTH = (
@@ -19,24 +19,42 @@ ADAMS_BASHFORTH = (
 )
 
 
-def plms(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
+def plms(
+    estimate: EstimateFunction,
+    z: Latent,
+    levels: Levels,
+    noise: NoiseSource,
+    *,
+    average: Literal["noise", "v"] = "noise",
+) -> Latent:
     """Pseudo linear multistep: Adams-Bashforth on the noise; the first step averages two.
 
     Deterministic; order 1 to 4, rising over the first four steps; one evaluation a step (two in the first).
     Source: Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds"; the start is that
     of the published latent diffusion code.
+
+    Args:
+        average: what is averaged over steps: the noise as in the paper, or v = alpha noise - sigma clean, as
+            diffusers' PNDM does for networks that predict v.
     """
     past: list[Latent] = []
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]
         said = estimate(z, level)
+        own = _averaged(said, level, average)
         z, change = step(said, following), slope(level, following)
-        past = [said.noise, *past[:3]]
+        if average == "v":  # at one z the noise is alpha v + sigma z
+            change *= float(level.alpha)
+        past = [own, *past[:3]]
         if len(past) > 1:
-            z = z + change * (_combined(past) - said.noise)
+            z = z + change * (_combined(past) - own)
         elif change != 0 and float(following.sigma) > 0:
-            z = z + change / 2 * (estimate(z, following).noise - said.noise)
+            z = z + change / 2 * (_averaged(estimate(z, following), following, average) - own)
     return z
+
+
+def _averaged(said: Estimate, level: Level, average: str) -> Latent:
+    return said.noise if average == "noise" else level.alpha * said.noise - level.sigma * said.clean
 
 
 def _combined(past: list[Latent]) -> Latent:

@@ -33,6 +33,12 @@ def read_scheduler(config: Mapping[str, Any], out_channels: int, channels: int) 
 
 
 def _read(reading: Reading, learned: bool) -> None:
+    continuous = reading.name in CONTINUOUS or reading.get("use_flow_sigmas", False)
+    if learned and continuous:
+        raise UserError(
+            f"scheduler '{reading.name}' of continuous time has no place for the variance that the network "
+            "puts out beside its estimate"
+        )
     if reading.name in CONTINUOUS:
         CONTINUOUS[reading.name](reading)
     elif reading.name in FAMILIES:

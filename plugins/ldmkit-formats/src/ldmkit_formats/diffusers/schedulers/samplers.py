@@ -25,10 +25,11 @@ def ddpm(reading: Reading) -> dict[str, Any]:
 
 
 def plms(reading: Reading) -> dict[str, Any]:
-    """PNDM without its Runge-Kutta start."""
+    """PNDM without its Runge-Kutta start; it averages what the network predicts."""
     if not reading.config.get("skip_prk_steps", False):
         reading.left("skip_prk_steps", "no Runge-Kutta steps at the start; sampler plms starts as published")
-    return {"name": "plms"}
+    velocity = reading.get("prediction_type", "epsilon") == "v_prediction"
+    return {"name": "plms", **({"average": "v"} if velocity else {})}
 
 
 def dpm_solver(reading: Reading) -> dict[str, Any]:
