@@ -10,17 +10,10 @@ import time
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 QUIET, VERBOSE = "LDMKIT_QUIET", "LDMKIT_VERBOSE"
 STARTED = time.monotonic()
@@ -46,6 +39,10 @@ def timed(line: str) -> str:
 
 def bar(*more: ProgressColumn) -> Progress:
     """A bar with a description, how much is done, the time that is left, and `more`."""
+    # Imported here: `ldmkit --help` reads this module and draws nothing.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, *more, console=Console(stderr=True, quiet=quiet()), disable=quiet())
 

@@ -123,3 +123,5 @@ def test_the_script_is_for_the_shell(shell, begins):
     assert done.exit_code == 0
     assert begins in done.output
     assert "_LDMKIT_COMPLETE" in done.output
+    if shell == "zsh":
+        assert "-S '' -- ${(M)completions:#*=}" in done.output  # no space after PATH=

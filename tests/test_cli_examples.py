@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -68,6 +70,14 @@ def test_every_verb_has_two_or_three_examples_that_parse(verb, tmp_path, monkeyp
     for line in lines:
         assert line.split()[:2] == ["ldmkit", verb.split()[0]]
         parse(line)
+
+
+def test_the_help_of_every_verb_imports_nothing_heavy():
+    code = "import sys, click; from click.testing import CliRunner; from ldmkit.cli import main\n"
+    code += "done = [CliRunner().invoke(main, [v, '-h']) for v in main.list_commands(click.Context(main))]\n"
+    code += "assert len(done) > 20 and not any(one.exit_code for one in done)\n"
+    code += "sys.exit(not {'torch', 'gradio', 'transformers'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_an_example_with_an_option_that_is_gone_would_be_found(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def test_progress_is_told_when_it_is_asked_for(system, capsys, monkeypatch):
 
 
 def test_a_notebook_has_a_bar_without_widgets(system, capsys, monkeypatch):
-    monkeypatch.setattr("ldmkit.progress.Console", partial(Console, force_jupyter=True))
+    monkeypatch.setattr("rich.console.Console", partial(Console, force_jupyter=True))
     monkeypatch.setattr("ldmkit.progress.find_spec", lambda name: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # rich's bars ask for ipywidgets

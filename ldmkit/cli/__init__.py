@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem, add_completion_class
 from ldmkit import __version__
 from ldmkit.cli import failures, loudness
 from ldmkit.cli.examples import epilog
-from ldmkit.cli.shells import Bash
+from ldmkit.cli.shells import Bash, Zsh
 from ldmkit.errors import UserError
 from ldmkit.verbs import VERBS
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ldmkit.host.registry import Entry
 
 add_completion_class(Bash)
+add_completion_class(Zsh)
 
 
 class Verbs(click.Group):

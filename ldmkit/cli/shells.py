@@ -1,10 +1,13 @@
-"""Completion in bash, where click's own script takes "=" and ":" for ends of words. Imports no torch."""
+"""Completion in bash and zsh where click's own scripts fall short. Imports no torch.
+
+Bash takes "=" and ":" for ends of words; zsh puts a space behind "=".
+"""
 
 from __future__ import annotations
 
 import os
 
-from click.shell_completion import BashComplete, CompletionItem, split_arg_string
+from click.shell_completion import BashComplete, CompletionItem, ZshComplete, split_arg_string
 
 SCRIPT = """\
 %(complete_func)s() {
@@ -43,3 +46,13 @@ class Bash(BashComplete):
         value = self._typed.partition("=")[2] if self._typed.startswith("-") else self._typed
         head = value[: max(value.rfind("="), value.rfind(":")) + 1]
         return f"{item.type},{str(item.value).removeprefix(head)}"
+
+
+class Zsh(ZshComplete):
+    """Puts no space after `PATH=`."""
+
+    source_template = ZshComplete.source_template.replace(
+        "compadd -U -V unsorted -a completions",
+        "compadd -U -V unsorted -S '' -- ${(M)completions:#*=}\n"
+        "        compadd -U -V unsorted -- ${completions:#*=}",
+    )
