@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and the system's errors in plain words. Imports no torch."""
+"""Atomic writes (temporary file, fsync, rename) and OSErrors in plain words. Imports no torch."""
 
 from __future__ import annotations
 

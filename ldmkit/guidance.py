@@ -1,4 +1,4 @@
-"""Guidance by a gradient: the seam for anything that can score a picture."""
+"""Guidance by the gradient of a score of the decoded picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Score = Callable[[Image], PerPicture]
 """Pictures in [-1, 1] to one figure each, larger for better; differentiable."""
 
 NEARLY_NOISE = 1e-3
-"""Below this alpha z says nothing of the picture, and nothing is there to be scored."""
+"""No guidance below this alpha: z is almost pure noise."""
 
 
 def score_gradient(

@@ -101,7 +101,7 @@ Conditions: TypeAlias = Mapping[str, Condition]
 
 @dataclass(frozen=True)
 class Level:
-    """A noise level: z_t = alpha z + sigma eps; `time` is what the network is told.
+    """A noise level: z_t = alpha z + sigma eps; `time` is the network's time input.
 
     The fields are 0-d, or one a picture ("b"), or one a step (a `Levels`, see `steps`); float64 where a
     schedule makes them.
@@ -148,10 +148,10 @@ Levels: TypeAlias = Level
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the network's output says of z_t: both parts, so that no sampler divides by a vanishing sigma.
+    """A prediction as clean latent and as noise; with both, no sampler divides by a sigma near 0.
 
-    variance_range: where a network that learns its variance puts the log-variance of the step asked for,
-    from 0 (beta-tilde) to 1 (beta): a place in a range, so that it holds for steps of any length.
+    variance_range: for networks that learn the variance, the interpolation weight between log beta-tilde (0)
+    and log beta (1) of the step, independent of its length (Nichol and Dhariwal 2021, equation 15).
     """
 
     clean: Latent
@@ -179,11 +179,11 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks of one call of the sampler: what guidance may read besides the conditions.
+    """The input of one sampler call, which guidance may read.
 
-    conditions: the wanted ones, encoded. null: what to steer away from (each conditioner's null, or the
-    negative prompt). raw: the inputs as given, by field, also those that guidance alone reads. decode: latent
-    to picture, differentiable. seeds: one a picture. size: the pictures' (height, width); None: the recipe's.
+    conditions: encoded conditions. null: the null conditions, or the negative prompt's. raw: the user's
+    inputs by field, also those that only guidance reads. decode: latent to picture, differentiable. seeds:
+    one per picture. size: the pictures' (height, width); None: the recipe's.
     """
 
     conditions: Conditions

@@ -1,4 +1,4 @@
-"""A new folder that is whole or not there."""
+"""A new folder, written atomically."""
 
 from __future__ import annotations
 

@@ -28,9 +28,11 @@ ConditionedEstimate = Callable[[Latent, Level, Sequence[Conditions]], Sequence[E
 
 
 class NoiseSchedule(Protocol):
-    """Which noise levels there are. t in [0, 1], 0 the cleanest. `size`: latent (h, w), for schedules that
-    shift with the resolution. `timesteps`: T where the levels are a table, None where they are continuous;
-    `zero_snr`: alpha vanishes at t = 1."""
+    """The noise levels as a function of t in [0, 1]; t = 0 is the cleanest.
+
+    size: the latent's (h, w), for schedules that shift with the resolution. timesteps: T of a discrete
+    schedule, None for a continuous one. zero_snr: alpha is 0 at t = 1.
+    """
 
     timesteps: int | None
     zero_snr: bool
@@ -39,10 +41,10 @@ class NoiseSchedule(Protocol):
         """alpha, sigma and time at t."""
 
     def draw(self, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None) -> Tensor:
-        """n random t as the training distribution wants them."""
+        """n values of t drawn from the training distribution."""
 
     def invert(self, log_snr: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """The t at which log(alpha^2 / sigma^2) has that value."""
+        """The t at which log(alpha^2 / sigma^2) is `log_snr`."""
 
 
 class Spacing(Protocol):
@@ -53,30 +55,30 @@ class Spacing(Protocol):
 
 
 class Objective(Protocol):
-    """What the network's raw output means and how it is trained."""
+    """What the network predicts (epsilon, v, the clean latent...) and its training loss."""
 
     def out_channels(self, latent_channels: int) -> int:
-        """Channels that the denoiser must put out."""
+        """Output channels of the denoiser."""
 
     def scale_input(self, z: Latent, level: Level) -> Latent:
-        """What the network is shown instead of z_t (EDM's c_in; else z_t itself)."""
+        """The network's input: c_in z_t for EDM, else z_t."""
 
     def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
         """The weighted training loss of each picture: mean over channels and positions."""
 
     def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
-        """The clean latent and the noise that `raw` stands for."""
+        """The prediction `raw` as clean latent and noise."""
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """Raises ValueError where the objective makes no sense on the schedule (epsilon at zero SNR)."""
+        """Raises ValueError where the objective is undefined on the schedule (epsilon at zero SNR)."""
 
 
 class Guidance(Protocol):
-    """Wraps an estimate by another; several stack, the first of the recipe innermost.
+    """Wraps an estimate. Several guidance components stack; the recipe's first is the innermost.
 
-    Two members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads of the request, so
-    that the command line and recipes accept them beside those of conditioners. `finish(image, request) ->
-    image` is given the decoded pictures and has the last word on their pixels.
+    Two members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
+    the command line and recipes then accept them as they do conditioners' fields. `finish(image, request) ->
+    image` is called with the decoded pictures and returns the final ones.
     """
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
@@ -84,7 +86,7 @@ class Guidance(Protocol):
 
 
 class Sampler(Protocol):
-    """A short function from noise to latent, with keyword-only parameters for recipes."""
+    """A function from noise to latent; its keyword-only parameters are what recipes set."""
 
     def __call__(self, estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
-        """z at levels[0] to a latent at levels[-1]; calls noise(i) at step i where it is stochastic."""
+        """Integrates z from levels[0] to levels[-1]. A stochastic sampler calls noise(i) at step i."""

@@ -22,8 +22,8 @@ from ldmkit.types import (
 
 
 class Module(Protocol):
-    """What the engine and the training loop use of an nn.Module. A component whose Protocol inherits from
-    this one inherits from torch.nn.Module."""
+    """The part of torch.nn.Module that the engine and the training loop use. A component whose Protocol
+    inherits from this one must be a torch.nn.Module."""
 
     training: bool
 
@@ -31,10 +31,10 @@ class Module(Protocol):
         """The module's weights."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The same with their names."""
+        """The weights with their names."""
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Tensors that are no weights, with their names."""
+        """The buffers with their names."""
 
     def modules(self) -> Iterator[nn.Module]:
         """The module and those inside it."""
@@ -49,10 +49,10 @@ class Module(Protocol):
         """Freezes the weights or lets them be trained."""
 
     def train(self, mode: bool = True) -> Self:
-        """To the behaviour of training (dropout is on) or not."""
+        """Sets training mode (dropout is on) or evaluation mode."""
 
     def eval(self) -> Self:
-        """To the behaviour of sampling."""
+        """Sets evaluation mode."""
 
 
 class CompressionModel(Module, Protocol):
@@ -64,50 +64,52 @@ class CompressionModel(Module, Protocol):
     shift: Float[Tensor, " c"]
 
     def encode(self, image: Image) -> Latent:
-        """The posterior's mode, scaled; VQ: the latent before quantization."""
+        """The scaled mode of the posterior; for VQ, the latent before quantization."""
 
     def decode(self, latent: Latent) -> Image:
         """The picture of a scaled latent; differentiable. VQ quantizes first, straight-through."""
 
     def posterior(self, image: Image) -> Posterior:
-        """What training and the latent cache need."""
+        """The scaled posterior q(z | x), for training and for cached latents."""
 
 
 class Regulariser(Module, Protocol):
-    """What keeps an autoencoder's latent in bounds (section 3.1), between encoder and decoder.
-    Latents here are unscaled."""
+    """The regulariser of an autoencoder's latent space (KL or VQ, section 3.1), between encoder and decoder.
+    Its latents are unscaled."""
 
     def moments(self, channels: int) -> int:
-        """Channels that the encoder puts out for a latent of `channels`; ValueError where it has no such."""
+        """Output channels of the encoder for a latent of `channels`. Raises ValueError for a number of
+        channels that it does not support."""
 
     def mode(self, moments: Float[Tensor, "b k h w"]) -> Latent:
-        """The most likely latent."""
+        """The mode of q(z | x)."""
 
     def posterior(self, moments: Float[Tensor, "b k h w"]) -> Posterior:
         """q(z | x) with its penalty."""
 
     def restore(self, latent: Latent) -> Latent:
-        """What the decoder is shown of a latent (its nearest codes...); differentiable, straight-through."""
+        """The latent as the decoder reads it: quantized for VQ (straight-through), unchanged for KL."""
 
 
 class Conditioner(Module, Protocol):
-    """tau_theta of section 3.3: makes a `Condition` of batch fields.
+    """tau_theta of section 3.3: encodes fields of a batch as a `Condition`.
 
-    One method is optional: `default(count, size) -> Prepared`, what is prepared for so many pictures of
-    (height, width) where a person gives none of its fields. Without it they must be given.
+    One method is optional: `default(count, size) -> Prepared`, the prepared input for `count` pictures of
+    (height, width) where the user gives none of its fields. Without it the fields are required.
     """
 
     spec: ConditionSpec
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Raw batches by field (strings, ids, pictures...) to tensors; what is prepared passes through.
-        Uses no weights. Raises ValueError naming the field and what it expects."""
+        """Converts raw batches by field (strings, ids, pictures...) to tensors. Tensors that this method made
+        are returned unchanged. Uses no weights. Raises ValueError that names the field and what it
+        expects."""
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """The condition; `generator` is for conditioning noise, where there is any."""
+        """The condition. `generator` draws the noise of conditioning augmentation, where there is any."""
 
     def null(self, like: Condition) -> Condition:
-        """The condition that says nothing, in the shape of `like`; for guidance and dropout."""
+        """The null (unconditional) condition in the shape of `like`, for guidance and dropout."""
 
 
 BoundNetwork = Callable[[Latent, PerPicture], Latent]
@@ -115,14 +117,15 @@ BoundNetwork = Callable[[Latent, PerPicture], Latent]
 
 
 class Denoiser(Module, Protocol):
-    """The network eps_theta, told z_t, time and one merged condition.
+    """The network eps_theta(z_t, t, condition); `condition` is merged from all conditioners.
 
-    One method is optional: `bind_reusing(condition, interval) -> BoundNetwork`, as `bind`, but what is deep
-    in the network is computed at the first of every `interval` calls and kept for the others.
+    One method is optional: `bind_reusing(condition, interval) -> BoundNetwork`, as `bind`, but the deep
+    features are computed in the first of every `interval` calls and reused in the others (DeepCache).
     """
 
     def __call__(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
         """The raw output."""
 
     def bind(self, condition: Condition) -> BoundNetwork:
-        """The network with what does not change over the steps (keys, values) computed once."""
+        """The network on one condition: what does not change between steps (keys, values) is computed
+        once."""

@@ -24,13 +24,13 @@ from ldmkit.types import (
 
 
 class FeatureNetwork(Module, Protocol):
-    """A frozen picture network by name (in eval for good): losses and metrics ask for it."""
+    """A frozen image network in evaluation mode, for losses and metrics."""
 
     def __call__(self, image: Image) -> Sequence[Float[Tensor, "b k i j"]]:
-        """Feature maps, shallow to deep; differentiable in `image`, which is in [-1, 1]."""
+        """Feature maps from shallow to deep, differentiable with respect to `image` in [-1, 1]."""
 
     def embed(self, image: Image) -> Float[Tensor, "b e"]:
-        """One vector a picture (pooled, before any classifier)."""
+        """One vector per picture: the pooled features before the classifier."""
 
 
 class Loss(Module, Protocol):
@@ -45,43 +45,44 @@ Gradient = Callable[[Float[Tensor, ""]], Tensor]
 
 
 class Adversary(Module, Protocol):
-    """The other player of the compression stage; its parameters have their own optimiser."""
+    """The discriminator of the compression stage; its parameters have their own optimizer."""
 
     def trains(self, step: int) -> bool:
-        """Does the discriminator learn at this step? (It may warm up before `weight` is above zero.)"""
+        """Whether the discriminator is trained at this step. It may be, before `weight` is above zero."""
 
     def weight(self, step: int) -> float:
-        """The factor of the generator's loss at this step, before `balance`; at 0 neither is computed."""
+        """The factor of the generator's loss at this step, times `balance`. At 0 neither is computed."""
 
     def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
-        """What the autoencoder minimises."""
+        """The loss that the autoencoder minimizes."""
 
     def balance(
         self, reconstruction_loss: Float[Tensor, ""], generator_loss: Float[Tensor, ""], gradient: Gradient
     ) -> Float[Tensor, ""]:
-        """The second factor of the generator's loss, detached; 1 for an adversary that does not adapt it."""
+        """The adaptive factor of the generator's loss (the paper's lambda), detached; 1 for a fixed
+        weight."""
 
     def discriminator_loss(self, image: Image, reconstruction: Image) -> Float[Tensor, ""]:
-        """What the discriminator minimises (the reconstruction comes detached)."""
+        """The loss that the discriminator minimizes; `reconstruction` is detached."""
 
 
 ParameterGroup = dict[str, Any]
-"""A group as torch.optim takes it: "params", a list of (name, parameter); "lr"; and "factor", by which the
-training loop multiplies the stage's learning rate before each step."""
+"""A parameter group of torch.optim: "params", a list of (name, parameter); "lr"; and "factor". Before each
+step the training loop sets "lr" to the stage's learning rate times "factor"."""
 
 
 class Optimizer(Protocol):
-    """Makes the torch optimiser of one TrainingStep. Checkpoints hold its state: the tensors and numbers of
-    `state[parameter]` and the numbers of each of `param_groups`, which all keep their "factor"."""
+    """Makes the torch optimizer of one TrainingStep. Checkpoints save the tensors and numbers of
+    `state[parameter]` and the numbers of each of `param_groups`, which must keep their "factor"."""
 
     def __call__(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-        """An optimiser of all parameters of the groups."""
+        """An optimizer of all parameters of the groups."""
 
 
 class Auxiliary(Module, Protocol):
-    """An extra loss of the diffusion stage. Its trainable weights are trained and kept in
-    checkpoints beside the denoiser's, but are no part of the stage's output. Lazy modules are allowed: it is
-    called once before its weights are counted.
+    """An extra loss of the diffusion stage. Its own trainable weights are trained and saved in checkpoints
+    with the denoiser's, but not in the stage's final weights. Lazy modules are allowed: the loss is called
+    once before the optimizer is made.
 
     layers: names of the denoiser's submodules whose outputs it reads.
     """
@@ -89,20 +90,19 @@ class Auxiliary(Module, Protocol):
     layers: Sequence[str]
 
     def __call__(self, features: Mapping[str, Any], image: Image, level: Level) -> PerPicture:
-        """The weighted loss of each picture. features: outputs by layer, usually "b k i j" or "b l k"; image:
-        the clean picture, mirrored as its latent is; level: that of z_t."""
+        """The weighted loss of each picture. features: outputs by layer, usually "b k i j" or "b l k". image:
+        the clean picture, mirrored where its latent is. level: the noise level of z_t."""
 
 
 TeacherEstimate = Callable[[Latent, Level], tuple[Estimate, Estimate]]
-"""teacher(z_t, level): what a frozen model makes of z_t under the pictures' conditions, and under the null
-conditions. Levels may differ from picture to picture."""
+"""teacher(z_t, level): the frozen model's estimates under the pictures' conditions and under the null
+conditions. Levels may differ between pictures."""
 
 
 class Distillation(Protocol):
-    """What the denoiser learns from a teacher, in the place of the objective's loss.
+    """A distillation loss, which replaces the objective's.
 
-    The teacher is the model as it is when the training begins, that of the recipe's `weights`, from which the
-    student starts; it stays as it is.
+    The teacher is a frozen copy of the model from which the training starts, the recipe's `weights`.
     """
 
     def __call__(
@@ -113,42 +113,42 @@ class Distillation(Protocol):
         noise: Latent,
         t: Float[Tensor, " b"],
     ) -> PerPicture:
-        """The loss of each picture; differentiable through `student`. `t` is what the schedule drew."""
+        """The loss of each picture, differentiable through `student`. `t` was drawn by the schedule."""
 
 
 class Callback(Protocol):
-    """Observes a training and changes nothing of it. The main process calls it, with copies.
+    """Observes a training without any effect on its result. The main process calls it with copies.
 
-    Around each call random generators are put back to their states. An exception ends the callback, which is
-    reported once, and never the training.
+    Random generators are restored after each call. An exception is reported once and removes the callback;
+    the training goes on.
     """
 
     def begin(self, run: TrainingRun) -> None:
-        """A stage begins, or goes on after `run.step` steps: what was recorded of later ones is void."""
+        """A stage starts, or resumes after `run.step` steps; records of later steps are to be discarded."""
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        """Means since the last call after `step` steps, or a validation's figures ("validation_loss"...)."""
+        """After `step` steps: means of the losses since the last call, or validation figures."""
 
     def picture(self, step: int, picture: PIL.Image.Image) -> None:
-        """The sheet that shows what the stage can do after `step` steps."""
+        """The grid of samples or reconstructions after `step` steps."""
 
     def end(self, outcome: Outcome) -> None:
-        """The last call, whether the stage is finished or not."""
+        """The last call; `outcome` says whether the stage finished."""
 
 
 class Adapter(Protocol):
-    """Adds modules to a built system, and owns their weights: the system's own are neither trained nor saved
-    with them. A newly attached adapter changes no figure until it is trained or loaded."""
+    """Adds modules with weights of their own to a built system. The system's weights are neither trained nor
+    saved with them. A newly attached adapter has no effect until it is trained or loaded."""
 
     def attach(self, system: nn.Module, name: str) -> None:
-        """Adds its modules, under a name that no other adapter of the system has; called once, with the
-        system's weights in place. Raises ValueError where nothing in the system fits."""
+        """Adds its modules under a unique name. Called once, after the system's weights were loaded. Raises
+        ValueError where the system has no layer that it could adapt."""
 
     def state(self) -> Mapping[str, Tensor]:
-        """Its weights by name, live: the parameters themselves, as training and loading change them."""
+        """Its parameters and buffers by name, not copies: training and loading change them in place."""
 
     def set_strength(self, strength: float) -> None:
-        """How much it counts: 1 as trained, 0 not at all."""
+        """Scales its effect: 1 as trained, 0 for none."""
 
     def merge(self) -> None:
-        """Adds its effect at its present strength to the system's own weights, and takes its modules away."""
+        """Merges its effect at the current strength into the system's weights and removes its modules."""

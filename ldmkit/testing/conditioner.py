@@ -39,7 +39,8 @@ def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
 
 
 def check_prepare(conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
-    """Raw inputs become tensors, batch first; what is prepared passes through; a missing field is refused."""
+    """Raw inputs become tensors, batch first; prepared tensors are returned unchanged; a missing field is
+    refused."""
     assert isinstance(conditioner.spec, ConditionSpec), "spec: a ConditionSpec"
     assert conditioner.spec.fields, "spec.fields: names at least one batch field"
     prepared = conditioner.prepare(raw)
@@ -47,9 +48,11 @@ def check_prepare(conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
     assert sizes.keys() == prepared.keys(), "prepare: returns tensors by name"
     assert len(set(sizes.values())) == 1, f"prepare: batch first in every tensor, not {sizes}"
     again = conditioner.prepare(prepared)
-    assert again.keys() == prepared.keys(), "prepare: what is prepared passes through"
+    assert again.keys() == prepared.keys(), "prepare: prepared tensors are returned unchanged"
     for name, x in prepared.items():
-        assert torch.equal(again[name], x), f"prepare: what is prepared passes through; {name} did not"
+        assert torch.equal(again[name], x), (
+            f"prepare: prepared tensors are returned unchanged; {name} did not"
+        )
     for field in conditioner.spec.fields:
         _check_refusal(conditioner, {k: v for k, v in raw.items() if k != field}, field)
     return prepared

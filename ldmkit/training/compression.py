@@ -108,7 +108,7 @@ class CompressionStep(nn.Module):
         weight = 0.0 if adversary is None else adversary.weight(step)
         if adversary is None or weight == 0:
             return losses
-        # It is judged here, not taught: its weights gather no gradient from this loss.
+        # Freeze the discriminator: this loss must not train it.
         for parameter in self._opposing:
             parameter.requires_grad_(False)
         generator = adversary.generator_loss(reconstruction)

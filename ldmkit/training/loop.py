@@ -145,11 +145,11 @@ class Loop:
         return nullcontext() if last else self._accelerator.no_sync(module)
 
     def _label(self, player: Player, name: str) -> str:
-        """The first player's losses are logged as they are called, the others' after the player too."""
+        """The name of a loss in the log: other players' losses get the player's name as a prefix."""
         return name if player is self._stage.players[0] else f"{player.name}_{name}"
 
     def _agree(self, step: int, figures: Sequence[Tensor], signal: Signal) -> int:
-        """What all processes know alike before they update: is all finite, has one been told to stop?"""
+        """All-reduce before the update: is any value not finite, was any process signalled to stop?"""
         finite = bool(torch.stack([f.float() for f in figures]).isfinite().all())
         broken, stop = sum_over_processes([0.0 if finite else 1.0, float(signal.number)])
         if broken:

@@ -83,8 +83,8 @@ def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
 def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str]:
     """Writes the latent of every picture below `source` to the new folder `out`; what was skipped, and why.
 
-    Sides that are no multiples of the model's factor are continued by their last row or column; large
-    pictures go in tiles. Raises UserError where there is no picture that opens, where two pictures would
+    Pictures are replicate-padded to multiples of the model's factor; large
+    ones are encoded in tiles. Raises UserError where there is no picture that opens, where two pictures would
     have one name, or where `out` holds something.
     """
     pictures = _listed(source, SUFFIXES, "picture")

@@ -24,8 +24,8 @@ class CaptionAccuracy:
     One picture is sampled for each caption. The reference are the data's pictures of the caption's own style:
     the training ones, and with them those of the captions' split, so that a held-out picture competes with
     all that was seen. Nearness is the cosine of the embeddings. The rank is 1 + the number of reference
-    pictures of other concepts that are nearer than the concept's own by more than 1e-6: of identical pictures
-    none counts against the other; pictures that merely look alike do.
+    pictures of other concepts that are nearer than the concept's own by more than 1e-6: ties, as of
+    identical pictures, do not lower the rank.
 
     `first` and `within_5` are shares of the captions. `distance_to_training` is the mean cosine distance to
     the nearest training picture of any style: near 0 where pictures are memorised. Controls, ranked likewise:

@@ -40,8 +40,8 @@ class PretrainedText(nn.Module):
         sha256: what model.safetensors (or the weights' file there is) must hash to, where given.
         tune: train the encoder jointly with the denoiser.
         length: tokens a caption is cut at or filled up to (77 for Stable Diffusion's CLIP).
-        masked: hide padding from the encoder and the denoiser. By default yes, but no for CLIP, whose users
-            never did, and where the tokenizer has no padding token of its own.
+        masked: hide padding from the encoder and the denoiser. Default: true, except for CLIP
+            (published models attend to padding) and for tokenizers without a padding token.
         vector: hand the mean state to the time embedding as well.
     """
 

@@ -1,8 +1,8 @@
-"""3x3 convolutions with weights as the maps lie: channels last.
+"""3x3 convolutions with channels-last weights.
 
-On a CPU, maps of a few positions are trained on a path of their own. Convolution kernels there spend most of
-their time on rearranging weights that outweigh the map; one product of the map's patches with the weights as
-they lie is faster, above all for the gradient of the weights.
+On a CPU, small maps are trained by im2col and one matrix product. Convolution kernels would spend most of
+their time on reordering the weights, which are larger than the map; the matrix product reads them in place.
+The gain is largest for the gradient of the weights.
 """
 
 from __future__ import annotations
