@@ -1,4 +1,4 @@
-"""What a metric is given: the system, its data, and the samples and embeddings that several metrics share."""
+"""The input of a metric: the system, its data, and samples and embeddings that several metrics share."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a metric is given: the system, its data, and products that several metrics share.
+    """The input of a metric: the system, its data, and results that several metrics share.
 
     component: the recipe's entry of the metric that runs. sections: what goes on the contact sheet; a metric
     appends to it. held: products made so far: a picture is sampled once for its inputs and seed, embedded

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: safetensors and JSON, whole or not at all."""
+"""Checkpoints and finished weights on disk: safetensors and JSON, written atomically."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file, whole or not at all; `about` joins its metadata. Raises DiskError."""
+    """Writes a safetensors file atomically; `about` is added to its metadata. Raises DiskError."""
     # safetensors refuses tensors that share memory, as views and tied weights do: each name has its own copy.
     own = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     count = Counter(v.untyped_storage().data_ptr() for v in own.values())
@@ -72,7 +72,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder: a missing, altered or foreign file; None where it is whole."""
+    """The damage of a sealed folder (a missing, altered or foreign file); None where it is intact."""
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         present = set(_files(folder))

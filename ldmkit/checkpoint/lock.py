@@ -1,4 +1,4 @@
-"""One training a folder: a lock that the system takes back when its process dies."""
+"""A lock for one training per folder, released by the system when its process dies."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training reads besides its recipe.
+    """The inputs of a training besides its recipe.
 
     data: the data set's digest; pictures and fields tell people what changed. compression: the sha256 of the
     file of the compression weights that the diffusion stage was trained on. weights: the sha256 of the
@@ -44,7 +44,7 @@ class Origin:
         return f"{now.pictures} pictures as then, but other contents"
 
     def compression_changed(self, now: str | None) -> bool:
-        """Are the compression weights others? Unknown ones are not."""
+        """Whether the compression weights have changed; False where they are unknown."""
         return None not in (self.compression, now) and self.compression != now
 
     def accepted(self, now: Origin) -> Origin:
@@ -62,7 +62,7 @@ class Origin:
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """What a run folder says of its origin; None where it says nothing that can be read."""
+    """The origin that a run folder records; None where there is none that can be read."""
     try:
         return Origin(**json.loads((folder / NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -70,7 +70,7 @@ def read_origin(folder: Path) -> Origin | None:
 
 
 def write_contents(folder: Path, contents: Mapping[str, str] | None) -> None:
-    """Keeps what the data hold, by the examples' names, where the data set tells it."""
+    """Records the digests of the data's examples by name, where the data set has them."""
     if contents is not None and len(contents) <= LISTED:
         disk.write_json(folder / CONTENTS, dict(contents))
 

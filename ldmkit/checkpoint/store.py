@@ -55,7 +55,8 @@ class RunStore:
 
     @property
     def finished(self) -> bool:
-        """Is the stage trained to its end? The weights to use are the last file of a training."""
+        """Whether the stage has finished training. The final weights are the last file that a training
+        writes."""
         return self.weights.is_file()
 
     def open(self, recipe: str, versions: Mapping[str, str]) -> None:
@@ -138,7 +139,7 @@ class RunStore:
         return True
 
     def rewind(self, step: int) -> None:
-        """Forgets what lies after `step`: step folders that were damaged or never announced, and metrics."""
+        """Removes everything after `step`: damaged or unannounced step folders, and metrics."""
         with disk.explained(self.folder, "written"):
             for later in [s for s in self.steps() if s > step]:
                 disk.remove(self._step(later))
@@ -170,7 +171,7 @@ class RunStore:
         files.write_tensors(self.weights, weights, self.about)
 
     def clear(self) -> None:
-        """Forgets the whole training."""
+        """Removes the training."""
         with disk.explained(self.folder, "removed"):
             disk.remove(self.folder)
 

@@ -35,7 +35,7 @@ class Sums:
         return self.remember(path)
 
     def whole(self, path: Path) -> bool:
-        """Is a file what it was when it was remembered? True for one that never was."""
+        """Whether a file is unchanged since it was recorded; True for one that was not recorded."""
         remembered = self._read().get(str(path.absolute()))
         return remembered is None or remembered[:2] == _stamp(path) or sha256(path) == remembered[2]
 

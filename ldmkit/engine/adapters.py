@@ -47,7 +47,7 @@ def give_adapters(
 
 
 def attach(system: System, name: str, seed: int = 0) -> Adapter:
-    """The recipe's adapter of a name, attached to the system, untrained; its weights follow from the seed."""
+    """Attaches the recipe's adapter of that name, untrained; its initial weights are drawn from the seed."""
     slot = system.recipe.adapters[name]
     adapter: Adapter = build(system.registry, "adapter", slot)
     with torch.random.fork_rng(devices=[]):
@@ -61,13 +61,13 @@ def attach(system: System, name: str, seed: int = 0) -> Adapter:
 
 
 def adapter_run(system: System, name: str, runs: Path) -> RunStore:
-    """Where the training of an adapter lives."""
+    """The run folder of an adapter's training."""
     folder = run_folder(system.recipe, system.registry, f"{ADAPTERS}{name}", name, runs)
     return RunStore(folder, name)
 
 
 def find_adapter(system: System, name: str, runs: Path) -> Path | None:
-    """The file of an adapter: what the recipe names, else what a finished training left, else None."""
+    """The adapter's weights file: the recipe's, else that of a finished training, else None."""
     slot = system.recipe.adapters[name]
     if slot.weights is None:
         store = adapter_run(system, name, runs)

@@ -1,4 +1,4 @@
-"""Batches of about equal size, and two pieces of work on them side by side."""
+"""Batches of nearly equal size, and a pipeline of two steps over them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ B = TypeVar("B")
 
 
 def even_parts(count: int, most: int) -> list[range]:
-    """`count` places cut into as few rows of at most `most` as there can be, whose lengths differ by one at
-    most: no short batch is left over to the end, on which processors would idle."""
+    """Splits `count` items into the fewest batches of at most `most`. Their lengths differ by at most one, so
+    that no short batch at the end leaves processors idle."""
     parts = -(-count // most)
     ends = [count * (i + 1) // parts for i in range(parts)]
     return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,5 @@
-"""Compiled code of a bound network: frozen weights, kept between runs, and whether it pays."""
+"""Compiled code of a bound network, with frozen weights, cached between runs; reports the time that it takes
+and saves."""
 
 from __future__ import annotations
 

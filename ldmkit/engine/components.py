@@ -61,13 +61,13 @@ def _fitting(kind: str, component: Component, built: Any) -> Any:
 
 
 def component_error(kind: str, component: Component, message: str) -> UserError:
-    """What is wrong with a component in its own plain words, behind its place, kind and name."""
+    """A component's own error message after its place in the recipe, its kind and its name."""
     where = component.checked.where
     return UserError(f"{f'{where}: ' if where else ''}{kind} ({component.name}): {message}")
 
 
 def located(value: Any, folder: Path) -> Any:
-    """A parameter with the paths in it completed with a recipe's folder."""
+    """A parameter whose relative paths are resolved against the recipe's folder."""
     if isinstance(value, Path):
         return folder / value.expanduser()
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""What is done with conditions between the conditioners and the denoiser: merge, batch, drop."""
+"""Conditions between the conditioners and the denoiser: merging, batching, dropping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = tuple(f.name for f in fields(Condition))
 
 
 def merged_spec(specs: Mapping[str, ConditionSpec]) -> ConditionSpec:
-    """What the denoiser is handed by all conditioners together.
+    """The spec of the merged condition of all conditioners.
 
     Raises UserError where two of them make tokens of different widths: they share one cross-attention.
     """
@@ -77,7 +77,7 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
 
 
 def padded(condition: Condition, length: int) -> Condition:
-    """The condition with `length` tokens; those that are added do not count."""
+    """The condition padded to `length` tokens; padding is masked."""
     tokens, mask = _tokens(condition), _mask(condition)
     missing = length - tokens.shape[1]
     return Condition(

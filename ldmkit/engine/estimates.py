@@ -1,4 +1,4 @@
-"""What a sampler calls: the network inside, guidance around it."""
+"""The estimate that a sampler calls: the network with guidance around it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Watch = Callable[[float, Latent], None]
 
 
 def guided(system: Parts, plan: Plan, request: Request) -> EstimateFunction:
-    """What the sampler calls: the network inside, the plan's guidance around it, the first innermost."""
+    """The network with the plan's guidance around it, the first component innermost."""
     inner = network_estimate(system, plan.slot)
     for name, guide in plan.guidance:
         with named_guide(name):
@@ -68,7 +68,7 @@ def _split(estimate: Estimate, n: int) -> list[Estimate]:
 
 
 def watched(estimate: EstimateFunction, levels: Levels, watch: Watch | None) -> EstimateFunction:
-    """The estimate, telling `watch` which share of the levels is done, and the clean latents of now."""
+    """The estimate; after each call `watch` gets the share of levels done and the present clean latents."""
     if watch is None:
         return estimate
 

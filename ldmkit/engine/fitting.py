@@ -1,4 +1,4 @@
-"""A component held against the Protocol of its kind: members, and arguments that calls will give."""
+"""Checks a component against the Protocol of its kind: its members and their arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROTOCOLS = {kind: protocol for protocol, kind in interfaces.KIND_OF.items()}
 
 
 def misfits(kind: str, component: Any) -> list[str]:
-    """What a component lacks of what its kind must have, or takes other arguments for; empty where it fits.
+    """What a component lacks of its kind's Protocol, or takes other arguments for; empty where it fits.
 
     Only what can be seen without calling it: members by name, and the number of positional arguments.
     """

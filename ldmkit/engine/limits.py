@@ -1,4 +1,4 @@
-"""What a machine can hold: models that are too large are refused while they are built, not when it stops."""
+"""Memory limits: a model that is too large is refused while it is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training with more steps than one that is there goes on from it."""
+"""A training continues from an existing one that differs only in having fewer steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe opened: loaded, resolved, assembled on a device, each stage with the weights that are its own.
+"""Opens a recipe: loads, resolves and assembles it on a device, with the weights of each stage.
 
 This is the one way from a recipe to a system; what the verbs differ in is what happens to a stage that has no
 weights: it is trained, refused, or left as it is with a warning.
@@ -62,7 +62,7 @@ def build(
     runs: str | Path = "runs",
     device: str | torch.device | None = "cpu",
 ) -> System:
-    """The system of a recipe, in eval mode, with the weights that are its own.
+    """The system of a recipe in eval mode with its weights.
 
     Those are what a finished training under `runs` left; else what an installed plugin ships for exactly this
     recipe; else what `weights:` names. A stage that has none keeps its initial weights, with a warning.
@@ -123,7 +123,7 @@ def give_weights(
 
 
 def learns(system: System, stage: StageName) -> bool:
-    """Has the stage weights to be trained? A compression model without any, such as the identity, needs
+    """Whether the stage has trainable weights. A compression model without any, such as the identity, needs
     neither a training nor a file."""
     if stage == "diffusion":
         return True

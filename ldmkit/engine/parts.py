@@ -1,4 +1,4 @@
-"""The joined components of a recipe: what sampling, training and the formats stand on."""
+"""The joined components of a recipe, as sampling, training and formats use them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class Parts(nn.Module):
         return self.compression.scale.device
 
     def like_weights(self, tensor: Tensor) -> Tensor:
-        """The tensor where the weights are; one of floating point in their type, which may be half."""
+        """The tensor on the weights' device; a floating-point one in their dtype, which may be half
+        precision."""
         scale = self.compression.scale
         return tensor.to(scale.device, scale.dtype if tensor.is_floating_point() else None)
 
@@ -108,7 +109,7 @@ class Parts(nn.Module):
         return {name: given.get(name) or absent[name] for name, _ in self.named_conditioners()}
 
     def prepared(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
-        """What a conditioner makes of raw inputs without its weights; UserError where it cannot read them."""
+        """The conditioner's prepared inputs; UserError where it cannot read the raw ones."""
         try:
             return conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
         except ValueError as error:
@@ -145,7 +146,7 @@ class Parts(nn.Module):
         return conditioner.null(zeros).map(self.like_weights)
 
     def null(self, conditions: Conditions) -> Conditions:
-        """The conditions that say nothing, in the shape of those given."""
+        """The null conditions in the shape of those given."""
         named = self.named_conditioners()
         return {name: c.null(conditions[name]).map(self.like_weights) for name, c in named}
 
@@ -179,7 +180,7 @@ class Parts(nn.Module):
 
 
 def must_be_given(conditioner: Conditioner) -> bool:
-    """Are there no defaults for the fields that it reads?"""
+    """Whether the user must give its fields: it has no defaults for them."""
     return not hasattr(conditioner, "default")
 
 

@@ -1,4 +1,4 @@
-"""How pictures are sampled: sampler, spacing and guidance, from a recipe and what replaces some of it."""
+"""The sampling plan: sampler, spacing and guidance, from a recipe with some of it replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ldmkit.types import Levels
 
 @dataclass(frozen=True)
 class Plan:
-    """How pictures are sampled: everything but the inputs and their size. Guidance comes with its name."""
+    """How pictures are sampled, apart from the inputs and their size. Guidance components have their
+    names."""
 
     sampler: Sampler
     spacing: Spacing
@@ -122,7 +123,7 @@ def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any]) -> None:
 
 @contextmanager
 def named_guide(name: str) -> Iterator[None]:
-    """What a guidance component says in plain words becomes a UserError that names it."""
+    """Turns a guidance component's ValueError into a UserError that names the component."""
     try:
         yield
     except (ValueError, UserError) as error:

@@ -1,4 +1,4 @@
-"""What pictures are asked for: raw inputs by field, completed from the recipe, and a seed for each."""
+"""The inputs of a sampling: raw values by field, completed from the recipe, and a seed for each picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURES = (*SUFFIXES, *OTHER_SUFFIXES)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is asked for, one entry a picture in each sequence.
+    """The inputs of a sampling; each sequence has one entry per picture.
 
     raw: inputs by field, as conditioners and guidance read them. seeds: of the noise. negative: the prompt to
     steer away from. init: pictures to start from instead of noise; empty: none. strength: how much of the
@@ -69,7 +69,7 @@ def inputs_of(
     init: Any = None,
     strength: float | None = None,
 ) -> Inputs:
-    """The inputs that a person gives, completed from the recipe's `sample` section.
+    """The user's inputs, completed from the recipe's `sample` section.
 
     A field with a single value has it for every picture; what is None is left out, and a field that is not
     given at all comes from the recipe. `count` pictures are drawn of each input. Raises UserError for fields

@@ -1,4 +1,4 @@
-"""Finished weights taken into use: are they whole, and made from what is there now?"""
+"""Reuse of finished weights: checks that they are intact and were trained on the present data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def use_weights(
 def origin_of(
     system: Parts, stage: StageName, store: RunStore, recipe: str, *, accept: bool, say: Say
 ) -> Origin:
-    """What a training of the stage is made from; recipe: the digest of what determines it there.
+    """The origin of the stage's training; recipe: the digest of the sections that determine it.
 
     UserError where the store's steps were trained from something else, unless that is accepted.
     """

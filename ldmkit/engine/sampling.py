@@ -89,7 +89,7 @@ def _decoded(system: Parts, plan: Plan, latent: Latent, request: Request) -> lis
 
 
 def finished(plan: Plan, image: Image, request: Request) -> Image:
-    """The decoded pictures, as those guidance components leave them that have a last word in pixels."""
+    """The decoded pictures after the `finish` of guidance components that have one."""
     for name, guide in plan.guidance:
         finish = getattr(guide, "finish", None)
         if finish is not None:

@@ -1,4 +1,4 @@
-"""Which tensors are a stage's weights, and how they come back from a file: strictly."""
+"""A stage's weights: which tensors they are, and strict loading from a file."""
 
 from __future__ import annotations
 

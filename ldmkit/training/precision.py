@@ -1,4 +1,4 @@
-"""Half precision in a training: what is computed in it, and the scaling that fp16's gradients need."""
+"""Mixed precision in training, with the loss scaling that fp16 needs."""
 
 from __future__ import annotations
 

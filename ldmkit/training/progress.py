@@ -19,7 +19,7 @@ SAID_EVERY = 60.0
 
 
 class Means:
-    """Means of losses over the passes since the last look."""
+    """Means of losses since the last call of `take`."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -39,7 +39,7 @@ class Means:
 
 
 class Reporter:
-    """Tells a person about the steps of one stage; silent on all processes but the main one."""
+    """Reports the progress of a stage; silent on all processes but the main one."""
 
     def __init__(self, stage: str, steps: int, start: int, say: Say, main: bool) -> None:
         self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
@@ -80,7 +80,7 @@ class Reporter:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it."""
+    """A duration in words: seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -122,7 +122,7 @@ def _train(
 
 
 def accelerator_on(device: torch.device) -> Accelerator:
-    """What joins the processes of a launcher. UserError where it is set to fp16 outside of the recipe."""
+    """The Accelerator that joins a launcher's processes. UserError where it is configured for fp16."""
     # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
     accelerator = Accelerator(cpu=device.type == "cpu")
     if accelerator.mixed_precision == "fp16":

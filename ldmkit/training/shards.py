@@ -1,4 +1,4 @@
-"""What is computed once of each example, in files of 1024 rows, written by all processes together."""
+"""Tensors computed once for each example, in shards of 1024 rows that all processes write together."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | 
 
 
 def whole(path: Path) -> bool:
-    """Is there a file whose tensors have the digest that it holds?"""
+    """Whether the file is there and intact: its tensors have the digest that its metadata holds."""
     if not path.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""All that a step's checkpoint holds, and putting it back."""
+"""The content of a checkpoint, and restoring it."""
 
 from __future__ import annotations
 

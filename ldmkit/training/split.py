@@ -1,4 +1,4 @@
-"""What the diffusion stage is fed: latents, condition inputs, a step's random draws."""
+"""The input of the diffusion stage: latents, condition inputs, random draws of a step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ldmkit.types import Condition, Latent, Posterior, Prepared, Say
 
 @dataclass(frozen=True)
 class Draws:
-    """The random part of a step, a row a picture.
+    """The random draws of a step, one row per picture.
 
     t and noise as in the paper; latent_noise makes the posterior's sample; drop is compared with each
     condition's dropout rate, a column for each group of conditions that drop together; choice picks among

@@ -1,4 +1,5 @@
-"""What the loop needs of a stage, and the players of its game: one an optimiser."""
+"""A stage as the training loop sees it, and its players: the trainable parts, each with an optimizer."""
+optimizer."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ class TrainingStage(Protocol):
 
     @property
     def players(self) -> Sequence[Player]:
-        """Who plays, in the order of a step."""
+        """The trainable parts, in the order of their updates in a step."""
 
     def averaged(self) -> Mapping[str, nn.Parameter]:
         """The weights that the moving average follows, by their names in the system."""
@@ -79,4 +80,4 @@ class TrainingStage(Protocol):
         """The grid that shows how far the stage is; None where the recipe asks for none."""
 
     def complete(self) -> None:
-        """What is left to do after the last step, with the weights to use in place."""
+        """Final work after the last step, with the final weights in place."""

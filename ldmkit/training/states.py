@@ -1,4 +1,4 @@
-"""Frozen conditioners: each input of a training is encoded once, kept in shards, named by their content."""
+"""Cached outputs of frozen conditioners in shards; file names hash weights and inputs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def key_of(values: Sequence[Any]) -> Hashable:
 
 
 def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequence[str]) -> bool:
-    """Has it weights, none of which train, and inputs that recur: texts, numbers, id sequences?"""
+    """Whether its outputs are cached: it has weights, all frozen, and inputs that recur (texts, numbers,
+    ids)."""
     parameters = list(conditioner.parameters())
     small = all(
         isinstance(v, str | int) or (isinstance(v, Tensor) and v.ndim <= 1)

@@ -1,4 +1,4 @@
-"""Taps: what a network computes inside, seen from outside through forward hooks."""
+"""Taps: intermediate outputs of a network, through forward hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process group: what the processes of a training tell each other besides gradients."""
+"""All-reduce helpers for the processes of a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def place() -> tuple[int, int]:
 
 
 def wait_for_all() -> None:
-    """Until every process is here."""
+    """A barrier for all processes."""
     if place()[1] > 1:
         sum_over_processes([0.0])
 
