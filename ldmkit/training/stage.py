@@ -1,5 +1,4 @@
 """A stage as the training loop sees it, and its players: the trainable parts, each with an optimizer."""
-optimizer."""
 
 from __future__ import annotations
 

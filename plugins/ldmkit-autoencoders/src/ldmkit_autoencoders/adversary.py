@@ -25,7 +25,7 @@ def normalise(norm: Norm, channels: int) -> list[nn.Module]:
 
 
 def patch_network(layers: int, width: int, norm: Norm) -> nn.Sequential:
-    """A verdict on each patch of a picture.
+    """The discriminator network: one logit per patch of a picture.
 
     4x4 convolutions of padding 1, `layers` of them of stride 2, then two of stride 1; LeakyReLU .2; no bias
     before a norm that has its own. Weights start as N(0, .02), norms as N(1, .02).
@@ -49,7 +49,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class PatchAdversarial(nn.Module):
-    """A discriminator of patches that learns before it counts, so that its start does no harm.
+    """A patch discriminator that is trained for some steps before its loss is added to the autoencoder's.
 
     The published one starts untrained. The autoencoder heeds this one from `start` on, by a ramp.
 

@@ -55,7 +55,7 @@ def choose_multipliers(
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder of the paper around a regulariser, which keeps the latent in bounds.
+    """The paper's encoder and decoder around a regulariser of the latent space.
 
     Args:
         factor: how much smaller than the picture the latent is, each way; patch x 2^(levels - 1)

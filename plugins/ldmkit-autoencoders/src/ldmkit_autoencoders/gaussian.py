@@ -1,4 +1,4 @@
-"""KL-reg: a diagonal Gaussian posterior under a slight pull towards N(0, I)."""
+"""KL-reg: a diagonal Gaussian posterior with a small KL penalty towards N(0, I)."""
 
 from __future__ import annotations
 

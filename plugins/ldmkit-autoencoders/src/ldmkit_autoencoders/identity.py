@@ -10,7 +10,7 @@ from ldmkit_autoencoders.autoencoder import to_raw, to_scaled
 
 
 class Identity(nn.Module):
-    """E and D change nothing: diffusion in pixel space (LDM-1). Takes no parameters."""
+    """E and D are the identity: diffusion in pixel space (LDM-1). Takes no parameters."""
 
     scale: Tensor
     shift: Tensor

@@ -1,4 +1,4 @@
-"""Published formats of models of pixels: nothing stands for the first stage, or a class without tensors."""
+"""Published formats of pixel models: the first stage is absent, or a class without tensors."""
 
 from __future__ import annotations
 

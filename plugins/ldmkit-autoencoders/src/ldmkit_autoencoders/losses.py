@@ -1,4 +1,4 @@
-"""Reconstruction losses: what x~ = D(E(x)) is held to."""
+"""Reconstruction losses between x~ = D(E(x)) and x."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Pixel(nn.Module):
-    """Distance of each pixel's each colour.
+    """The l1 or l2 distance of each pixel and colour channel.
 
     Args:
         norm: l1, the absolute difference (as published), or l2, its square

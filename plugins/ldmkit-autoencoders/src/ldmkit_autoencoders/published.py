@@ -1,4 +1,4 @@
-"""Published configurations, read strictly: a key that is not known is an error, never dropped."""
+"""Published configurations, read strictly: an unknown key is an error."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Landscapes(Drawings):
 
 
 def split_of(style: str, seed: str, drawn: Drawn) -> str:
-    """The split of an avatar: a matter of its style, seed and attributes alone."""
+    """The split of an avatar; it depends on its style, seed and attributes alone."""
     values = attributes(style, drawn.choice)
     pair = [values.get(name, "") for name in knowledge(style).unseen]
     if _fraction(f"apart {style} {pair}") < UNSEEN:

@@ -1,4 +1,4 @@
-"""What is known of each style (styles.yaml), and the styles themselves with their licences."""
+"""The descriptions of the styles (styles.yaml), and the styles with their licences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 
 class Attribute(_Frozen):
-    """One thing that a caption says: a part's variant, a named colour, or both.
+    """One attribute of a caption: a part's variant, a named colour, or both.
 
     part: the part whose variant counts; by default the attribute's own name. colours: named colours of the
     style that may go before the words; the first counts that the variant is painted in. tone: say the colour

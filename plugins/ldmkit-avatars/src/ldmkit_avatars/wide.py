@@ -1,4 +1,4 @@
-"""Maps of landscapes that continue sideways without end."""
+"""Maps of landscapes without bounds in width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an avatar: attributes by name, captions in English and Korean."""
+"""Attributes of an avatar by name, and its captions in English and Korean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do samples show what their captions say? Judged by a CLIP network, better not the one that guides."""
+"""Agreement of samples with their captions by a CLIP network, preferably not the one that guides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Drawn:
 
 
 class OnCaptions:
-    """What both metrics ask of a recipe: a network, and captions of a split."""
+    """What both metrics share: the network, and the captions of a split."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ClipScore(OnCaptions):
 
 
 class ClipRetrieval(OnCaptions):
-    """Is a sample's own caption the nearest of all those drawn, or among the nearest five?
+    """The share of samples whose own caption is the nearest of all drawn captions, or among the nearest five.
 
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
     one (`shuffled`). Of captions that say the same none counts against the other.

@@ -21,7 +21,8 @@ Ids = Int[Tensor, "b l"]
 
 
 class Clip(nn.Module):
-    """Two towers into one space (Radford et al. 2021). In eval for good; gradients still reach pictures.
+    """Image and text towers with a joint embedding space (Radford et al. 2021). Frozen in evaluation mode;
+    gradients with respect to pictures are kept.
 
     label: how figures name the network. length: tokens of a text. width: channels of a token's state.
     embedding: numbers of a vector in the towers' space.

@@ -32,7 +32,7 @@ BETWEEN = "between two rows of a digest"
 
 
 class ImageFolder:
-    """A folder of PNG, JPEG and WEBP pictures with what is said of them, cut to one size or to few shapes.
+    """A folder of pictures with captions, labels and other fields, cut to one size or to a few shapes.
 
     Examples: image (uint8 "3 H W"; grey as RGB, transparency on `background`, colour profiles converted to
     sRGB, EXIF orientation applied) and, by what the folder holds, the fields of metadata.jsonl (one object a

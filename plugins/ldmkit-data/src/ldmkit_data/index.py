@@ -1,4 +1,4 @@
-"""What is known of the files of a folder, kept between runs: size, time, content, dimensions; no pixels."""
+"""A cached index of a folder's files: size, time, content digest, dimensions; no pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder of pictures holds: its files, and what is said of each."""
+"""The listing of a folder of pictures: its files and the fields of each."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _row(place: str, line: str, base: str) -> Row:
 
 
 def leads_out(name: str) -> bool:
-    """Can the path, by its text alone, leave the folder that it starts at?"""
+    """Whether the path, by its text alone, may leave the folder that it starts at."""
     inside = PurePosixPath(name)
     foreign = "\\" in name or "\0" in name or ":" in inside.parts[0]
     return foreign or inside.is_absolute() or ".." in inside.parts

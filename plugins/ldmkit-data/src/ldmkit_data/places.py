@@ -1,4 +1,4 @@
-"""Where files of a folder really lie: links must not lead out of it."""
+"""Paths of a folder's files; links must not lead out of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules that are tables of T levels, as denoising diffusion models are trained on."""
+"""Discrete schedules: tables of T levels, as of denoising diffusion models."""
 
 from __future__ import annotations
 

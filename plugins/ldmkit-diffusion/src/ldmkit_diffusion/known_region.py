@@ -1,4 +1,4 @@
-"""Inpainting with any model: what a mask says is known stays."""
+"""Inpainting with any model: the region outside the mask is kept."""
 
 from __future__ import annotations
 

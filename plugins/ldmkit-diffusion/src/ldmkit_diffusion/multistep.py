@@ -1,4 +1,4 @@
-"""Samplers that remember earlier estimates: PLMS, DPM-Solver++ 2M and its SDE form. One evaluation a step."""
+"""Multistep samplers: PLMS, DPM-Solver++ 2M and its SDE form. One evaluation per step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers without memory: DDPM, DDIM, Euler, Euler ancestral, Heun.
+"""Single-step samplers: DDPM, DDIM, Euler, Euler ancestral, Heun.
 
 The step of all of them goes from z = alpha x + sigma e to alpha' x + sqrt(sigma'^2 - n^2) e + n noise, with
 the estimate's clean x and noise e. It divides by neither, so it holds at both ends of any schedule.

@@ -1,4 +1,4 @@
-"""Which n + 1 levels n steps visit, noisiest first.
+"""Spacings: the n + 1 noise levels of n steps, noisiest first.
 
 On a table the chosen timesteps are integers (Karras's excepted); on a continuous schedule the same spacing is
 taken in t. n is at least 1 and, on a table, at most T.

@@ -111,7 +111,7 @@ class DiffusersDiT:
 
 
 def embedders(model: DiT) -> list[str]:
-    """The tensors of which every block has a copy."""
+    """The tensors of the embedders, which every block repeats."""
     found = [f"{name}.{kind}" for name in EMBEDDERS.values() for kind in AFFINE]
     return found if model.vector_embed is None else [*found, TABLE]
 

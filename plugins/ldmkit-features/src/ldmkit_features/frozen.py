@@ -1,4 +1,4 @@
-"""What all feature networks are: modules in eval for good."""
+"""The base of feature networks: frozen modules in evaluation mode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Frozen(nn.Module):
-    """A network whose weights and statistics never change; gradients still reach its input."""
+    """A network with frozen weights and statistics; gradients with respect to its input are kept."""
 
     def freeze(self) -> None:
         """To be called at the end of a constructor."""

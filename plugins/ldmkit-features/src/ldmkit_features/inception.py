@@ -1,4 +1,4 @@
-"""The Inception network that FID is defined by (Heusel et al. 2017), in torch-fidelity's port."""
+"""The Inception network of the FID (Heusel et al. 2017), in torch-fidelity's port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of text encoders and tokenizers, which stay as transformers reads them."""
+"""Folders of text encoders and tokenizers in the layout of transformers."""
 
 from __future__ import annotations
 

@@ -72,7 +72,6 @@ class DiffusersMaskedImage(WithoutTensors):
 
 
 class DiffusersSizes(WithoutTensors):
-    """The sizes that StableDiffusionXLPipeline tells its network; their width stands in the network's
-    configuration."""
+    """The size conditions of StableDiffusionXLPipeline; their width is in the network's configuration."""
 
     classes = ()

@@ -15,7 +15,7 @@ from ldmkit.types import Condition, ConditionSpec, Latent, Prepared
 
 
 class MaskedImage(nn.Module):
-    """What of a picture is left, as channels beside z_t (the paper's inpainting, section 4.5).
+    """The masked picture and its mask as channels beside z_t (the paper's inpainting, section 4.5).
 
     Layout "paper": concat = [E(picture with black holes), the unscaled mode; the mask, resized by nearest and
     mapped to -1 (known) and 1 (hole)]; null: zeros. Layout "stable-diffusion", as Stable Diffusion's

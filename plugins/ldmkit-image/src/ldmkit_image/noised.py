@@ -1,4 +1,4 @@
-"""Upscaling: the low-resolution picture with noise of a level that the network is told."""
+"""Upscaling: the low-resolution picture with noise, whose level is an input of the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do samples show what their captions say? Nearest neighbours by a network that was never trained against."""
+"""Agreement of samples with their captions: nearest neighbours by a network that no loss uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ldmkit_metrics.judging import Embedded, Ranks, Reference, Targets
 
 
 class CaptionAccuracy:
-    """Is a caption's concept the nearest neighbour of the picture made for it, or among the nearest five?
+    """The share of samples whose nearest reference picture (or one of the nearest five) is of the caption's
+    concept.
 
     One picture is sampled for each caption. The reference are the data's pictures of the caption's own style:
     the training ones, and with them those of the captions' split, so that a held-out picture competes with

@@ -1,4 +1,4 @@
-"""Do samples show the semantic map that they were drawn from?"""
+"""Agreement of samples with the semantic maps that they were drawn from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ldmkit_metrics.sheets import show
 
 
 class MapAgreement:
-    """How far a segmenter finds in samples the map that they were drawn from.
+    """Agreement of a segmenter's prediction on samples with their semantic maps.
 
     `agreement` is the share of pixels of the right class, `mean_iou` the mean over classes of intersection
     over union. The segmenter, a small head on a frozen network, is trained on training pictures and their

@@ -1,4 +1,4 @@
-"""Do samples have the class and the attributes that were asked for?"""
+"""Agreement of samples with their class or attributes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Labels = dict[str, list[str | None]]
 
 
 class AttributeAccuracy:
-    """How often a classifier finds in samples what their condition asks for.
+    """The accuracy of a classifier on samples, against the class or attributes of their condition.
 
     The field holds a class (a number or a name) or several attributes (a mapping of names to values); each
     gets its own classifier over the pictures that have it: logistic regression on the features of a frozen

@@ -1,4 +1,4 @@
-"""Is what a layout asks for where it asks for it?"""
+"""Agreement of samples with their layouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Box = tuple[int, float, float, float, float]
 
 
 class LayoutAccuracy:
-    """How often the part of a sample within a box is of the box's class.
+    """The accuracy of a classifier on crops of samples, against the classes of their boxes.
 
     A classifier (logistic regression on the features of a frozen network) is fitted to the boxes of training
     pictures, each cut out and resized, and asked about the boxes of samples. Beside `sample` stand

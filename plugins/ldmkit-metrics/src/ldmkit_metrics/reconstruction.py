@@ -1,4 +1,4 @@
-"""How well a compression model gives pictures back."""
+"""Reconstruction quality of a compression model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well pictures are restored: super-resolution beside interpolation, inpainting beside a smooth fill."""
+"""Restoration quality: super-resolution beside bicubic interpolation, inpainting beside a smooth fill."""
 
 from __future__ import annotations
 

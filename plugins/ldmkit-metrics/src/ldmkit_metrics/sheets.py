@@ -1,4 +1,4 @@
-"""What a figure stands for: conditions beside what was drawn from them, for the contact sheet."""
+"""Contact sheets: conditions beside the samples that were drawn from them."""
 
 from __future__ import annotations
 

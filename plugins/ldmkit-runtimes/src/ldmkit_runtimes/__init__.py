@@ -1,1 +1,1 @@
-"""Denoisers in files that other programs run."""
+"""Exported denoisers, run by other runtimes."""

@@ -93,7 +93,7 @@ class OpenVino(Onnx):
 
 
 class Seen:
-    """What the network was shown: z_t, time and the merged condition, in float32 on the CPU."""
+    """An example input of the network: z_t, time and the merged condition, in float32 on the CPU."""
 
     def __init__(self, z: Tensor, time: Tensor, condition: Condition) -> None:
         self.z, self.time = z.float().cpu(), time.float().cpu()
@@ -114,7 +114,7 @@ class Seen:
 
 
 def example_of(system: System) -> Seen:
-    """What the network is shown first when the recipe's own pictures are drawn, guidance and all."""
+    """The first input of the network when the recipe's own pictures are sampled, with guidance."""
     network: Any = system.network
     bind, seen = network.bind, []
 

@@ -1,4 +1,4 @@
-"""A denoiser that lies in a file and is run by another program than torch."""
+"""A denoiser in an exported file that another runtime than torch runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Semantic maps as people and data sets give them, to class ids."""
+"""Converts semantic maps, as users and data sets give them, to class ids."""
 
 from ldmkit.pictures import class_maps
 

@@ -29,7 +29,7 @@ class Step:
 
 
 class Stopped(Exception):
-    """The person has cancelled."""
+    """Raised in the drawing when the user has cancelled."""
 
 
 def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Files as they were when a data set was opened: size, time, content; what is known of them is cached."""
+"""Files of a data set by size, time and content digest; what is derived from them is cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies where in a tar file."""
+"""The offsets of the members of a tar file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts as tokens: objects with their boxes, the form in which the paper's layout model reads them."""
+"""Layouts as tokens: objects with their boxes, as the paper's layout model reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text encoder that was trained elsewhere, frozen or tuned with the denoiser."""
+"""A pretrained text encoder, frozen or fine-tuned with the denoiser."""
 
 from __future__ import annotations
 

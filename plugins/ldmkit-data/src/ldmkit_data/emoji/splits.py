@@ -1,4 +1,4 @@
-"""Which emoji are held out: a matter of their code points alone, so that no setting ever moves one."""
+"""Which emoji are held out; it depends on their code points alone, so that no setting moves one."""
 
 from __future__ import annotations
 

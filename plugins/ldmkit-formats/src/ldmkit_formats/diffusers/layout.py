@@ -1,4 +1,4 @@
-"""How a Hugging Face folder is laid out."""
+"""The layout of a Hugging Face folder."""
 
 from __future__ import annotations
 

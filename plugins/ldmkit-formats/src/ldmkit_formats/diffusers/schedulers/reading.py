@@ -60,7 +60,7 @@ OWN: Mapping[str, tuple[str, ...]] = {
 
 @dataclass
 class Reading:
-    """What becomes of one scheduler.
+    """The recipe's entries of one scheduler.
 
     recipe: its schedule, objective, sampler and guidance. notes: a line for each entry that was taken over
     as something else than it is called, or left aside. read: entries that are dealt with.
