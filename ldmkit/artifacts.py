@@ -122,15 +122,22 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise UserError(f"{path} is not the recorded file ({said}): it is damaged; {remedy}")
 
 
+REAL = (
+    torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2,
+)  # fmt: skip
+"""Types that hold one real number an entry; others pack several, or are scales."""
+
+
 def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
     """UserError that names the first tensor that is not of floating point, or holds NaN or infinity."""
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
+        if tensor.dtype not in REAL:
             raise UserError(
                 f"{where}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, not real"
             )
-        if not bool(tensor.isfinite().all()):
-            wrong = int((~tensor.isfinite()).sum())
+        finite = (tensor.float() if tensor.element_size() == 1 else tensor).isfinite()
+        if not bool(finite.all()):
+            wrong = int((~finite).sum())
             raise UserError(
                 f"{where}: {name} holds {wrong} of {tensor.numel()} entries that are NaN or infinite"
             )

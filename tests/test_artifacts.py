@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from ldmkit.artifacts import (
+    check_numbers,
     check_sha256,
     installed_files,
     packaged_file,
@@ -130,3 +131,17 @@ def test_a_file_is_held_against_its_digest(tmp_path):
         check_sha256(tmp_path / "file", "0" * 64, "fetch it again")
     with pytest.raises(UserError, match="no such file; fetch it again"):
         check_sha256(tmp_path / "none", "0" * 64, "fetch it again")
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.float64])
+def test_numbers_of_every_real_type_are_looked_at(kind):
+    check_numbers({"x": torch.ones(3).to(kind)}, "file")
+    with pytest.raises(UserError, match="file: x holds 1 of 3 entries that are NaN or infinite"):
+        check_numbers({"x": torch.tensor([1.0, float("nan"), 2.0]).to(kind)}, "file")
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e8m0fnu, torch.float4_e2m1fn_x2, torch.int8, torch.complex64])
+def test_types_that_are_no_real_number_an_entry_are_refused(kind):
+    tensor = torch.zeros(16, dtype=torch.uint8).view(kind)
+    with pytest.raises(UserError, match=r"file: x is of type \w+, not real"):
+        check_numbers({"x": tensor}, "file")

@@ -190,3 +190,16 @@ def test_what_the_second_stage_cannot_begin_with_is_refused_before_the_first(set
     assert result.exit_code == 2
     assert said in result.output
     assert not list(Path().glob("runs/first/*/metrics.jsonl"))
+
+
+def test_check_with_data_looks_at_the_weights_too() -> None:
+    write("lost", weights="nowhere")
+    assert call("check", "lost.yaml").exit_code == 0
+    lost = call("check", "lost.yaml", "--data")
+    assert (lost.exit_code, lost.stderr.count("\n")) == (2, 1)
+    assert lost.stderr.endswith("weights: no folder nowhere\n")
+    assert call("run", "first.yaml").exit_code == 0
+    write("second", weights="runs/first", train={"diffusion": RECIPE["train"]["diffusion"]})
+    said = call("check", "second.yaml", "--data").stdout
+    assert "# weights: compression is runs/first/compression-" in said
+    assert "# weights: diffusion starts from runs/first/diffusion-" in said

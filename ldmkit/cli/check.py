@@ -32,9 +32,9 @@ def command(
 ) -> None:
     """Check RECIPE and print it with every default, its latent's shape and its parameter counts.
 
-    Touches no weights, and data with --data alone. What takes more memory than this machine has is refused.
-    Structure and the components' names are checked before
-    anything heavy is imported. Exit code 2 where something is wrong, with a line for each mistake.
+    Looks at data, and at the weights that it names, with --data alone. What takes more memory than this
+    machine has is refused. Structure and the components' names are checked before anything heavy is
+    imported. Exit code 2 where something is wrong, with a line for each mistake.
     """
     from ldmkit.host.plugins import host
     from ldmkit.recipe import dump, load, resolve
@@ -53,9 +53,15 @@ def command(
     click.echo(_explained(resolved, registry) if explained else dump(resolved))
     click.echo("\n".join(_figures(system)))
     if data:
-        from ldmkit.training.look import report_data
+        click.echo("\n".join(f"# {line}" for line in _looked(system)))
 
-        click.echo("\n".join(f"# {line}" for line in report_data(system)))
+
+def _looked(system: System) -> list[str]:
+    """What --data finds of weights and data; UserError for what a training could not begin with."""
+    from ldmkit.training.look import report_data
+    from ldmkit.verbs.check import named_weights
+
+    return [*named_weights(system), *report_data(system)]
 
 
 def _plain(
@@ -64,7 +70,6 @@ def _plain(
     """All of it as plain values."""
     from ldmkit.engine.counting import counts
     from ldmkit.recipe.dump import flat
-    from ldmkit.training.look import report_data
     from ldmkit.verbs.check import demands
     from ldmkit.verbs.explain import explain
 
@@ -75,7 +80,7 @@ def _plain(
         "parameters": [asdict(one) for one in counts(system)],
         "bytes": {one.use: one.together for one in demands(system)},
     }
-    return {**values, **({"data": list(report_data(system))} if data else {})}
+    return {**values, **({"data": _looked(system)} if data else {})}
 
 
 def _explained(recipe: Recipe, registry: Registry) -> str:

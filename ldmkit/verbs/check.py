@@ -16,10 +16,10 @@ from ldmkit.engine.components import build
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import StageName, stages_of
+from ldmkit.engine.weights import StageName, initial_weights, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.recipe import Recipe
+from ldmkit.recipe import Hub, Recipe
 from ldmkit.training.diffusion import check_settings
 
 ANY_SIZE = 64
@@ -87,6 +87,17 @@ def on_disk(system: System) -> Iterator[str]:
             learned, average = demand.parts["gradients"], demand.parts["average"]
             kept = (KEPT + 1) * (3 * learned + average) + 2 * learned
             yield f"{demand.use} on disk: {size(kept)}"
+
+
+def named_weights(system: System) -> Iterator[str]:
+    """The file of each stage that the recipe's `weights` hold, a line each, and what it is there for. Asks no
+    hub. UserError for a folder that is missing or holds none."""
+    recipe = system.recipe
+    for stage in stages_of(recipe) if not isinstance(recipe.weights, Hub) else ():
+        path = initial_weights(recipe, system.registry, stage)
+        if path is not None:
+            trained = getattr(recipe.train, stage) is not None
+            yield f"weights: {stage} {'starts from' if trained else 'is'} {path}"
 
 
 def refuse_beyond(system: System) -> None:
