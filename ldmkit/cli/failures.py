@@ -50,7 +50,7 @@ def described(error: Exception) -> tuple[str, int]:
     if isinstance(error, UserError):
         return str(error), THEIRS
     if isinstance(error, OSError) and reason(error):
-        return f"{error.filename or 'a file'}: {reason(error)}", THEIRS
+        return f"{shortened(str(error.filename or 'a file'), 600)}: {reason(error)}", THEIRS
     text = shortened(" ".join(str(error).split()), 600)
     if _out_of_memory(error, text):
         return f"not enough memory: use a smaller batch, size or model ({text or 'MemoryError'})", THEIRS

@@ -14,6 +14,11 @@ from ldmkit.recipe.sources import Place, Source
 
 MAX_SHOWN = 40
 """Mistakes that are told at once; finding names near 10,000 wrong ones would take its time."""
+YAML_WORDS = {
+    **dict.fromkeys(("tuple_type", "list_type"), "should be a list"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "should be a mapping of keys to values"),
+}
+"""For pydantic's names of Python's types."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def _message(one: Any, inside: Place, valid: Mapping[Place, Sequence[str]]) -> s
         known = valid.get(inside[:-1], ())
         near = did_you_mean(str(inside[-1]), known)
         return f"unknown key '{inside[-1]}'{near or _choice(known)}"
-    said = one["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    said = YAML_WORDS.get(one["type"]) or one["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return f"{said[:1].lower()}{said[1:]}, not {_short(one['input'])}"
 
 

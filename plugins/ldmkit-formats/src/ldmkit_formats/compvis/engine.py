@@ -85,7 +85,10 @@ def _embedder(section: Any) -> Any:
         raise UserError(f"conditioner_config: {short(section)} has no list emb_models")
     if len(models) > 1:
         names = ", ".join(class_of(model) for model in models[:8])
-        raise UserError(f"conditioner_config: {len(models)} embedders ({names}); a recipe here holds one")
+        raise UserError(
+            f"conditioner_config: {len(models)} embedders ({names}); of a single file a recipe holds one: "
+            "import Stable Diffusion XL from its folder"
+        )
     if not models:
         return UNCONDITIONAL
     return {"target": models[0].get("target"), "params": models[0].get("params") or {}}
