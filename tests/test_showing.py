@@ -152,6 +152,7 @@ def test_quiet_and_verbose_stand_before_a_verb_or_behind_it(tmp_path, monkeypatc
     assert usual
     assert "step 3 of 3" not in usual
     assert call(main, ["-v", "train", "small.yaml", "--restart"]).stdout.startswith("[")
+    assert call(main, ["plugins", "-q", "sampler"]).stdout == call(main, ["plugins", "sampler"]).stdout
     assert {"LDMKIT_QUIET", "LDMKIT_VERBOSE"}.isdisjoint(os.environ)
 
 

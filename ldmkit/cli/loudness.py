@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import click
@@ -27,8 +28,10 @@ def options() -> list[click.Parameter]:
 
 
 def with_options(command: click.Command) -> click.Command:
-    """The command with them, but for those whose names it has itself; groups leave them to their verbs."""
-    if not isinstance(command, click.Group):
+    """The command with them, but for those whose names it has itself; of a group, its commands."""
+    if isinstance(command, click.Group):
+        command.commands = {name: with_options(copy(one)) for name, one in command.commands.items()}
+    else:
         own = {name for param in command.params for name in param.opts}
         command.params = [*command.params, *(one for one in options() if own.isdisjoint(one.opts))]
     return command

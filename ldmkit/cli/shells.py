@@ -20,7 +20,7 @@ SCRIPT = """\
             dir) compopt -o filenames; COMPREPLY+=($(compgen -d -- "$current")) ;;
             file) compopt -o filenames; COMPREPLY+=($(compgen -f -- "$current")) ;;
         esac
-    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" %(complete_var)s=bash_complete "$1")
+    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" %(complete_var)s=bash_complete "$1" 2>/dev/null)
     [[ ${#COMPREPLY[@]} == 1 && $COMPREPLY == *= ]] && compopt -o nospace
     return 0
 }
