@@ -62,6 +62,15 @@ def test_links_between_pages_and_to_pictures_lead_somewhere(page):
             assert path in generated or (page.parent / path).exists(), target
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.ko.md")), ids=lambda path: path.stem)
+def test_a_korean_page_shows_the_blocks_of_the_english_one(page):
+    korean, english = (
+        re.findall(r"^```.*?^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for path in (page, page.with_name(page.name.replace(".ko.", ".")))
+    )
+    assert korean == english
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The site as the docs' own command builds it; warnings are errors."""
