@@ -27,7 +27,7 @@ SECTIONS = {
 ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
-UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile"})
+UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile", "fsdp"})
 """Keys of a training stage that never change what comes of it."""
 LATER: Mapping[str, Any] = {
     "optimizer": None,

@@ -59,6 +59,8 @@ class DiffusionTraining(Stage):
     widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
     convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
     that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
+    fsdp: several processes share out gradients, optimizer state and averages (FSDP2) in the place of each
+    holding them whole; for Adam and AdamW. Changes neither what is learned nor what a checkpoint holds.
     compile: the denoiser's pass forward and back by torch.compile; a first step takes minutes.
     crop: center: of data that draw another crop at each step, the middle of each picture is encoded. Such
     data are refused without it.
@@ -69,6 +71,7 @@ class DiffusionTraining(Stage):
     distillation: Annotated[Component, Kind("distillation")] | None = None
     widen: bool = False
     compile: bool = False
+    fsdp: bool = False
     auxiliary: tuple[Annotated[Component, Kind("auxiliary")], ...] = ()
 
 

@@ -27,6 +27,7 @@ from ldmkit.training.distilling import step_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.look import check_crop
 from ldmkit.training.optim import check_parts, optimizer_of
+from ldmkit.training.sharding import shares
 from ldmkit.training.split import Draws, Split
 from ldmkit.training.stage import Player
 from ldmkit.types import Say
@@ -43,6 +44,7 @@ def check_settings(system: System, options: DiffusionTraining) -> None:
 
     Uses neither data nor the system's weights; modules may be on the meta device.
     """
+    shares(options)
     optimizer_of(system.registry, options)
     losses = named_losses(system.registry, options.auxiliary)
     step = step_of(system, options, Auxiliaries(losses, system.network) if losses else None)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 class Average:
@@ -33,7 +34,8 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the model has the averaged weights; storage is swapped, nothing is copied."""
+        """Within, the model has the averaged weights; storage is swapped, nothing is copied but
+        what processes share out."""
         self.swap()
         try:
             yield
@@ -43,4 +45,9 @@ class Average:
     def swap(self) -> None:
         """Exchanges the model's weights and the averages."""
         for i, parameter in enumerate(self._parameters):
+            if isinstance(parameter, DTensor):  # whose storage is a part of FSDP's own
+                kept = self._averages[i].clone()
+                self._averages[i].copy_(parameter.detach())
+                parameter.detach().copy_(kept)
+                continue
             parameter.data, self._averages[i] = self._averages[i], parameter.data

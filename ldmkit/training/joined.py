@@ -5,22 +5,28 @@ from __future__ import annotations
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
+from ldmkit.training.sharding import Sharded, shares
 from ldmkit.training.stage import Player, TrainingStage
 from ldmkit.training.workers import sum_over_processes
 
 
-def joined(stage: TrainingStage, accelerator: Accelerator, rows: slice) -> list[nn.Module]:
-    """Each player's TrainingStep, whose gradients are averaged over the processes.
+def joined(
+    stage: TrainingStage, accelerator: Accelerator, rows: slice
+) -> tuple[list[nn.Module], list[Sharded]]:
+    """Each player's TrainingStep, whose gradients are averaged over processes; what of them is shared out.
 
     Some weights have no gradient in some steps: a learned null condition that no picture drew, for one. To
     find them costs torch a walk through the graph in every step, which is left out where all have one.
     """
+    if shares(stage.options) and accelerator.num_processes > 1:
+        sharded = [Sharded(player, accelerator.device) for player in stage.players]
+        return [s.module for s in sharded], sharded
     modules = []
     for player in stage.players:
         search = accelerator.num_processes > 1 and _searched(player, stage, rows)
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=search)
         modules.append(accelerator.prepare_model(player.step))
-    return modules
+    return modules, []
 
 
 def _searched(player: Player, stage: TrainingStage, rows: slice) -> bool:

@@ -22,6 +22,7 @@ from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
 from ldmkit.training.joined import joined
 from ldmkit.training.optim import rate, set_rate
+from ldmkit.training.parts import gathered, local, total_norm, whole
 from ldmkit.training.precision import Precision
 from ldmkit.training.progress import Means, Reporter
 from ldmkit.training.snapshot import capture, numbers, recover
@@ -57,7 +58,7 @@ class Loop:
         self._options = stage.options
         self._rows = self._shares()
         self._precision = Precision(self._options.precision, accelerator.device)
-        self._modules = joined(stage, accelerator, self._rows[0])
+        self._modules, self._sharded = joined(stage, accelerator, self._rows[0])
         for player in stage.players:
             player.step.train()
         self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
@@ -110,9 +111,10 @@ class Loop:
         for player, _ in players:
             self._precision.unscale(player.optimizer)
         norms = [_gradient_norm(player) for player, _ in players]
-        stop = self._agree(step, totals if self._precision.scaled else [*totals, *norms], signal)
+        figures = totals if self._precision.scaled else [*totals, *map(whole, norms)]
+        stop = self._agree(step, figures, signal)
         for (player, _), norm in zip(players, norms, strict=True):
-            self._means.add({self._label(player, "gradient"): norm.nan_to_num(posinf=0)})
+            self._means.add({self._label(player, "gradient"): whole(norm).nan_to_num(posinf=0)})
             self._update(player, step, norm)
         if self._precision.scaled:
             self._rescale(step)
@@ -142,6 +144,8 @@ class Loop:
 
     def _synced(self, module: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over processes in a step's last pass alone."""
+        for sharded in self._sharded:
+            sharded.synced(last)
         return nullcontext() if last else self._accelerator.no_sync(module)
 
     def _label(self, player: Player, name: str) -> str:
@@ -159,10 +163,13 @@ class Loop:
     def _check_weights(self, step: int, players: Sequence[Player]) -> None:
         """An update can overflow where loss and gradient did not: a huge rate, a second moment of 0.
 
-        Every process has the same weights, so each finds the same without asking the others.
+        Where every process has the same weights, each finds the same without asking the others.
         """
-        weights = [p.detach() for player in players for p in player.parameters.values()]
-        if weights and not torch.stack(torch._foreach_norm(weights)).isfinite().all():
+        weights = [local(p.detach()) for player in players for p in player.parameters.values()]
+        broken = bool(weights) and not torch.stack(torch._foreach_norm(weights)).isfinite().all()
+        if self._sharded:
+            broken = bool(sum_over_processes([float(broken)])[0])
+        if broken:
             raise self._not_finite("weights are", step)
 
     def _not_finite(self, what: str, step: int) -> UserError:
@@ -200,11 +207,19 @@ class Loop:
                 f"{self._stage.name}: stopped after step {done}, saved; the same command goes on from there"
             )
             raise Interrupted(stop)
+        validated, shown = (done % n == 0 or last for n in (options.validate_every, options.picture_every))
         with self._average.applied() if self._average else nullcontext():
-            if done % options.validate_every == 0 or last:
+            if validated or shown:
+                self._gather()
+            if validated:
                 self._validate(done)
-            if (done % options.picture_every == 0 or last) and self._accelerator.is_main_process:
+            if shown and self._accelerator.is_main_process:
                 self._show(done)
+
+    def _gather(self) -> None:
+        """The stage has the weights that learn, where it is a copy shared out that does."""
+        for sharded in self._sharded:
+            sharded.gather()
 
     def _log(self, done: int, reporter: Reporter) -> None:
         means = self._means.take()
@@ -237,8 +252,11 @@ class Loop:
             self._callbacks.picture(done, picture)
 
     def _save(self, done: int) -> None:
-        if self._accelerator.is_main_process:
-            tensors = capture(self._stage, self._average)
+        self._gather()
+        main = self._accelerator.is_main_process
+        groups = capture(self._stage, self._average)
+        tensors = {name: gathered(group, keep=main) for name, group in groups.items()}
+        if main:
             seconds = time.monotonic() - self._began
             kept = {"optimizers": numbers(self._stage), "loss_scale": self._precision.state()}
             self._store.save(done, tensors, {"seconds": seconds, **kept})
@@ -265,6 +283,8 @@ class Loop:
         if snapshot is None:
             return 0
         recover(snapshot, self._stage, self._average)
+        for sharded in self._sharded:
+            sharded.scatter()
         self._precision.restore(snapshot.state.get("loss_scale", {}))
         self._began -= float(snapshot.state.get("seconds", 0))
         self._say(f"{self._stage.name}: going on after step {snapshot.step}")
@@ -281,15 +301,17 @@ class Loop:
         """Leaves the weights to use in the system and writes them, the raw ones beside."""
         if self._average is not None:
             self._average.swap()
+        self._gather()
         self._stage.complete()
-        if self._accelerator.is_main_process:
+        main = self._accelerator.is_main_process
+        others = None if self._average is None else gathered(self._average.state(), keep=main)
+        if main:
             weights = self._stage.weights()
-            raw = None if self._average is None else {**weights, **self._average.state()}
-            self._store.finish(weights, raw)
+            self._store.finish(weights, None if others is None else {**weights, **others})
         self._accelerator.wait_for_everyone()
 
 
 def _gradient_norm(player: Player) -> Tensor:
     """The Euclidean norm of all of a player's gradients."""
     gradients = [p.grad for p in player.parameters.values() if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients).detach()
+    return total_norm(gradients)

@@ -16,6 +16,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Optimizer, ParameterGroup
 from ldmkit.recipe.decays import DECAYS
 from ldmkit.recipe.stages import Stage
+from ldmkit.training.parts import part_of
 
 
 def optimizer_of(registry: Registry, options: Stage) -> Optimizer:
@@ -115,7 +116,9 @@ def restore_optimizer(
     """The reverse of `optimizer_state` and `optimizer_numbers`."""
     for key, value in tensors.items():
         name, _, moment = key.rpartition(":")
-        optimizer.state[parameters[name]][moment] = value.clone().to(parameters[name].device)
+        own = value.clone().to(parameters[name].device)
+        same = own.shape == parameters[name].shape
+        optimizer.state[parameters[name]][moment] = part_of(own, parameters[name]) if same else own
     for name, parameter in parameters.items():
         if name in numbers:
             optimizer.state[parameter].update(numbers[name])

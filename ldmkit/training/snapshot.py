@@ -12,6 +12,7 @@ from ldmkit.engine.stage_state import restore
 from ldmkit.errors import UserError
 from ldmkit.training.ema import Average
 from ldmkit.training.optim import optimizer_numbers, optimizer_state, restore_optimizer
+from ldmkit.training.parts import part_of
 from ldmkit.training.stage import Player, TrainingStage
 
 
@@ -35,7 +36,7 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
     """The reverse of `capture`; UserError where the checkpoint is of another model."""
     restore(stage.state(), snapshot.tensors.get("model", {}), "checkpoint")
     if average is not None:
-        restore(average.state(), snapshot.tensors.get("ema", {}), "checkpoint (ema)")
+        _restore_average(average.state(), snapshot.tensors.get("ema", {}))
     first, *others = stage.players
     tensors, kept = snapshot.tensors.get("optimizer", {}), snapshot.state.get("optimizers", {})
     for player in stage.players:
@@ -46,6 +47,12 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
         figures = {k: v for name in own for k, v in kept.get(name, {}).items()}
         _check_optimizer(player, moments, needed=player is first and not figures)
         restore_optimizer(player.optimizer, player.parameters, moments, figures)
+
+
+def _restore_average(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Each process takes its part where averages are shared out."""
+    parts = {n: part_of(x, own[n]) if n in own and own[n].shape == x.shape else x for n, x in given.items()}
+    restore(own, parts, "checkpoint (ema)")
 
 
 def _check_optimizer(player: Player, state: Mapping[str, Tensor], *, needed: bool) -> None:

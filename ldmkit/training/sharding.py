@@ -1,0 +1,123 @@
+"""A training whose gradients, optimizer state and averages the processes share out: FSDP2 of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from ldmkit.errors import UserError
+from ldmkit.recipe.stages import AdapterTraining, DiffusionTraining, Stage
+from ldmkit.training.parts import part_of, whole
+from ldmkit.training.stage import Losses, Player
+from ldmkit.training.workers import place, sum_over_processes
+
+
+def shares(options: Stage) -> bool:
+    """Do several processes share the training out? UserError for what does not go with it."""
+    if not (isinstance(options, DiffusionTraining) and options.fsdp):
+        return False
+    others = {
+        "compile": options.compile,
+        "precision fp16": options.precision == "fp16",
+        "the training of an adapter": isinstance(options, AdapterTraining),
+    }
+    for name in (name for name, given in others.items() if given):
+        raise UserError(f"fsdp does not go with {name}: leave one of them out")
+    return True
+
+
+class Reached(nn.Module):
+    """A TrainingStep all of whose processes have gradients of the same weights in a pass, as FSDP2 needs.
+
+    A weight that this process's rows do not reach and another's do gets a gradient of zeros; one that none
+    reaches gets none, so that the optimizer leaves it alone as it does in one process.
+    """
+
+    def __init__(self, step: nn.Module, every_weight: bool) -> None:
+        super().__init__()
+        self.step, self._every = step, every_weight
+
+    def forward(self, batch: Mapping[str, Any], draws: Any) -> tuple[Losses, dict[str, Tensor]]:
+        """As the TrainingStep's."""
+        losses, handed = self.step(batch, draws)
+        if self._every:
+            return losses, handed
+        weights = [p for p in self.step.parameters() if p.requires_grad]
+        here = _reached(losses["loss"])
+        anywhere = sum_over_processes([float(id(p) in here) for p in weights])
+        absent = [p for p, n in zip(weights, anywhere, strict=True) if n and id(p) not in here]
+        zeros = [0 * p.flatten()[0] for p in absent]
+        return {
+            **losses,
+            "loss": torch.stack([losses["loss"], *zeros]).sum() if zeros else losses["loss"],
+        }, handed
+
+
+def _reached(loss: Tensor) -> set[int]:
+    """The ids of the weights that a loss was computed from, by a walk through its graph."""
+    found, seen, left = set(), set(), [loss.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        left.extend(following for following, _ in node.next_functions)
+    return found
+
+
+class Sharded:
+    """A player's TrainingStep twice: whole, for validation, pictures and files, and shared out, which learns.
+
+    The player's parameters and optimizer are of the shared-out copy afterwards. Weights that do not learn are
+    the same tensors in both. During a pass each process has the learning weights whole; gradients, optimizer
+    state and averages it keeps only its part of. Raises UserError for an optimizer that is not Adam or AdamW:
+    others may need a matrix as a whole.
+    """
+
+    def __init__(self, player: Player, device: torch.device) -> None:
+        if not isinstance(player.optimizer, torch.optim.Adam | torch.optim.AdamW):
+            raise UserError(
+                f"fsdp: optimizer {type(player.optimizer).__name__} is not known to learn from parts of a "
+                "weight; take AdamW, or leave fsdp out"
+            )
+        self._whole = player.step
+        fixed = {id(p): p for p in player.step.parameters() if not p.requires_grad}
+        player.step = deepcopy(player.step, dict(fixed))
+        self.module = Reached(player.step, player.every_weight)
+        mesh = init_device_mesh(device.type, (place()[1],))
+        fully_shard(self.module, mesh=mesh, ignored_params=set(fixed.values()))
+        player.__post_init__()
+        self._copy = player.step
+
+    def synced(self, last: bool) -> None:
+        """Gradients are averaged over processes in a step's last pass alone."""
+        assert isinstance(self.module, FSDPModule)
+        self.module.set_requires_gradient_sync(last)
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """The whole step gets the weights and buffers of the shared-out one; by all processes."""
+        own = _tensors(self._whole)
+        for name, value in _tensors(self._copy).items():
+            if own[name] is not value:
+                own[name].copy_(whole(value))
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """The reverse."""
+        own = _tensors(self._whole)
+        for name, value in _tensors(self._copy).items():
+            if own[name] is not value:
+                value.copy_(part_of(own[name], value))
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return dict(module.named_parameters()) | dict(module.named_buffers())
