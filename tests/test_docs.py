@@ -22,7 +22,7 @@ from ldmkit.host.plugins import host
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(python|bash|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ELSEWHERE = ("plugin-tutorial.md",)
+ELSEWHERE = ("plugin-tutorial.md", "plugin-tutorial.ko.md")
 """Pages that install something, which tests of their own run in an environment of their own."""
 PAGES = [
     path
