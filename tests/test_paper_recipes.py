@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ldmkit.engine.counting import counts
 from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.verbs.check import counts, inspect
+from ldmkit.verbs.check import inspect
 
 PAPER = Path(__file__).parents[1] / "recipes" / "paper"
 MILLIONS = {
