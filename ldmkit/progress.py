@@ -10,7 +10,7 @@ import time
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -58,19 +58,13 @@ def _in_notebook(doing: str, total: int) -> Any:
     return import_module(module).tqdm(desc=doing, total=total, file=sys.stderr)
 
 
-class Meter:
-    """Progress of `total` equal parts; `update` takes fractions of them."""
+class Shown:
+    """A bar, drawn within the context where `live` says so and `wanted` is true."""
 
-    def __init__(self, doing: str, total: int) -> None:
-        self._doing, self._total = doing, total
-        self._bar = bar()
-        self._live = live(self._bar)
-        self._task = self._bar.add_task(doing, total=total)
-        notebook = self._bar.console.is_jupyter and not quiet()
-        self._in_notebook = _in_notebook(doing, total) if notebook else None
-        self._began = self._told = time.monotonic()
+    def __init__(self, shown: Progress, *, wanted: bool = True) -> None:
+        self._bar, self._live = shown, wanted and live(shown)
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         if self._live:
             self._bar.start()
         return self
@@ -78,10 +72,27 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._draw(self._total)
         if self._live:
             self._bar.stop()
+
+
+class Meter(Shown):
+    """Progress of `total` equal parts; `update` takes fractions of them."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        super().__init__(bar())
+        self._doing, self._total = doing, total
+        self._task = self._bar.add_task(doing, total=total)
+        notebook = self._bar.console.is_jupyter and not quiet()
+        self._in_notebook = _in_notebook(doing, total) if notebook else None
+        self._began = self._told = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._draw(self._total)
+        super().__exit__(kind, error, trace)
         if self._in_notebook is not None:
             self._in_notebook.close()
 

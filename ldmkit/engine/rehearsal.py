@@ -122,6 +122,7 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             forward()
     except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        # An estimate alone: what needs numbers cannot run on the meta device; `rehearse` tells misfits.
         return 0
     return sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in weights)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.progress import TextColumn
 from torch import Tensor
 
-from ldmkit.progress import bar, live, verbose
+from ldmkit.progress import Shown, bar, verbose
 from ldmkit.types import Say
 
 ANNOUNCED_AFTER = 20
@@ -38,26 +37,14 @@ class Means:
         return means
 
 
-class Reporter:
+class Reporter(Shown):
     """Reports the progress of a stage; silent on all processes but the main one."""
 
     def __init__(self, stage: str, steps: int, start: int, say: Say, main: bool) -> None:
+        super().__init__(bar(TextColumn("{task.fields[losses]}")), wanted=main)
         self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
         self._began = self._said = time.monotonic()
-        self._bar = bar(TextColumn("{task.fields[losses]}"))
-        self._live = main and live(self._bar)
         self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")
-
-    def __enter__(self) -> Reporter:
-        if self._live:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._bar.stop()
 
     def step(self, done: int) -> None:
         """After each step; `done` steps are."""

@@ -18,6 +18,9 @@ import torch
 from tiny_pipelines import (
     BETAS,
     LEADING,
+    NEGATIVE,
+    PROMPT,
+    SCALE,
     autoencoder,
     conditional_unet,
     dit,
@@ -37,7 +40,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-PROMPT, NEGATIVE, SCALE = "a red fox", "blurred", 5.0
 SCHEDULERS: Mapping[str, Callable[..., Any]] = {
     "DDIM": lambda **v: diffusers.DDIMScheduler(**LEADING, clip_sample=False, set_alpha_to_one=False, **v),
     "DDPM": lambda **more: diffusers.DDPMScheduler(**{**BETAS, "clip_sample": False, **more}),

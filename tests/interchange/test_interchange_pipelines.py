@@ -13,6 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_pipelines import (
+    NEGATIVE,
+    PROMPT,
+    SCALE,
     SCHEDULERS,
     autoencoder,
     conditional_unet,
@@ -33,8 +36,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-PROMPT, NEGATIVE = "a red fox", "blurred"
-SCALE = 5.0
 
 
 def imported(pipeline, place):

@@ -19,6 +19,9 @@ SCHEDULERS = {
     "v": diffusers.DDIMScheduler(**LEADING, clip_sample=False, prediction_type="v_prediction"),
 }
 
+PROMPT, NEGATIVE, SCALE = "a red fox", "blurred", 5.0
+"""What guided comparisons ask for."""
+
 
 def tokenizer():
     letters = [c + end for end in ("", "</w>") for c in "abcdefghijklmnopqrstuvwxyz"]
