@@ -90,7 +90,7 @@ class NullWithoutMask(Honest):
         ),
         (with_encode(lambda c: Condition(c.tokens + torch.rand(()), vector=c.vector)), "same generator"),
         (NamesNoField(), "names it"),
-        (RefusesPrepared(), "what is prepared passes through"),
+        (RefusesPrepared(), "prepared tensors are returned unchanged"),
         (NullOfOne(), "tokens: 3 pictures of 4"),
         (NullWithoutMask(), "null: mask is none"),
     ],

@@ -67,7 +67,7 @@ def test_defaults_are_filled_in_and_numbers_take_their_type(registry):
         ({"text": 5}, "text (model): should be a valid string, not 5"),
         ({"mode": "sun"}, "mode (model): should be 'sum' or 'mean', not 'sun'"),
         ({"multipliers": [1, "2"]}, "multipliers.1 (model): should be a valid integer, not '2'"),
-        ({"size": "x"}, "size (model): should be a valid integer or a valid array, not 'x'"),
+        ({"size": "x"}, "size (model): should be a valid integer or a list, not 'x'"),
         ({"widht": 4}, "compression (model): unknown key 'widht'; did you mean 'width'?"),
         ({"zzz": 4}, "unknown key 'zzz'; there are: width, rate, multipliers, size, mode, flag, text"),
     ],

@@ -63,6 +63,7 @@ USAGE = {
     "keymap": "denoiser: {one}",
 }
 """Where a recipe names a component of each kind; the others are parameters of other components."""
+LINE = 110  # characters, as in this repository
 FUNCTIONS = ("sampler", "spacing", "verb")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -140,7 +141,15 @@ def _entries(package: str, kind: str, component: str, attribute: str) -> Iterato
     elif kind == "format":
         registered += [("keymap", f"{component}/unet", f"{module}:{attribute}Keys")]
     for of, name, target in registered:
-        yield f'    registry.add("{of}", "{name}", "{target}", summary)'
+        yield _call([f'"{of}"', f'"{name}"', f'"{target}"', "summary"])
+
+
+def _call(arguments: list[str]) -> str:
+    """One registration, on one line where the line is not too long."""
+    line = f"    registry.add({', '.join(arguments)})"
+    if len(line) <= LINE:
+        return line
+    return "\n".join(["    registry.add(", *[f"        {argument}," for argument in arguments], "    )"])
 
 
 def _layout(package: str, kind: str, component: str) -> dict[str, str]:
