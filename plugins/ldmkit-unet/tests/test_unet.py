@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from ldmkit_unet.compvis import CompVisUNet
 from ldmkit_unet.unet import UNet
 
+from ldmkit.errors import Note
 from ldmkit.types import Condition, ConditionSpec, LatentSpec
 
 LATENT = LatentSpec(4, 8)
@@ -95,6 +98,26 @@ def test_each_part_of_the_condition_counts():
         values = {name: getattr(condition, name) for name in ("tokens", "mask", "concat", "vector")}
         other = Condition(**{**values, part: values[part] + 1})
         assert not torch.allclose(unet(z, time, other), base)
+
+
+def changes_with_time(unet):
+    z, time, condition = inputs()
+    with torch.no_grad():
+        return not torch.allclose(unet(z, time, condition), unet(z, time + 300, condition), atol=1e-5)
+
+
+def test_a_network_that_cannot_see_the_timestep_is_told_of():
+    with pytest.warns(Note, match=r"sees neither the timestep nor a vector.*width: 64 or scale_shift: true"):
+        blind = awake(tiny(multipliers=(1, 1)))
+    assert not changes_with_time(blind)
+
+
+@pytest.mark.parametrize("parameters", [{"multipliers": (1, 2)}, {"scale_shift": True}, {"width": 64}])
+def test_a_network_that_sees_it_is_built_without_a_word(parameters):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        seeing = awake(tiny(**{"multipliers": (1, 1), **parameters}))
+    assert changes_with_time(seeing)
 
 
 def test_any_size_that_the_levels_divide():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Literal, cast
+from warnings import warn
 
 import torch
 from pydantic import Field
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
 
+from ldmkit.errors import Note
 from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture
 from ldmkit_unet.attention import AttentionBlock, HeadOrder, Memory, SpatialTransformer, remember
 from ldmkit_unet.blocks import (
@@ -129,6 +131,7 @@ class UNet(nn.Module):
         self.attention = attention
         self.heads, self.head_channels, self.depth, self.vector = heads, head_channels, depth, vector
         self._depths, self.cross_only = depths, cross_only
+        _note_blindness(width, multipliers, scale_shift)
         self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
         self.checkpoint, self.head_order = checkpoint, head_order
         self.time_embed = nn.Sequential(
@@ -276,6 +279,18 @@ def _check(width: int, multipliers: tuple[int, ...], heads: int | None, head_cha
     if heads and head_channels:
         raise ValueError(
             "heads and head_channels are both given: give the number of heads or the channels of one"
+        )
+
+
+def _note_blindness(width: int, multipliers: tuple[int, ...], scale_shift: bool) -> None:
+    """Tells of a network that ignores its inputs; published ones are as narrow, so it is not refused."""
+    if not scale_shift and width * max(multipliers) == GROUPS:
+        warn(
+            "this unet sees neither the timestep nor a vector (a class, for instance): its residual blocks "
+            f"have {GROUPS} channels, each a group of its own to their group norm, which takes away what is "
+            "added to it; give it width: 64 or scale_shift: true",
+            Note,
+            stacklevel=3,
         )
 
 
