@@ -62,7 +62,7 @@ class Compiler:
     ) -> Latent:
         """The first call of all, which compiles; tells what that takes and saves."""
         self._told = True
-        check_compiler(z.device)
+        check_compiler(z.device, "sample.compile")
         plain = min(_seconds(bound, z, when) for _ in range(2))
         making = self._made(fast, z, when)
         now = min(_seconds(fast, z, when) for _ in range(2))
@@ -89,12 +89,15 @@ class Compiler:
             raise UserError(f"sample.compile: the denoiser cannot be compiled: {said[0][:200]}") from error
 
 
-def check_compiler(device: torch.device) -> None:
-    """UserError where code for the CPU is to be compiled and no C++ compiler is there."""
+def check_compiler(device: torch.device, setting: str) -> None:
+    """UserError where code for the CPU is to be compiled and no C++ compiler is there.
+
+    setting: what asks for compiled code, as "train.diffusion.compile".
+    """
     named = os.environ.get("CXX")
     if device.type == "cpu" and not any(shutil.which(c) for c in ([named] if named else COMPILERS)):
         raise UserError(
-            "sample.compile needs a C++ compiler, as g++ (CXX names another): install one, or leave it out"
+            f"{setting} needs a C++ compiler, as g++ (CXX names another): install one, or leave it out"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine import plans, sampling
+from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
@@ -77,6 +78,7 @@ class DiffusionStage:
         self._pictures = Examples(data.split("train"), ["image"]) if options.auxiliary else None
         self._step = self._prepared()
         if options.compile:
+            check_compiler(self._device, "compile")
             system.get_submodule("denoiser").compile()
         make, every = optimizer_of(system.registry, options), self._step.every_weight
         self.players = [Player("denoiser", self._step, options, make=make, every_weight=every)]

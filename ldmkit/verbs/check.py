@@ -12,6 +12,7 @@ from torch import nn
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
+from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.components import build
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -122,10 +123,21 @@ def try_out(system: System, *, any_size: bool) -> None:
 def before_training(system: System, *, any_size: bool) -> None:
     """The same for a system that is about to be trained, with a copy on the meta device, and its training's
     settings: the second stage's would else be refused after the first one's hours."""
+    _check_compilers(system)
     copy = inspect(system.recipe, system.registry)
     try_out(copy, any_size=any_size)
     if system.recipe.train.diffusion is not None and system.recipe.denoiser is not None:
         check_settings(copy, system.recipe.train.diffusion)
+
+
+def _check_compilers(system: System) -> None:
+    """UserError where a training asks for compiled code and there is no compiler."""
+    recipe = system.recipe
+    trainings = {"train.diffusion": recipe.train.diffusion}
+    trainings |= {f"adapters.{name}.train": adapter.train for name, adapter in recipe.adapters.items()}
+    for place, training in trainings.items():
+        if training is not None and training.compile:
+            check_compiler(system.device, f"{place}.compile")
 
 
 def _second(system: System) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 
 from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine import plans, sampling
+from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, inputs_of
 from ldmkit.engine.stage_state import stage_state
@@ -63,6 +64,8 @@ def check(system: System, asked: Asked) -> None:
     if draws(system):
         wanted(system, asked)
         plans.plan(system)
+        if system.recipe.sample.compile:
+            check_compiler(system.device, "sample.compile")
 
 
 def _set_guidance(system: System, scale: float | None) -> None:
