@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint.files import read_tensors, write_tensors
 from ldmkit.errors import UserError
 
 
@@ -100,9 +101,13 @@ def test_finished_weights_come_last(store):
     assert not store.folder.exists()
 
 
-def test_a_file_that_is_no_safetensors_is_a_plain_error(tmp_path):
-    from ldmkit.checkpoint.files import read_tensors
+def test_weights_are_as_readable_for_others_as_any_file_of_the_user(tmp_path):
+    write_tensors(tmp_path / "weights.safetensors", {"x": torch.ones(2)})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
+
+def test_a_file_that_is_no_safetensors_is_a_plain_error(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(UserError, match=r"x\.safetensors"):
         read_tensors(tmp_path / "x.safetensors")

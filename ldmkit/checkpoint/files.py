@@ -27,8 +27,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     count = Counter(v.untyped_storage().data_ptr() for v in own.values())
     shared = {k: v.clone() for k, v in own.items() if count[v.untyped_storage().data_ptr()] > 1}
     with atomic(path) as aside:
+        aside.touch()
+        permissions = aside.stat().st_mode  # safetensors gives its files to their owner alone
         try:
             save_file({**own, **shared}, aside, {"format": "pt", **(about or {})})
+            aside.chmod(permissions)
         except SafetensorError as error:  # its writer reports the system's errors as text
             raise DiskError(f"{path}: cannot be written: {error}") from error
 
