@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import ldmkit
 from ldmkit.cli import main
+from ldmkit.recipe import Shipped, complete
 
 ROOT = Path(__file__).parents[1]
 RECIPE: dict[str, Any] = {
@@ -121,12 +122,10 @@ def test_weights_of_another_shape_are_one_line() -> None:
 
 
 def test_finetuning_starts_from_the_model_that_text2img_is() -> None:
-    text2img, finetune = (
-        yaml.safe_load((ROOT / f"recipes/{n}.yaml").read_text()) for n in ("text2img", "finetune")
-    )
+    text2img, finetune = (complete(ROOT / f"recipes/{name}.yaml") for name in ("text2img", "finetune"))
     for part in ("compression", "conditioners", "denoiser", "schedule", "objective"):
-        assert finetune[part] == text2img[part], part
-    assert finetune["weights"] == {"recipe": "text2img"}
+        assert getattr(finetune, part) == getattr(text2img, part), part
+    assert finetune.weights == Shipped(recipe="text2img")
 
 
 MASKED: dict[str, Any] = {

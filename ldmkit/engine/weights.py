@@ -16,6 +16,7 @@ from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_stat
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Hub, Recipe, Shipped, digest, same_stage
+from ldmkit.recipe.kept import stage_file
 from ldmkit.recipe.yaml import read_file
 
 __all__ = [
@@ -87,10 +88,10 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
     )
     if not folder.is_dir():
         raise UserError(f"weights: no folder {folder}")
-    if not any(_in_folder(folder, name) for name in stages_of(recipe)):
+    if not any(stage_file(folder, name) for name in stages_of(recipe)):
         names = [f"{name}.safetensors" for name in stages_of(recipe)]
         raise UserError(f"weights: no {' or '.join(names)} in {folder}")
-    return _in_folder(folder, stage)
+    return stage_file(folder, stage)
 
 
 def _of_recipe(name: str, registry: Registry, stage: StageName) -> Path | None:
@@ -108,13 +109,6 @@ def _of_recipe(name: str, registry: Registry, stage: StageName) -> Path | None:
             return None
         name = named["recipe"]
     return None
-
-
-def _in_folder(folder: Path, stage: StageName) -> Path | None:
-    """A stage's file in a folder of weights, else in its newest finished training below."""
-    path = folder / f"{stage}.safetensors"
-    trained = folder.glob(f"{stage}-*/{stage}.safetensors")
-    return path if path.is_file() else min(trained, key=_age, default=None)
 
 
 def _entry(registry: Registry, name: str) -> Entry:

@@ -49,16 +49,16 @@ def _brought() -> dict[str, Path]:
     alone = Counter(entry.name.partition(":")[2] for entry in entries)
     found: dict[str, Path] = {}
     for entry in entries:
-        path, short = packaged_recipe(entry), entry.name.partition(":")[2]
+        path, short = packaged_file(entry), entry.name.partition(":")[2]
         if path is not None:
             found |= {entry.name: path, **({short: path} if alone[short] == 1 else {})}
     return found
 
 
-def packaged_recipe(entry: Entry) -> Path | None:
-    """The file of a registered recipe, "package/folder/recipe.yaml"; its package is not imported. None where
-    it is not there."""
-    package, _, inside = entry.target.partition("/")
+def packaged_file(entry: Entry, name: str = "") -> Path | None:
+    """The file of a registered recipe, "package/folder/recipe.yaml", or the one of that name in a registered
+    folder of weights, "package/folder". The package is not imported. None where the file is not there."""
+    package, _, inside = f"{entry.target}/{name}".rstrip("/").partition("/")
     spec = importlib.util.find_spec(package)
     roots = list(spec.submodule_search_locations or ()) if spec else []
     return next((Path(root) / inside for root in roots if (Path(root) / inside).is_file()), None)

@@ -16,6 +16,7 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
+from ldmkit.recipe.kept import lacking_compression, with_compression
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.named import find_recipe
 from ldmkit.recipe.names import defaults, with_defaults
@@ -38,16 +39,26 @@ def load(
     """
     values, where = _extended(*_read(source))
     known = registry or host().registry
-    values = apply_overrides(values, overrides, where, defaults(known))
+    values = _changed(values, overrides, where, known)
     problems = list(islice(_naming(values, known), MAX_SHOWN + 1))
     try:
         recipe = Recipe.model_validate(values, strict=True)
     except ValidationError as error:
-        problems = [*problems_of(error, values, (), dict(valid_keys(Recipe))), *problems]
+        missing = lacking_compression(values)
+        problems = [*problems_of(error, values, (), dict(valid_keys(Recipe))), *missing, *problems]
         refuse(problems, where)
         raise
     refuse(problems, where)
     return with_defaults(recipe, known).with_source(where)
+
+
+def _changed(values: Any, overrides: Sequence[str], where: Source, known: Registry) -> Any:
+    """The values with the overrides applied, those of `weights` first: they say the `compression`, of which
+    others may change a part."""
+    of_weights = [one for one in overrides if one.startswith("weights")]
+    others = [one for one in overrides if one not in of_weights]
+    values = apply_overrides(values, of_weights, where, defaults(known))
+    return apply_overrides(with_compression(values, where, known), others, where, defaults(known))
 
 
 def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]:

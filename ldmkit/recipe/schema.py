@@ -34,7 +34,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "description": "A recipe whose sections this one has too.",
     }
     schema["required"] = [key for key in schema["required"] if key != "compression"]
-    schema["anyOf"] = [{"required": ["compression"]}, {"required": ["extends"]}]
+    schema["anyOf"] = [{"required": [key]} for key in ("compression", "extends", "weights")]
     finished: dict[str, Any] = _finished(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **finished}
 

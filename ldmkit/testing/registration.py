@@ -14,7 +14,7 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
 from ldmkit.recipe import load, resolve
-from ldmkit.recipe.named import packaged_recipe
+from ldmkit.recipe.named import packaged_file
 from ldmkit.verbs import VERBS
 
 LOADS_TORCH = """
@@ -53,7 +53,7 @@ def _unbuilt(entry: Entry) -> Iterator[str]:
         else:
             yield from _command(entry)
     if entry.kind == "recipe":
-        path = packaged_recipe(entry)
+        path = packaged_file(entry)
         if path is None:
             yield f"there is no {entry.target}"
             return

@@ -1,0 +1,62 @@
+"""The recipe that weights keep beside them, and the `compression` that a recipe on them need not repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ldmkit.host.registry import Registry
+from ldmkit.recipe.named import packaged_file
+from ldmkit.recipe.problems import Problem
+from ldmkit.recipe.sources import Source
+from ldmkit.recipe.yaml import read_file
+
+RECIPE = "recipe.yaml"
+SECTION = "compression"
+
+
+def stage_file(folder: Path, stage: str) -> Path | None:
+    """A stage's file in a folder of weights, else that of its newest finished training below; None without
+    any."""
+    path = folder / f"{stage}.safetensors"
+    trainings = folder.glob(f"{stage}-*/{stage}.safetensors")
+    return path if path.is_file() else max(trainings, key=lambda one: one.stat().st_mtime, default=None)
+
+
+def with_compression(values: Any, source: Source, registry: Registry) -> Any:
+    """The values of a recipe; one that names `weights` and says no `compression` gets that of the recipe kept
+    beside them. `source` learns where it stands there.
+
+    Relative paths in the section start at the folder of the recipe that gets it. Raises UserError for a kept
+    recipe that cannot be read.
+    """
+    path = None if not isinstance(values, Mapping) or SECTION in values else _recipe(values, source, registry)
+    kept, places = (None, Source()) if path is None else read_file(path)
+    if not isinstance(kept, Mapping) or SECTION not in kept:
+        return values
+    for own, theirs in ((source.keys, places.keys), (source.values, places.values)):
+        own.update({place: where for place, where in theirs.items() if place[:1] == (SECTION,)})
+    return {**values, SECTION: kept[SECTION]}
+
+
+def lacking_compression(values: Any) -> Iterator[Problem]:
+    """The problem of a recipe whose `weights` did not say the `compression` that it leaves out."""
+    if isinstance(values, Mapping) and SECTION not in values and values.get("weights") is not None:
+        why = "no weights with a recipe.yaml beside them say the `compression`: write that section"
+        yield Problem(("weights",), why)
+
+
+def _recipe(values: Mapping[str, Any], source: Source, registry: Registry) -> Path | None:
+    """The recipe's file beside the first stage that `weights` name, else beside the second; None where there
+    is none. A model on the hub is not asked."""
+    named = values.get("weights")
+    if isinstance(named, Mapping):
+        shipped = registry.find("weights", str(named.get("recipe")))
+        return None if shipped is None else packaged_file(shipped, RECIPE)
+    if not isinstance(named, str):
+        return None
+    folder = (source.origin.parent if source.origin else Path()) / Path(named).expanduser()
+    files = [stage_file(folder, stage) for stage in (SECTION, "diffusion")]
+    recipes = [file.parent / RECIPE for file in files if file is not None]
+    return next((path for path in recipes if path.is_file()), None)
