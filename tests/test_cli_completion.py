@@ -41,6 +41,12 @@ def test_tab_offers_the_paths_of_the_recipe_that_is_named(monkeypatch):
     assert "sample.precision=" in offered("run", "no-such-recipe", "-s", "sample.p")
 
 
+def test_tab_offers_the_stages_and_adapters_of_the_recipe_that_is_named(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert offered("train", "recipes/lora.yaml", "--stage", "") == ["compression", "diffusion", "cyanotype"]
+    assert offered("train", "recipes/first-stage.yaml", "--stage", "") == ["compression"]
+
+
 def test_tab_offers_the_parameters_of_components_that_the_recipe_does_not_set(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert offered("run", "text2img", "-s", "denoiser.head_c") == ["denoiser.head_channels="]

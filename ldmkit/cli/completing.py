@@ -41,9 +41,7 @@ RECIPE = RecipePath()
 
 def override(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offered:
     """Paths of the recipe that the command names, each with "="; after it, components of the place's kind."""
-    # While the value of an option is missing, click leaves arguments among the words that it has not read.
-    recipe = ctx.params.get("recipe") or next(iter(ctx.args), None)
-    values = {} if recipe is None else _values(Path(recipe))
+    values = _named(ctx)
     path, equals, _ = incomplete.partition("=")
     if equals:
         return _items((f"{path}={name}" for name in _names(_kind_at(values, path))), incomplete)
@@ -61,8 +59,22 @@ def component(ctx: click.Context, param: click.Parameter, incomplete: str) -> Of
     return _items(_names(ctx.params.get("kind") or ""), incomplete)
 
 
+def stage(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offered:
+    """The stages and adapters of the recipe that the command names."""
+    values = _named(ctx)
+    second = ["diffusion"] if values.get("denoiser") else []
+    return _items(["compression", *second, *values.get("adapters", ())], incomplete)
+
+
 def _names(kind: str) -> list[str]:
     return [entry.name for entry in host().registry if entry.kind == kind]
+
+
+def _named(ctx: click.Context) -> Mapping[str, Any]:
+    """What the recipe says that the command names."""
+    # While the value of an option is missing, click leaves arguments among the words that it has not read.
+    recipe = ctx.params.get("recipe") or next(iter(ctx.args), None)
+    return {} if recipe is None else _values(Path(recipe))
 
 
 def _values(recipe: Path) -> Mapping[str, Any]:

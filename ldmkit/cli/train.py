@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ldmkit.cli import options
-from ldmkit.cli.completing import RECIPE
-
-if TYPE_CHECKING:
-    from ldmkit.engine.weights import StageName
+from ldmkit.cli import completing, options
 
 
 @click.command()
-@click.argument("recipe", type=RECIPE)
-@click.option("--stage", type=click.Choice(["compression", "diffusion"]), help="Train this stage alone.")
+@click.argument("recipe", type=completing.RECIPE)
+@click.option(
+    "--stage",
+    metavar="NAME",
+    shell_complete=completing.stage,
+    help="Train this alone: compression, diffusion, or an adapter by its name.",
+)
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")
 @options.start
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @options.overrides
 def command(
     recipe: Path,
-    stage: StageName | None,
+    stage: str | None,
     restart: bool,
     dry_run: bool,
     wait: bool,
@@ -40,6 +40,7 @@ def command(
 ) -> None:
     """Train RECIPE; where a training was interrupted it goes on.
 
+    Of a recipe that trains adapters, a stage below them is trained only where there are no weights for it.
     SIGTERM and Ctrl-C save at the end of the step and end with exit code 143 or 130. Under `accelerate
     launch` the processes share each batch. With --dry-run a few batches are measured and nothing is kept.
     """

@@ -24,14 +24,21 @@ Without = Callable[[System, str], None]
 
 
 def give_adapters(
-    system: System, runs: Path, *, without: Without, say: Say, anew: Collection[str] = ()
+    system: System,
+    runs: Path,
+    *,
+    without: Without,
+    say: Say,
+    names: Collection[str] | None = None,
+    anew: Collection[str] = (),
 ) -> None:
     """Attaches the recipe's adapters in order, each with its weights, at its strength; merges some.
 
-    Calls `without` for one that has no weights, with those before it switched off. anew: those whose weights
-    are not looked for.
+    Calls `without` for one that has no weights, with those before it switched off. names: those to attach, by
+    default all. anew: those whose weights are not looked for.
     """
-    for name in system.recipe.adapters:
+    slots = {n: slot for n, slot in system.recipe.adapters.items() if names is None or n in names}
+    for name in slots:
         adapter = attach(system, name)
         path = None if name in anew else find_adapter(system, name, runs)
         if path is None:
@@ -40,9 +47,9 @@ def give_adapters(
             restore(dict(adapter.state()), files.read_tensors(path), str(path))
             say(f"adapter {name}: reused {path}")
         adapter.set_strength(0.0)
-    for name, slot in system.recipe.adapters.items():
+    for name, slot in slots.items():
         system.adapters[name].set_strength(slot.strength)
-    for name in [n for n, slot in system.recipe.adapters.items() if slot.merge]:
+    for name in [n for n, slot in slots.items() if slot.merge]:
         system.adapters.pop(name).merge()
 
 

@@ -67,7 +67,7 @@ def _train(
         store.open(dump(system.recipe), versions(system))
     accelerator.wait_for_everyone()
     with accelerator.local_main_process_first():  # which looks at the files that the others then know
-        data = _data(system, options)
+        data = adapter_data(system, options)
     older = store.folder.parent / CACHE
     stage = AdapterStage(system, name, options, data, store.runs / CACHE, say, older)
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
@@ -75,7 +75,7 @@ def _train(
     Loop(stage, store, accelerator, say, callbacks, flat(system.recipe)).run()
 
 
-def _data(system: System, options: AdapterTraining) -> Dataset:
+def adapter_data(system: System, options: AdapterTraining) -> Dataset:
     """The adapter's data set, by default the recipe's."""
     if options.data is None:
         return system.dataset()

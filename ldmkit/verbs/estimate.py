@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,12 +14,15 @@ from torch import nn
 
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
+from ldmkit.engine.adapters import attach, find_adapter
 from ldmkit.engine.data import buckets_of, drawn_of, view
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, find_weights
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
+from ldmkit.recipe.stages import DiffusionTraining, Stage
+from ldmkit.training.adapter import AdapterStage, adapter_data
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.data import Examples
 from ldmkit.training.diffusion import DiffusionStage
@@ -30,6 +33,7 @@ from ldmkit.training.stage import TrainingStage
 from ldmkit.training.states import cacheable, measured
 from ldmkit.types import Say
 from ldmkit.verbs.check import trained_by
+from ldmkit.verbs.stages import named_stages, trained_adapters
 
 MEASURED = 32
 """Pictures that are encoded."""
@@ -85,39 +89,66 @@ def estimate(
     source: str | Path,
     overrides: Sequence[str],
     runs: Path,
-    stage: StageName | None,
+    stage: str | None,
     device: str | None,
     say: Say,
 ) -> None:
-    """Says what each stage that would be trained takes; trains nothing and leaves nothing on the disk."""
+    """Says what each stage and adapter that would be trained takes; trains nothing and leaves nothing on the
+    disk. stage: one of them by its name."""
     system = assembled(source, overrides, device)
-    stages = [name for name in trained_by(system.recipe) if stage in (None, name)]
-    if not stages:
+    named, adapters = named_stages(system.recipe, stage)
+    stages = [name for name in trained_by(system.recipe) if name in named and stage in (None, name)]
+    adapters = trained_adapters(system.recipe, adapters)
+    if not stages and not adapters:
         raise UserError(
             f"recipe '{system.recipe.name}' trains {stage or 'nothing'}: there is nothing to tell"
         )
-    for line in report_data(system):
+    for line in report_data(system) if stages else ():
         say(line)
     seconds = 0.0
-    for name in stages:
-        if find_weights(system.recipe, system.registry, name, runs) is not None:
-            say(f"{name}: has its weights already")
-            continue
-        for line, took in _stage(system, name):
-            say(f"{line}, about {duration(took)}")
+    for name in [*stages, *adapters]:
+        for line, took in _work(system, name, runs):
+            say(f"{line}, about {duration(took)}" if took else line)
             seconds += took
     say(f"together about {duration(seconds)} on one process like this one")
 
 
+def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
+    """What is done for a stage or an adapter, with its seconds."""
+    if name in system.recipe.adapters:
+        path = find_adapter(system, name, runs)
+        work = _adapter(system, name)
+    else:
+        stage = cast(StageName, name)
+        path = find_weights(system.recipe, system.registry, stage, runs)
+        work = _stage(system, stage)
+    yield from [(f"{name}: has its weights already", 0.0)] if path is not None else work
+
+
 def _stage(system: System, name: StageName) -> Iterator[tuple[str, float]]:
     """What is done for a stage, with its seconds."""
-    options = getattr(system.recipe.train, name)
-    if name == "diffusion":
-        for split, flip in (("train", options.flip), ("validation", False)):
-            yield from _cached(system, system.dataset().split(split), split, flip)
-    each, kept = _step(system, name)
-    checkpoints = f"checkpoints of {size(kept)}"
-    yield f"{name}: {options.steps} steps of {options.batch} pictures, {checkpoints}", each * options.steps
+    options, data = getattr(system.recipe.train, name), system.dataset()
+    if name == "compression":
+        yield _steps(name, options, data, lambda first, _: CompressionStage(system, options, first))
+        return
+    yield from _latents(system, data, options)
+    yield _steps(name, options, data, lambda first, cache: DiffusionStage(system, options, first, cache))
+
+
+def _adapter(system: System, name: str) -> Iterator[tuple[str, float]]:
+    """The same for an adapter that is trained."""
+    options = system.recipe.adapters[name].train
+    assert options is not None
+    data = adapter_data(system, options)
+    attach(system, name)
+    yield from _latents(system, data, options)
+    yield _steps(name, options, data, lambda first, cache: AdapterStage(system, name, options, first, cache))
+
+
+def _latents(system: System, data: Dataset, options: DiffusionTraining) -> Iterator[tuple[str, float]]:
+    """Latents and text states of both splits."""
+    for split, flip in (("train", options.flip), ("validation", False)):
+        yield from _cached(system, data.split(split), split, flip)
 
 
 def _cached(system: System, data: Dataset, split: str, flip: bool) -> Iterator[tuple[str, float]]:
@@ -139,21 +170,20 @@ def _cached(system: System, data: Dataset, split: str, flip: bool) -> Iterator[t
             yield f"states of {name} ({split}): {count} inputs, {size(room)}", seconds
 
 
-def _step(system: System, name: StageName) -> tuple[float, int]:
-    """Seconds of a training step, and bytes of the checkpoints that are kept."""
-    options = getattr(system.recipe.train, name)
-    data = First(system.dataset(), max(MEASURED, options.batch // options.accumulate))
+def _steps(
+    name: str, options: Stage, data: Dataset, make: Callable[[Dataset, Path], TrainingStage]
+) -> tuple[str, float]:
+    """The training steps, with their seconds; make: the stage on a data set, with a folder for caches."""
+    first = First(data, max(MEASURED, options.batch // options.accumulate))
     with TemporaryDirectory() as folder:
-        stage: TrainingStage = (
-            CompressionStage(system, options, data)
-            if name == "compression"
-            else DiffusionStage(system, options, data, Path(folder))
-        )
+        stage = make(first, Path(folder))
         seconds = [_timed(stage, options.steps - 1 - i) for i in range(STEPS)]
     model = sum(x.nbytes for x in stage.state().values())
     learned = sum(p.nbytes for player in stage.players for p in player.parameters.values())
     average = learned if options.ema is not None else 0
-    return min(seconds[1:]), KEPT * (model + 2 * learned + average)
+    kept = size(KEPT * (model + 2 * learned + average))
+    line = f"{name}: {options.steps} steps of {options.batch} pictures, checkpoints of {kept}"
+    return line, min(seconds[1:]) * options.steps
 
 
 def _timed(stage: TrainingStage, step: int) -> float:

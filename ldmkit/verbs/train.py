@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
 from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_asked
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, stages_of
-from ldmkit.errors import UserError
+from ldmkit.engine.weights import StageName
 from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
 from ldmkit.verbs.check import before_training, trained_by
+from ldmkit.verbs.stages import named_stages, trained_adapters
 
 
 def ready(
@@ -69,37 +69,46 @@ def train_recipe(
     """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
     alone, on the weights of those before it.
 
-    A stage that is not trained takes the weights there are: UserError where there are none.
+    stage: "compression", "diffusion", or an adapter's name. A recipe that trains adapters stands on a model
+    that there is: its stages are trained, or begun anew, only where they have no weights. A stage that is not
+    trained takes the weights there are: UserError where there are none.
     """
     system = assembled(source, overrides, device)
     look = cache(partial(before_training, system, any_size=any_size))
-    stages = stages_of(system.recipe)
-    if stage is not None and stage not in stages:
-        raise UserError(f"recipe '{system.recipe.name}' has no {stage} stage")
-    trained = [name for name in trained_by(system.recipe) if stage in (None, name)]
-    wanted = stages if stage is None else stages[: [*stages].index(stage) + 1]
+    stages, adapters = named_stages(system.recipe, stage)
+    learned = [name for name in trained_by(system.recipe) if stage in (None, name)]
+    anew = [] if trained_adapters(system.recipe, adapters) else learned
 
     def train(system: System, name: StageName) -> None:
-        if name in trained:
-            look()
-            train_stage(system, name, runs, restart=restart, wait=wait, accept=accept, say=say)
-        else:
+        if name not in learned:
             refuse(system, name)
+        look()
+        again = restart and name in anew
+        train_stage(system, name, runs, restart=again, wait=wait, accept=accept, say=say)
 
-    give_weights(system, runs, without=train, stages=wanted, anew=trained, say=say, data=True, accept=accept)
-    if stage is None:
-        _adapt(system, runs, say, restart=restart, wait=wait)
+    give_weights(system, runs, without=train, stages=stages, anew=anew, say=say, data=True, accept=accept)
+    _adapt(system, runs, say, names=adapters, restart=restart, wait=wait)
     return system.eval()
 
 
-def _adapt(system: System, runs: Path, say: Say, *, restart: bool, wait: bool) -> None:
-    """Attaches the recipe's adapters; those without weights are trained, with `restart` all that say how."""
+def _adapt(
+    system: System,
+    runs: Path,
+    say: Say,
+    *,
+    restart: bool,
+    wait: bool,
+    names: Collection[str] | None = None,
+) -> None:
+    """Attaches the recipe's adapters, by default all; those without weights are trained, with `restart` all
+    that say how."""
     slots = system.recipe.adapters
-    anew = [name for name, slot in slots.items() if restart and slot.train and slot.weights is None]
+    names = list(slots) if names is None else names
+    anew = trained_adapters(system.recipe, names) if restart else []
 
     def train(system: System, name: str) -> None:
         if slots[name].train is None:
             refuse_adapter(system, name)
         train_adapter(system, name, runs, restart=name in anew, wait=wait, say=say)
 
-    give_adapters(system, runs, without=train, anew=anew, say=say)
+    give_adapters(system, runs, without=train, names=names, anew=anew, say=say)
