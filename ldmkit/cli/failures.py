@@ -54,8 +54,21 @@ def described(error: Exception) -> tuple[str, int]:
     text = shortened(" ".join(str(error).split()), 600)
     if _out_of_memory(error, text):
         return f"not enough memory: use a smaller batch, size or model ({text or 'MemoryError'})", THEIRS
-    said = f"{type(error).__name__}: {text}"
+    said, whose = f"{type(error).__name__}: {text}", _plugin(error)
+    if whose:
+        return f"a plugin failed: {whose}: {said}; run `ldmkit --debug ...` to see how it came there", OURS
     return f"internal error: {said}; run `ldmkit --debug ...` to see where, and please report it", OURS
+
+
+def _plugin(error: Exception) -> str | None:
+    """The plugin that raised the error, where one did."""
+    from ldmkit.host.blame import plugin_in
+    from ldmkit.host.plugins import host
+
+    try:
+        return plugin_in(error, host().registry)
+    except Exception:  # what ends the command may be the plugins themselves
+        return None
 
 
 def _out_of_memory(error: Exception, text: str) -> bool:

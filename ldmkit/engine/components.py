@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ldmkit.engine.announced import misannounced
 from ldmkit.engine.fitting import misfits
 from ldmkit.errors import UserError
+from ldmkit.host.contained import described
 from ldmkit.host.parameters import Nested, parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.components import Component
@@ -42,19 +44,23 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
         built = constructor(**handed, **values)
     except (UserError, ValueError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
-    except (RuntimeError, OverflowError, MemoryError) as error:
-        said = str(error).partition("\n")[0] or type(error).__name__  # torch adds frames of C++ below
-        raise component_error(kind, component, said) from error
-    except TypeError as error:
-        if "Overflow when unpacking" not in str(error):
-            raise
-        raise component_error(kind, component, "a size is too large for any tensor") from error
+    except Exception as error:  # a stranger's constructor may raise anything
+        raise component_error(kind, component, _said(error)) from error
     return _fitting(kind, component, built)
+
+
+def _said(error: Exception) -> str:
+    """An unexpected error in words; torch's has frames of C++ below its first line."""
+    if isinstance(error, RuntimeError | OverflowError | MemoryError):
+        return str(error).partition("\n")[0] or type(error).__name__
+    if isinstance(error, TypeError) and "Overflow when unpacking" in str(error):
+        return "a size is too large for any tensor"
+    return described(error)
 
 
 def _fitting(kind: str, component: Component, built: Any) -> Any:
     """The component as it was built; UserError where it does not fit the Protocol of its kind."""
-    wrong = misfits(kind, built)
+    wrong = misfits(kind, built) or misannounced(kind, built)
     if wrong:
         raise component_error(kind, component, f"does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
     return built

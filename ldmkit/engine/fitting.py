@@ -61,7 +61,11 @@ def _method(component: Any, name: str) -> Callable[..., Any] | None:
         elif inspect.isfunction(component) or isinstance(component, partial):
             return component
     found = getattr(type(component), name, None)
-    return getattr(component, name) if callable(found) or callable(getattr(component, name, None)) else None
+    return (
+        getattr(component, name, None)
+        if callable(found) or callable(getattr(component, name, None))
+        else None
+    )
 
 
 def _compared(name: str, wanted: inspect.Signature, method: Callable[..., Any] | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts, must_be_given
+from ldmkit.engine.promises import check_levels
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Guidance, Sampler, Spacing
 from ldmkit.recipe import Component, Sampling, resolve_component
@@ -26,9 +27,10 @@ class Plan:
     guidance: tuple[tuple[str, Guidance], ...]
 
     def levels(self, system: Parts, latent: tuple[int, int]) -> Levels:
-        """The noise levels for a latent of (h, w); UserError for a spacing that does not fit."""
+        """The noise levels for a latent of (h, w); UserError for a spacing that does not fit, or that returns
+        something else."""
         try:
-            return self.spacing(system.schedule, self.slot.steps, latent)
+            return check_levels(self.spacing(system.schedule, self.slot.steps, latent), self.slot.steps)
         except ValueError as error:
             raise UserError(f"sampler.spacing ({self.slot.spacing.name}): {error}") from error
 

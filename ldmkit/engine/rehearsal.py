@@ -6,7 +6,7 @@ numbers themselves cannot be rehearsed; it is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,9 @@ from torch import Tensor
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.promises import same, shape_of
 from ldmkit.errors import UserError
+from ldmkit.host.contained import described
 from ldmkit.recipe.components import Component
 from ldmkit.types import Condition
 
@@ -34,9 +36,9 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
     """
     image, latent = _blank(system, size)
     with torch.no_grad():
-        with _named("compression", system.recipe.compression):
-            _same("encode", system.compression.encode(image), latent)
-            _same("decode", system.compression.decode(latent), image)
+        with named("compression", system.recipe.compression):
+            same("encode", system.compression.encode(image), latent)
+            same("decode", system.compression.decode(latent), image)
         if system.denoiser is not None:
             likes = {n: _rehearsed(system, n, latent) for n, _ in system.named_conditioners()}
             _denoise(system, latent, joining.merge(likes))
@@ -56,14 +58,14 @@ def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     """A condition as the conditioner announces it, after a look at its null condition."""
     conditioner: Any = system.conditioners[name]
     like = _like(conditioner, latent)
-    with _named("conditioner", system.recipe.conditioners[name]):
+    with named("conditioner", system.recipe.conditioners[name]):
         null = conditioner.null(like)
         for part in ("tokens", "concat", "vector"):
             own, other = getattr(null, part), getattr(like, part)
             if (own is None) != (other is None):
-                raise ValueError(f"null: {part} is {_shape(own)}, spec says {_shape(other)}")
+                raise ValueError(f"null: {part} is {shape_of(own)}, spec says {shape_of(other)}")
             if own is not None and own.shape[-1] != other.shape[-1]:
-                raise ValueError(f"null: {part} is {_shape(own)}, spec says {_shape(other)}")
+                raise ValueError(f"null: {part} is {shape_of(own)}, spec says {shape_of(other)}")
     return like
 
 
@@ -81,14 +83,14 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
     channels = system.objective.out_channels(latent.shape[1])
     raw = torch.zeros(COUNT, channels, *latent.shape[2:], device=META)
     time = torch.zeros(COUNT, device=META)
-    with _named("denoiser", slot):
-        _same("the output", system.network(latent, time, condition), raw)
-        _same("the output of bind", system.network.bind(condition)(latent, time), raw)
-    with _named("objective", system.recipe.objective):
+    with named("denoiser", slot):
+        same("the output", system.network(latent, time, condition), raw)
+        same("the output of bind", system.network.bind(condition)(latent, time), raw)
+    with named("objective", system.recipe.objective):
         level = system.schedule.level(torch.full((COUNT,), 0.5))
         estimate = system.objective.estimate(raw, latent, level)
-        _same("the clean estimate", estimate.clean, latent)
-        _same("the noise estimate", estimate.noise, latent)
+        same("the clean estimate", estimate.clean, latent)
+        same("the noise estimate", estimate.noise, latent)
 
 
 def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
@@ -128,22 +130,14 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
 
 
 @contextmanager
-def _named(kind: str, slot: Component) -> Iterator[None]:
-    """What goes wrong within becomes a UserError that names the component."""
+def named(kind: str, slot: Component, wrong: str = "does not fit its neighbours") -> Iterator[None]:
+    """What goes wrong within becomes a UserError that names the component and says what is wrong with it."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        said = str(error)
-        if "meta" not in said.lower():  # else it needs numbers: see above
-            line = " ".join((said or type(error).__name__).split())[:300]
-            raise component_error(kind, slot, f"does not fit its neighbours: {line}") from error
-
-
-def _same(what: str, made: Any, wanted: Tensor) -> None:
-    if not isinstance(made, Tensor) or made.shape != wanted.shape:
-        raise ValueError(f"{what} is {_shape(made)}, {_shape(wanted)} is expected")
-
-
-def _shape(x: Any) -> str:
-    shape: Sequence[int] | None = getattr(x, "shape", None)
-    return type(x).__name__ if shape is None else "x".join(map(str, shape))
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's component may raise anything
+        if "meta" not in str(error).lower():  # else it needs numbers: see above
+            line = str(error) if isinstance(error, ValueError) else described(error)
+            short = " ".join(line.split())[:300]
+            raise component_error(kind, slot, f"{wrong}: {short}") from error

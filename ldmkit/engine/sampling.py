@@ -13,6 +13,7 @@ from ldmkit.engine.batching import even_parts, overlapped
 from ldmkit.engine.estimates import Watch, guided, watched
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan, check_fields, named_guide, plan
+from ldmkit.engine.promises import check_latent
 from ldmkit.engine.requests import Inputs, prompt_field
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
@@ -164,7 +165,19 @@ def sample_latent(
         z = levels[0].add_noise(init.to(noise), noise)
     source = step_noise(noise.shape[1:], request.seeds, system.device)
     estimate = watched(guided(system, plan, request), levels, watch)
-    return plan.sampler(estimate, z, levels, source)
+    return _checked(plan, plan.sampler(estimate, z, levels, source), z)
+
+
+def _checked(plan: Plan, latent: Latent, z: Latent) -> Latent:
+    """The sampler's latent; UserError where it is none, or not finite: its picture would be black."""
+    try:
+        check_latent(latent, z)
+    except ValueError as error:
+        raise UserError(
+            f"sampler ({plan.slot.name}): {error}; where weights and sampler are right, the guidance is too "
+            "strong or the precision too low"
+        ) from error
+    return latent
 
 
 def _start(system: Parts, init: Latent | None) -> Latent:

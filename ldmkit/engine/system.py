@@ -12,6 +12,7 @@ import torch
 from ldmkit.engine import conditions as joining
 from ldmkit.engine import plans, sampling, sizes
 from ldmkit.engine.components import build as build_component
+from ldmkit.engine.components import component_error
 from ldmkit.engine.counting import counts
 from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
@@ -179,7 +180,7 @@ def _assembled(recipe: Recipe, registry: Registry) -> System:
             recipe.denoiser,
             latent=latent,
             conditions=joining.merged_spec({name: c.spec for name, c in conditioners.items()}),
-            out_channels=objective.out_channels(latent.channels),
+            out_channels=_out_channels(objective, latent.channels, recipe),
         )
     return System(recipe, registry, compression, conditioners, denoiser, schedule, objective)
 
@@ -189,3 +190,12 @@ def _check_objective(objective: Objective, schedule: NoiseSchedule, recipe: Reci
         objective.check(schedule)
     except ValueError as error:
         raise UserError(f"objective ({recipe.objective.name}): {error}") from error
+
+
+def _out_channels(objective: Objective, latent_channels: int, recipe: Recipe) -> int:
+    channels = objective.out_channels(latent_channels)
+    if not isinstance(channels, int) or channels < 1:
+        raise component_error(
+            "objective", recipe.objective, f"out_channels gives {channels!r}, no whole number above 0"
+        )
+    return channels

@@ -17,6 +17,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
+from ldmkit.engine.trial import try_process
 from ldmkit.engine.weights import StageName, initial_weights, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -32,15 +33,16 @@ ANY_SIZE_OPTION = "--any-size"
 def inspect(recipe: Recipe, registry: Registry) -> System:
     """The assembled system of a resolved recipe, its modules on the "meta" device: shapes, but no memory.
 
-    Levels, sampler and guidance are made as well. Raises UserError for combinations that make no sense.
+    Guidance is made as well; schedule, objective, spacing and sampler take a few steps with numbers. Raises
+    UserError for combinations that make no sense.
     """
     with torch.device("meta"):
         system = assemble(recipe, registry)
         for guide in recipe.guidance:
             build(registry, "guidance", guide, compression=system.compression)
     if recipe.denoiser is not None:
-        plan = plans.plan(system, guidance=[])
-        plan.levels(system, sizes.latent_size(system, picture_size(system)))
+        size = sizes.latent_size(system, picture_size(system))
+        try_process(system, plans.plan(system, guidance=[]), size)
     return system
 
 

@@ -1,0 +1,100 @@
+"""Checks what a component announces of itself: the values of the members that its Protocol declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any, get_args
+
+from torch import Tensor
+
+from ldmkit.types import ConditionSpec, FieldKind, LatentSpec
+
+
+def misannounced(kind: str, component: Any) -> list[str]:
+    """What a component says of itself that its Protocol does not allow; empty where all of it is right."""
+    look = _LOOKS.get(kind)
+    return [] if look is None else list(look(component))
+
+
+def _compression(component: Any) -> Iterator[str]:
+    latent = component.latent
+    if not isinstance(latent, LatentSpec):
+        yield f"latent is {_kind(latent)}, no ldmkit.types.LatentSpec"
+        return
+    for name, value in (("channels", latent.channels), ("factor", latent.factor)):
+        if not _count(value) or value < 1:
+            yield f"latent.{name} is {value!r}, no whole number above 0"
+            return
+    buffers = dict(component.named_buffers())
+    for name in ("scale", "shift"):
+        if not isinstance(buffers.get(name), Tensor) or buffers[name].shape != (latent.channels,):
+            yield f"{name} is no buffer of {latent.channels} numbers, one a channel"
+
+
+def _conditioner(component: Any) -> Iterator[str]:
+    spec = component.spec
+    if not isinstance(spec, ConditionSpec):
+        yield f"spec is {_kind(spec)}, no ldmkit.types.ConditionSpec"
+        return
+    if not _names(spec.fields) or not spec.fields:
+        yield f"spec.fields is {spec.fields!r}, no tuple of at least one name"
+    for name in ("tokens", "concat", "vector"):
+        width = getattr(spec, name)
+        if not _count(width) or width < 0:
+            yield f"spec.{name} is {width!r}, no whole number of at least 0"
+    if not isinstance(spec.kinds, Mapping):
+        yield f"spec.kinds is {_kind(spec.kinds)}, no mapping of fields to what they hold"
+        return
+    known = get_args(FieldKind)
+    for field, holds in spec.kinds.items():
+        if holds not in known:
+            yield f"spec.kinds says {holds!r} of '{field}'; there are: {', '.join(known)}"
+
+
+def _schedule(component: Any) -> Iterator[str]:
+    steps = component.timesteps
+    if steps is not None and (not _count(steps) or steps < 1):
+        yield f"timesteps is {steps!r}, neither a whole number above 0 nor None"
+    if not isinstance(component.zero_snr, bool):
+        yield f"zero_snr is {component.zero_snr!r}, neither True nor False"
+
+
+def _sequence(name: str) -> Callable[[Any], Iterator[str]]:
+    """Checks that a member is a sequence of names."""
+
+    def look(component: Any) -> Iterator[str]:
+        value = getattr(component, name)
+        if not _names(value):
+            yield f"{name} is {value!r}, no sequence of names"
+
+    return look
+
+
+def _guidance(component: Any) -> Iterator[str]:
+    if not _names(getattr(component, "fields", ())):
+        yield f"fields is {component.fields!r}, no tuple of names"
+
+
+_LOOKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "compression": _compression,
+    "conditioner": _conditioner,
+    "schedule": _schedule,
+    "guidance": _guidance,
+    "auxiliary": _sequence("layers"),
+    "keymap": _sequence("classes"),
+}
+
+
+def _names(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value)
+    )
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
