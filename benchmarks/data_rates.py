@@ -130,7 +130,7 @@ def share(name: str, count: int, stage: CompressionStage | DiffusionStage) -> No
         began = time.perf_counter()
         batch, draws = stage.batch(step, slice(0, BATCH))
         waited = time.perf_counter() - began
-        stage.players[0].step(batch, draws)[0]["loss"].backward()
+        stage.learners[0].step(batch, draws)[0]["loss"].backward()
         if step:
             read, total = read + waited, total + time.perf_counter() - began
     print(f"| {name} | {count} | {read / total:.1%} of the time |", flush=True)

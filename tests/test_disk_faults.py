@@ -17,7 +17,7 @@ from ldmkit.disk import ASIDE, check_room, check_writable
 from ldmkit.engine.opening import give_weights, refuse
 from ldmkit.errors import UserError
 from ldmkit.verbs.asked import Asked
-from ldmkit.verbs.run import make_pictures, wanted
+from ldmkit.verbs.run import make_pictures, recorded_inputs
 
 SHORT = [
     f"train.{stage}.{key}"
@@ -169,7 +169,7 @@ def test_whatever_fails_while_samples_are_written_the_next_run_makes_them_whole(
     train(tmp_path, *SHORT, say=silent)
     system = toy(*SHORT)
     give_weights(system, tmp_path, without=refuse, say=silent)
-    request = wanted(system, Asked())
+    request = recorded_inputs(system, Asked())
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, None)
         make_pictures(system, request, tmp_path / "whole", silent)

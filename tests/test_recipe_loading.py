@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import ldmkit.recipe
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Hub, Recipe, dump, load
@@ -280,3 +281,12 @@ def test_relative_places_in_errors_follow_the_path_as_given(registry, tmp_path, 
     Path("my.yaml").write_text("recipe: 1\nname: a b\ncompression: kl\n")
     with pytest.raises(UserError, match=r"^my\.yaml:2:7: name: "):
         load("my.yaml", (), registry)
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [("Stage", "TrainingSettings"), ("Sampling", "SamplerSlot"), ("Conditioning", "ConditionerSlot")],
+)
+def test_a_former_name_of_the_module_still_serves_and_says_so(former, now):
+    with pytest.warns(DeprecationWarning, match=f"ldmkit.recipe.{former} is now called {now}"):
+        assert getattr(ldmkit.recipe, former) is getattr(ldmkit.recipe, now)

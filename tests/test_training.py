@@ -22,7 +22,7 @@ from training_toy import Pictures, toy, train
 from ldmkit.cli import train as verb
 from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError
-from ldmkit.recipe import CompressionTraining, Stage, digest
+from ldmkit.recipe import CompressionTraining, TrainingSettings, digest
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.ema import Average
 from ldmkit.training.optim import groups_of, rate
@@ -65,15 +65,15 @@ def test_the_average_starts_at_two_elevenths():
 
 
 def test_the_learning_rate_warms_up_and_decays():
-    options = Stage(steps=10, batch=1, lr=1.0, warmup=4, decay="linear")
+    options = TrainingSettings(steps=10, batch=1, lr=1.0, warmup=4, decay="linear")
     assert [rate(options, i) for i in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert rate(options, 9) == pytest.approx(1 / 6)
-    cosine = Stage(steps=10, batch=1, lr=2.0, decay="cosine")
+    cosine = TrainingSettings(steps=10, batch=1, lr=2.0, decay="cosine")
     assert rate(cosine, 5) == pytest.approx(1.0)
 
 
 def test_factors_of_the_learning_rate_go_by_the_longest_name_of_a_part():
-    options = Stage(steps=1, batch=1, lr=0.5, lr_factors={"a": 0.1, "a.b": 2.0})
+    options = TrainingSettings(steps=1, batch=1, lr=0.5, lr_factors={"a": 0.1, "a.b": 2.0})
     named = {name: nn.Parameter(torch.zeros(1)) for name in ("a.w", "a.b.w", "a.bc.w", "b.w")}
     groups = groups_of(named, options)
     factors = {name: group["factor"] for group in groups for name, _ in group["params"]}

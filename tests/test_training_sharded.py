@@ -19,7 +19,7 @@ from ldmkit.errors import UserError
 from ldmkit.recipe import digest
 from ldmkit.training.diffusion import check_settings
 from ldmkit.training.sharding import Sharded
-from ldmkit.training.stage import Player
+from ldmkit.training.stage import Learner
 
 SHORT = [
     *EXACT,
@@ -91,9 +91,9 @@ def test_what_does_not_go_with_fsdp_is_told(override, what):
 
 def test_an_optimizer_that_may_need_whole_matrices_is_told():
     options = toy().recipe.train.diffusion
-    player = Player("toy", torch.nn.Linear(2, 2), options, make=Momentum())
+    learner = Learner("toy", torch.nn.Linear(2, 2), options, make=Momentum())
     with pytest.raises(UserError, match=r"optimizer Counting .* take AdamW, or leave fsdp out"):
-        Sharded(player, torch.device("cpu"))
+        Sharded(learner, torch.device("cpu"))
 
 
 def test_it_is_the_same_training_with_and_without_fsdp():

@@ -71,7 +71,7 @@ def command(
     if not make.draws(system):
         make.make_reconstructions(system, target, options.say)
         return
-    make.make_pictures(system, make.wanted(system, asked), target, options.say)
+    make.make_pictures(system, make.recorded_inputs(system, asked), target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")
 
 

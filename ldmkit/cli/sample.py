@@ -39,7 +39,9 @@ def command(
     if again is not None:
         asked = make.asked_again(again, asked)
     system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=options.say)
-    wanted = make.wanted(system, asked) if again is None else make.wanted_again(system, again, asked)
+    inputs = (
+        make.recorded_inputs(system, asked) if again is None else make.recorded_again(system, again, asked)
+    )
     target = out or runs / system.recipe.name / "samples"
-    make.make_pictures(system, wanted, target, options.say)
+    make.make_pictures(system, inputs, target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")

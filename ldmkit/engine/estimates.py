@@ -11,7 +11,7 @@ from ldmkit.engine import conditions as joining
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan, named_guide
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction
-from ldmkit.recipe import Sampling
+from ldmkit.recipe import SamplerSlot
 from ldmkit.types import Conditions, Estimate, Latent, Level, Levels, Request
 
 Watch = Callable[[float, Latent], None]
@@ -27,7 +27,7 @@ def guided(system: Parts, plan: Plan, request: Request) -> EstimateFunction:
     return lambda z, level: inner(z, level, [request.conditions])[0]
 
 
-def network_estimate(system: Parts, slot: Sampling) -> ConditionedEstimate:
+def network_estimate(system: Parts, slot: SamplerSlot) -> ConditionedEstimate:
     """The bare network as an estimate: all condition sets in one batch, bound once for all steps.
 
     Without a denoiser a latent is its own clean estimate, which guidance may move.

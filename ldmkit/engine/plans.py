@@ -12,7 +12,7 @@ from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.promises import check_levels
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Guidance, Sampler, Spacing
-from ldmkit.recipe import Component, Sampling, resolve_component
+from ldmkit.recipe import Component, SamplerSlot, resolve_component
 from ldmkit.types import Levels
 
 
@@ -23,7 +23,7 @@ class Plan:
 
     sampler: Sampler
     spacing: Spacing
-    slot: Sampling
+    slot: SamplerSlot
     guidance: tuple[tuple[str, Guidance], ...]
 
     def levels(self, system: Parts, latent: tuple[int, int]) -> Levels:
@@ -87,13 +87,13 @@ def scaled(system: Parts, scale: float) -> list[Component]:
     return [resolve_component("guidance", slot, system.registry) if g is changed[0] else g for g in own]
 
 
-def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> Sampling:
+def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> SamplerSlot:
     """The sampler asked for; a bare name keeps the recipe's spacing."""
     slot = system.recipe.sampler
     if isinstance(sampler, str) and sampler != slot.name:
         sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps, "reuse": slot.reuse}
     if isinstance(sampler, Mapping):
-        slot = resolve_component("sampler", Sampling.model_validate(sampler), system.registry)
+        slot = resolve_component("sampler", SamplerSlot.model_validate(sampler), system.registry)
     return slot if steps is None else slot.model_copy(update={"steps": steps})
 
 

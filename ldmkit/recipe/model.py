@@ -18,13 +18,13 @@ from ldmkit.recipe.stages import AdapterTraining, Train
 from ldmkit.recipe.weights import Weights
 
 
-class Conditioning(Component):
+class ConditionerSlot(Component):
     """A conditioner; `dropout` is the rate at which training replaces its condition by the null one."""
 
     dropout: Fraction = 0.0
 
 
-class Sampling(Component):
+class SamplerSlot(Component):
     """A sampler, the spacing of its levels and their number.
 
     reuse: the denoiser's deep features are computed at the first of so many evaluations and kept for the
@@ -36,7 +36,7 @@ class Sampling(Component):
     reuse: Bounded = 1
 
 
-class Adapting(Component):
+class AdapterSlot(Component):
     """An adapter.
 
     weights: its file, relative to the recipe's folder; without one it is trained as `train` says. strength:
@@ -97,15 +97,15 @@ class Recipe(Part):
     recipe: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     compression: Annotated[Component, Kind("compression")]
-    conditioners: Mapping[str, Annotated[Conditioning, Kind("conditioner")]] = Field(default_factory=dict)
+    conditioners: Mapping[str, Annotated[ConditionerSlot, Kind("conditioner")]] = Field(default_factory=dict)
     denoiser: Annotated[Component, Kind("denoiser")] | None = None
     schedule: Annotated[Component, Kind("schedule")] = UNNAMED
     objective: Annotated[Component, Kind("objective")] = UNNAMED
     weights: Weights | None = None
     data: Annotated[Component, Kind("data")] | None = None
     train: Train = Train()
-    adapters: Mapping[AdapterName, Annotated[Adapting, Kind("adapter")]] = Field(default_factory=dict)
-    sampler: Annotated[Sampling, Kind("sampler")] = Sampling(name="")
+    adapters: Mapping[AdapterName, Annotated[AdapterSlot, Kind("adapter")]] = Field(default_factory=dict)
+    sampler: Annotated[SamplerSlot, Kind("sampler")] = SamplerSlot(name="")
     guidance: tuple[Annotated[Component, Kind("guidance")], ...] = ()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()

@@ -10,10 +10,14 @@ from ldmkit.host.catalogue import WITHOUT_PARAMETERS
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import KINDS, Entry, Registry
 from ldmkit.recipe.components import Component, Part
-from ldmkit.recipe.model import Adapting, Conditioning, Recipe, Sampling
+from ldmkit.recipe.model import AdapterSlot, ConditionerSlot, Recipe, SamplerSlot
 from ldmkit.recipe.names import defaults, with_defaults
 
-SLOTS: dict[str, type[Component]] = {"conditioner": Conditioning, "sampler": Sampling, "adapter": Adapting}
+SLOTS: dict[str, type[Component]] = {
+    "conditioner": ConditionerSlot,
+    "sampler": SamplerSlot,
+    "adapter": AdapterSlot,
+}
 """Kinds whose slot in a recipe has keys of its own."""
 
 UNNAMED = ("keymap", *WITHOUT_PARAMETERS)

@@ -11,7 +11,7 @@ from ldmkit.recipe.components import Bounded, Component, Fraction, Kind, Part, P
 from ldmkit.recipe.decays import Decay
 
 
-class Stage(Part):
+class TrainingSettings(Part):
     """What all training stages share. lr is absolute: it is never scaled by batch or devices.
 
     optimizer: by default AdamW; any reads betas and weight_decay where it has them. lr_factors: factors of lr
@@ -40,7 +40,7 @@ class Stage(Part):
     flip: bool = False
 
 
-class CompressionTraining(Stage):
+class CompressionTraining(TrainingSettings):
     """Stage one. loss = reduction(reconstruction losses) + penalty * posterior penalty + the adversary's."""
 
     loss: tuple[Annotated[Component, Kind("loss")], ...]
@@ -50,7 +50,7 @@ class CompressionTraining(Stage):
     learn_variance: bool = False
 
 
-class DiffusionTraining(Stage):
+class DiffusionTraining(TrainingSettings):
     """Stage two: the denoiser and every conditioner that has trainable weights, jointly.
 
     auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.

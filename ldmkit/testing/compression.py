@@ -133,7 +133,7 @@ def check_loss(loss: Loss, size: int = 64) -> None:
 
 
 def check_adversary(adversary: Adversary, size: int = 64, horizon: int = 1_000_000) -> None:
-    """Once it counts it learns, its losses are scalars, each for its own player."""
+    """Once it counts it learns, its losses are scalars, each for its own learner."""
     started = next((n for n in (0, *(2**i for i in range(40))) if adversary.weight(n) > 0), None)
     assert started is not None, "weight: above 0 at some step"
     assert started <= horizon, f"weight: above 0 within {horizon} steps"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ldmkit.interfaces import Auxiliary, Callback, Optimizer
-from ldmkit.recipe.stages import Stage
+from ldmkit.recipe.stages import TrainingSettings
 from ldmkit.training.optim import groups_of, optimizer_numbers, optimizer_state, restore_optimizer, set_rate
 from ldmkit.types import Image, Level, Outcome, TrainingRun
 
@@ -46,7 +46,7 @@ def check_optimizer(make: Optimizer, lr: float = 1e-2) -> None:
 
     AssertionError says which promise of `ldmkit.interfaces.Optimizer` is broken.
     """
-    options = Stage(steps=1, batch=1, lr=lr, lr_factors={"embedding": 0.0})
+    options = TrainingSettings(steps=1, batch=1, lr=lr, lr_factors={"embedding": 0.0})
     network = _network()
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
     optimizer = make(groups_of(dict(network.named_parameters()), options))
@@ -72,7 +72,7 @@ def _changed(tensors: Mapping[str, torch.Tensor]) -> nn.Module:
 
 def _check_resume(make: Optimizer, lr: float) -> None:
     """Steps, a checkpoint, and steps of another process equal steps without a break."""
-    options = Stage(steps=1, batch=1, lr=lr)
+    options = TrainingSettings(steps=1, batch=1, lr=lr)
     whole, first = _network(), _network()
     _trained(whole, make(groups_of(dict(whole.named_parameters()), options)), range(2 * STEPS), lr)
     optimizer = make(groups_of(dict(first.named_parameters()), options))

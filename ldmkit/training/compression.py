@@ -20,13 +20,13 @@ from ldmkit.interfaces import Adversary, CompressionModel, Dataset, Loss
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import grid
 from ldmkit.recipe.stages import CompressionTraining
+from ldmkit.training.collectives import mean_over_processes
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.latents import LatentMoments
 from ldmkit.training.optim import check_parts, optimizer_of
-from ldmkit.training.stage import Losses, Player
+from ldmkit.training.stage import Learner, Losses
 from ldmkit.training.taps import last_weight
-from ldmkit.training.workers import mean_over_processes
 from ldmkit.types import Image, Latent
 
 SHOWN = 8
@@ -38,7 +38,7 @@ VALIDATED = 512
 
 
 @dataclass(frozen=True)
-class Draws:
+class CompressionDraws:
     """The random part of a step for some rows: posterior noise; `step` for the adversary's timetable."""
 
     step: int
@@ -81,7 +81,9 @@ class CompressionStep(nn.Module):
         self.losses.eval()
         return self
 
-    def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+    def forward(
+        self, batch: Mapping[str, Tensor], draws: CompressionDraws
+    ) -> tuple[Losses, dict[str, Tensor]]:
         """The losses of a batch, and the reconstruction for the discriminator."""
         image, options = batch["image"], self._options
         posterior = self.compression.posterior(image)
@@ -133,7 +135,9 @@ class DiscriminatorStep(nn.Module):
         super().__init__()
         self.adversary = adversary
 
-    def forward(self, batch: Mapping[str, Tensor], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+    def forward(
+        self, batch: Mapping[str, Tensor], draws: CompressionDraws
+    ) -> tuple[Losses, dict[str, Tensor]]:
         """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
         return {"loss": self.adversary.discriminator_loss(batch["image"], batch["decoded"])}, {}
 
@@ -158,18 +162,18 @@ class CompressionStage:
         )
         last = self._last_weight() if self._adversary is not None else None
         self._step = CompressionStep(self._model, losses, self._adversary, options, last)
-        self.players = self._players(self._adversary)
+        self.learners = self._learners(self._adversary)
         self._order = Batches([*map(len, self._buckets)], options.batch, options.seed, self.name)
         self._drawn = lru_cache(maxsize=1)(self._draw)
 
-    def _players(self, adversary: Adversary | None) -> list[Player]:
+    def _learners(self, adversary: Adversary | None) -> list[Learner]:
         make = optimizer_of(self._system.registry, self.options)
-        players = [Player(self.name, self._step, self.options, make=make)]
+        learners = [Learner(self.name, self._step, self.options, make=make)]
         if adversary is not None:
             step = DiscriminatorStep(adversary)
-            players.append(Player("discriminator", step, self.options, adversary.trains, make))
-        check_parts(self.options, [name for player in players for name in player.parameters])
-        return players
+            learners.append(Learner("discriminator", step, self.options, adversary.trains, make))
+        check_parts(self.options, [name for learner in learners for name in learner.parameters])
+        return learners
 
     def _last_weight(self) -> nn.Parameter:
         """Of the decoder's last layer, found by a pass of one empty latent."""
@@ -194,14 +198,14 @@ class CompressionStage:
             state |= {f"adversary.{name}": value for name, value in self._adversary.state_dict().items()}
         return state
 
-    def batch(self, step: int, rows: slice) -> tuple[dict[str, Tensor], Draws]:
+    def batch(self, step: int, rows: slice) -> tuple[dict[str, Tensor], CompressionDraws]:
         """Pictures and posterior noise for some rows of a step."""
         draws = self._drawn(step)
         flip = None if draws.flip is None else draws.flip[rows]
         following = self._chosen(step + 1, rows), self._keys(step + 1, rows)
         examples = self._train.read(self._chosen(step, rows), self._keys(step, rows), then=following)
         image = images_of(examples, flip).to(self._device)
-        return {"image": image}, Draws(step, draws.noise[rows].to(self._device), flip)
+        return {"image": image}, CompressionDraws(step, draws.noise[rows].to(self._device), flip)
 
     def _chosen(self, step: int, rows: slice) -> list[int]:
         bucket = self._buckets[self._order.bucket(step)]
@@ -219,13 +223,13 @@ class CompressionStage:
         height, width = self._train[self._buckets[bucket][0]]["image"].shape[1:]
         return height // self._model.latent.factor, width // self._model.latent.factor
 
-    def _draw(self, step: int) -> Draws:
+    def _draw(self, step: int) -> CompressionDraws:
         """The draws of the whole global batch."""
         generator, channels = generator_of(self.options.seed, self.name, step), self._model.latent.channels
         size = self._size(self._order.bucket(step))
         flip = torch.rand(self.options.batch, generator=generator) < 0.5 if self.options.flip else None
         noise = torch.randn(self.options.batch, channels, *size, generator=generator)
-        return Draws(step, noise, flip)
+        return CompressionDraws(step, noise, flip)
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.look import check_crop
 from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.sharding import shares
-from ldmkit.training.split import Draws, Split
-from ldmkit.training.stage import Player
+from ldmkit.training.split import DiffusionDraws, Split
+from ldmkit.training.stage import Learner
 from ldmkit.types import Say
 
 VALIDATED = 512
@@ -81,8 +81,8 @@ class DiffusionStage:
             check_compiler(self._device, "compile")
             system.get_submodule("denoiser").compile()
         make, every = optimizer_of(system.registry, options), self._step.every_weight
-        self.players = [Player("denoiser", self._step, options, make=make, every_weight=every)]
-        check_parts(options, list(self.players[0].parameters))
+        self.learners = [Learner("denoiser", self._step, options, make=make, every_weight=every)]
+        check_parts(options, list(self.learners[0].parameters))
 
     def _prepared(self) -> DiffusionStep:
         """The TrainingStep. One pass of one picture gives lazy modules of auxiliary losses their shapes."""
@@ -99,7 +99,7 @@ class DiffusionStage:
 
     def averaged(self) -> dict[str, nn.Parameter]:
         """The denoiser's and the conditioners' weights (the published code forgets the latter)."""
-        named = self.players[0].parameters
+        named = self.learners[0].parameters
         return {n: p for n, p in named.items() if not n.startswith("auxiliary.")}
 
     def weights(self) -> dict[str, Tensor]:
@@ -110,7 +110,7 @@ class DiffusionStage:
         """The same, and the weights of auxiliary losses."""
         return self.weights() | (self._step.auxiliary.state() if self._step.auxiliary else {})
 
-    def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], Draws]:
+    def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], DiffusionDraws]:
         """Latents, conditions and draws for some rows of a step."""
         bucket = self._buckets[self._order.bucket(step)]
         chosen = [bucket[place] for place in self._order.places(step, rows)]
@@ -121,22 +121,22 @@ class DiffusionStage:
         return batch, drawn
 
     def _assemble(
-        self, split: Split, chosen: Sequence[int], draws: Draws, own: bool
-    ) -> tuple[dict[str, Any], Draws]:
+        self, split: Split, chosen: Sequence[int], draws: DiffusionDraws, own: bool
+    ) -> tuple[dict[str, Any], DiffusionDraws]:
         posterior, given = split.read(chosen, draws, own, self._device)
         clean = posterior.sample(draws.latent_noise) if self.options.latents == "sample" else posterior.mode
         return {"clean": clean.to(self._device), "conditions": given}, draws.to(self._device)
 
-    def _draw_step(self, step: int) -> Draws:
+    def _draw_step(self, step: int) -> DiffusionDraws:
         """The draws of a whole global batch."""
         size = self._train.latents.size(self._order.bucket(step))
         return self._draw(self.options.batch, step, self.options.flip, size)
 
-    def _draw(self, count: int, step: int | str, flip: bool, size: tuple[int, int]) -> Draws:
+    def _draw(self, count: int, step: int | str, flip: bool, size: tuple[int, int]) -> DiffusionDraws:
         """The draws of some pictures with latents of that size."""
         generator = generator_of(self.options.seed, self.name, step)
         shape = (count, self._system.compression.latent.channels, *size)
-        return Draws(
+        return DiffusionDraws(
             t=self._system.schedule.draw(count, generator, size),
             noise=torch.randn(shape, generator=generator),
             latent_noise=torch.randn(shape, generator=generator),
@@ -159,7 +159,7 @@ class DiffusionStage:
         self._step.train()
         return sums
 
-    def _validated(self) -> Iterator[tuple[Sequence[int], Draws]]:
+    def _validated(self) -> Iterator[tuple[Sequence[int], DiffusionDraws]]:
         """The batches of a validation, each of one shape, with their draws; nothing is dropped."""
         count, buckets = min(len(self._validation), VALIDATED), self._validation.examples.buckets
         for number, group in enumerate(of_one_shape(range(count), buckets)):

@@ -14,7 +14,7 @@ from ldmkit.engine.system import System
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.dropout import Dropout
-from ldmkit.training.split import Draws, Given
+from ldmkit.training.split import DiffusionDraws, Given
 from ldmkit.training.stage import Losses
 from ldmkit.types import Condition, Latent, Level, Prepared
 
@@ -46,7 +46,7 @@ class DiffusionStep(nn.Module):
         drop its condition, its null condition where none does."""
         return self.auxiliary is None and len(self.frozen) == len(self.conditioners)
 
-    def forward(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Losses, dict[str, Tensor]]:
+    def forward(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> tuple[Losses, dict[str, Tensor]]:
         """The mean loss of a batch: {"clean": scaled latents, "conditions": Given}, and
         {"image": pictures} for auxiliary losses."""
         if self.auxiliary is None:
@@ -60,7 +60,7 @@ class DiffusionStep(nn.Module):
         figures = {"objective": objective, **extra}
         return {"loss": loss, **{name: value.detach() for name, value in figures.items()}}, {}
 
-    def per_picture(self, batch: Mapping[str, Any], draws: Draws) -> Float[Tensor, " b"]:
+    def per_picture(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> Float[Tensor, " b"]:
         """The objective's loss of each picture."""
         clean = batch["clean"]
         level = self.schedule.level(draws.t, clean.shape[2:])
@@ -72,7 +72,7 @@ class DiffusionStep(nn.Module):
         """The network's output at levels that are each picture's own."""
         return self.denoiser(self.objective.scale_input(z, level), level.time.to(z), condition)
 
-    def conditions(self, given: Given, draws: Draws) -> dict[str, Condition]:
+    def conditions(self, given: Given, draws: DiffusionDraws) -> dict[str, Condition]:
         """The conditions by id, encoded, some replaced by null ones."""
         generator = torch.Generator(draws.t.device).manual_seed(draws.key)
         encoded = dict(given.encoded)
@@ -80,7 +80,9 @@ class DiffusionStep(nn.Module):
             encoded[name] = self._encoded(name, prepared, draws, generator)
         return {name: encoded[name] for name in self.conditioners}
 
-    def _encoded(self, name: str, prepared: Prepared, draws: Draws, generator: torch.Generator) -> Condition:
+    def _encoded(
+        self, name: str, prepared: Prepared, draws: DiffusionDraws, generator: torch.Generator
+    ) -> Condition:
         """tau_theta(y), or the null condition where a picture drops it (for classifier-free guidance)."""
         conditioner = cast(Conditioner, self.conditioners[name])
         condition = conditioner.encode(prepared, generator)

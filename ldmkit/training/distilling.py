@@ -19,7 +19,7 @@ from ldmkit.recipe.components import Component
 from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.diffusion_step import DiffusionStep
-from ldmkit.training.split import Draws
+from ldmkit.training.split import DiffusionDraws
 from ldmkit.types import Condition, Estimate, Latent, Level
 
 
@@ -62,7 +62,7 @@ class DistillationStep(DiffusionStep):
         self.teacher.eval()
         return self
 
-    def per_picture(self, batch: Mapping[str, Any], draws: Draws) -> Float[Tensor, " b"]:
+    def per_picture(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> Float[Tensor, " b"]:
         """The distillation's loss of each picture."""
         condition = merge(self.conditions(batch["conditions"], draws))
         return self._distillation(
@@ -76,7 +76,7 @@ class DistillationStep(DiffusionStep):
         return estimate
 
     @torch.no_grad()
-    def _taught(self, batch: Mapping[str, Any], draws: Draws) -> TeacherEstimate:
+    def _taught(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> TeacherEstimate:
         """The teacher under the pictures' conditions and the null ones, in one batch."""
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)

@@ -17,17 +17,17 @@ from ldmkit.disk import check_room
 from ldmkit.errors import UserError
 from ldmkit.pictures.png import save_picture
 from ldmkit.training.callbacks import Callbacks
+from ldmkit.training.collectives import sum_over_processes
 from ldmkit.training.draws import seed_modules, seed_of
 from ldmkit.training.ema import Average
 from ldmkit.training.interrupt import Interrupted, Signal, held
 from ldmkit.training.joined import joined
 from ldmkit.training.optim import rate, set_rate
-from ldmkit.training.parts import gathered, local, total_norm, whole
 from ldmkit.training.precision import Precision
 from ldmkit.training.progress import Means, Reporter
+from ldmkit.training.shared_tensors import gathered, local, total_norm, whole
 from ldmkit.training.snapshot import capture, numbers, recover
-from ldmkit.training.stage import Player, TrainingStage
-from ldmkit.training.workers import sum_over_processes
+from ldmkit.training.stage import Learner, TrainingStage
 from ldmkit.types import Say, TrainingRun
 
 LOGGED_EVERY = 10
@@ -59,8 +59,8 @@ class Loop:
         self._rows = self._shares()
         self._precision = Precision(self._options.precision, accelerator.device)
         self._modules, self._sharded = joined(stage, accelerator, self._rows[0])
-        for player in stage.players:
-            player.step.train()
+        for learner in stage.learners:
+            learner.step.train()
         self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
         self._means = Means()
         self._stepping, self._steps = 0.0, 0
@@ -101,46 +101,46 @@ class Loop:
 
     def _step(self, step: int, signal: Signal) -> int:
         """One update, if all that it rests on is finite; the number of the signal that came, or 0."""
-        pairs = zip(self._stage.players, self._modules, strict=True)
-        players = [(p, m) for p, m in pairs if p.trains(step)]
+        pairs = zip(self._stage.learners, self._modules, strict=True)
+        learners = [(p, m) for p, m in pairs if p.trains(step)]
         key = (self._options.seed, self._stage.name, step, self._accelerator.process_index)
         seed_modules(seed_of(*key), self._accelerator.device)
-        totals = [torch.zeros((), device=self._accelerator.device) for _ in players]
+        totals = [torch.zeros((), device=self._accelerator.device) for _ in learners]
         for i, rows in enumerate(self._rows):
-            self._pass(players, step, rows, totals, last=i == len(self._rows) - 1)
-        for player, _ in players:
-            self._precision.unscale(player.optimizer)
-        norms = [_gradient_norm(player) for player, _ in players]
+            self._pass(learners, step, rows, totals, last=i == len(self._rows) - 1)
+        for learner, _ in learners:
+            self._precision.unscale(learner.optimizer)
+        norms = [_gradient_norm(learner) for learner, _ in learners]
         figures = totals if self._precision.scaled else [*totals, *map(whole, norms)]
         stop = self._agree(step, figures, signal)
-        for (player, _), norm in zip(players, norms, strict=True):
-            self._means.add({self._label(player, "gradient"): whole(norm).nan_to_num(posinf=0)})
-            self._update(player, step, norm)
+        for (learner, _), norm in zip(learners, norms, strict=True):
+            self._means.add({self._label(learner, "gradient"): whole(norm).nan_to_num(posinf=0)})
+            self._update(learner, step, norm)
         if self._precision.scaled:
             self._rescale(step)
-        self._check_weights(step, [p for p, _ in players])
+        self._check_weights(step, [p for p, _ in learners])
         if self._average is not None:
             self._average.update(step + 1)
         return stop
 
     def _pass(
         self,
-        players: Sequence[tuple[Player, nn.Module]],
+        learners: Sequence[tuple[Learner, nn.Module]],
         step: int,
         rows: slice,
         totals: list[Tensor],
         last: bool,
     ) -> None:
-        """Gradients of all players from some rows of the batch."""
+        """Gradients of all learners from some rows of the batch."""
         batch, draws = self._stage.batch(step, rows)
-        for i, (player, module) in enumerate(players):
+        for i, (learner, module) in enumerate(learners):
             with self._synced(module, last):
                 with self._precision.computing():
                     losses, handed = module(batch, draws)
                 self._accelerator.backward(self._precision.scale(losses["loss"] / len(self._rows)))
             batch = {**batch, **handed}
             totals[i] += losses["loss"].detach()
-            self._means.add({self._label(player, name): value for name, value in losses.items()})
+            self._means.add({self._label(learner, name): value for name, value in losses.items()})
 
     def _synced(self, module: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over processes in a step's last pass alone."""
@@ -148,9 +148,9 @@ class Loop:
             sharded.synced(last)
         return nullcontext() if last else self._accelerator.no_sync(module)
 
-    def _label(self, player: Player, name: str) -> str:
-        """The name of a loss in the log: other players' losses get the player's name as a prefix."""
-        return name if player is self._stage.players[0] else f"{player.name}_{name}"
+    def _label(self, learner: Learner, name: str) -> str:
+        """The name of a loss in the log: other learners' losses get the learner's name as a prefix."""
+        return name if learner is self._stage.learners[0] else f"{learner.name}_{name}"
 
     def _agree(self, step: int, figures: Sequence[Tensor], signal: Signal) -> int:
         """All-reduce before the update: is any value not finite, was any process signalled to stop?"""
@@ -160,12 +160,12 @@ class Loop:
             raise self._not_finite("the loss or its gradient is", step)
         return signal.number or int(stop)
 
-    def _check_weights(self, step: int, players: Sequence[Player]) -> None:
+    def _check_weights(self, step: int, learners: Sequence[Learner]) -> None:
         """An update can overflow where loss and gradient did not: a huge rate, a second moment of 0.
 
         Where every process has the same weights, each finds the same without asking the others.
         """
-        weights = [local(p.detach()) for player in players for p in player.parameters.values()]
+        weights = [local(p.detach()) for learner in learners for p in learner.parameters.values()]
         broken = bool(weights) and not torch.stack(torch._foreach_norm(weights)).isfinite().all()
         if self._sharded:
             broken = bool(sum_over_processes([float(broken)])[0])
@@ -178,12 +178,12 @@ class Loop:
             f"{self._store.folder} is as it was; lower lr or set clip"
         )
 
-    def _update(self, player: Player, step: int, norm: Tensor) -> None:
+    def _update(self, learner: Learner, step: int, norm: Tensor) -> None:
         if self._options.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self._options.clip, norm)
-        set_rate(player.optimizer, rate(self._options, step))
-        self._precision.step(player.optimizer)
-        player.optimizer.zero_grad(set_to_none=True)
+            torch.nn.utils.clip_grads_with_norm_(learner.parameters.values(), self._options.clip, norm)
+        set_rate(learner.optimizer, rate(self._options, step))
+        self._precision.step(learner.optimizer)
+        learner.optimizer.zero_grad(set_to_none=True)
 
     def _rescale(self, step: int) -> None:
         """The scale of fp16's losses for the next step; UserError where no scale lets gradients be finite."""
@@ -265,7 +265,7 @@ class Loop:
     def _check_room(self) -> None:
         """DiskError before the first step where the disk cannot hold the checkpoints to come."""
         model = sum(x.nbytes for x in self._stage.state().values())
-        learned = sum(p.nbytes for player in self._stage.players for p in player.parameters.values())
+        learned = sum(p.nbytes for learner in self._stage.learners for p in learner.parameters.values())
         average = 0 if self._average is None else learned
         # While a step is written the kept ones are there; AdamW keeps two moments; then come the weights.
         needed = (model + 2 * learned + average) + model + average
@@ -311,7 +311,7 @@ class Loop:
         self._accelerator.wait_for_everyone()
 
 
-def _gradient_norm(player: Player) -> Tensor:
-    """The Euclidean norm of all of a player's gradients."""
-    gradients = [p.grad for p in player.parameters.values() if p.grad is not None]
+def _gradient_norm(learner: Learner) -> Tensor:
+    """The Euclidean norm of all of a learner's gradients."""
+    gradients = [p.grad for p in learner.parameters.values() if p.grad is not None]
     return total_norm(gradients)

@@ -15,29 +15,29 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Optimizer, ParameterGroup
 from ldmkit.recipe.decays import DECAYS
-from ldmkit.recipe.stages import Stage
-from ldmkit.training.parts import part_of
+from ldmkit.recipe.stages import TrainingSettings
+from ldmkit.training.shared_tensors import part_of
 
 
-def optimizer_of(registry: Registry, options: Stage) -> Optimizer:
+def optimizer_of(registry: Registry, options: TrainingSettings) -> Optimizer:
     """The recipe's optimizer, or AdamW. UserError where the stage sets what the optimizer does not read."""
     if options.optimizer is None:
         return partial(adam, options=options)
     entry = registry.get("optimizer", options.optimizer.name)
     given = {"betas": options.betas, "weight_decay": options.weight_decay}
     for name in given.keys() - parameters_of(entry).supplied.keys():
-        if given[name] != Stage.model_fields[name].default:
+        if given[name] != TrainingSettings.model_fields[name].default:
             raise UserError(f"optimizer ({entry.name}): it has no {name}; leave the stage's {name} out")
     made: Optimizer = build(registry, "optimizer", options.optimizer, **given)
     return made
 
 
-def adam(groups: Sequence[ParameterGroup], options: Stage) -> torch.optim.Optimizer:
+def adam(groups: Sequence[ParameterGroup], options: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW, which is Adam where weight_decay is 0."""
     return torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay, fused=True)
 
 
-def groups_of(parameters: Mapping[str, nn.Parameter], options: Stage) -> list[ParameterGroup]:
+def groups_of(parameters: Mapping[str, nn.Parameter], options: TrainingSettings) -> list[ParameterGroup]:
     """The parameters by the factor of their learning rate: that of the longest name in `lr_factors`."""
     groups: dict[float, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in parameters.items():
@@ -47,7 +47,7 @@ def groups_of(parameters: Mapping[str, nn.Parameter], options: Stage) -> list[Pa
     return [{"params": named, "lr": options.lr * f, "factor": f} for f, named in groups.items()]
 
 
-def check_parts(options: Stage, names: Sequence[str]) -> None:
+def check_parts(options: TrainingSettings, names: Sequence[str]) -> None:
     """UserError for a part in `lr_factors` that none of the stage's trained weights belongs to."""
     for part in options.lr_factors:
         if not any(_within(name, part) for name in names):
@@ -59,7 +59,7 @@ def _within(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
 
 
-def rate(options: Stage, step: int) -> float:
+def rate(options: TrainingSettings, step: int) -> float:
     """The learning rate of step 0, 1, ...: linear warm-up, then constant or down to 0 at the last step."""
     if step < options.warmup:
         return options.lr * (step + 1) / options.warmup

@@ -12,13 +12,13 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from ldmkit.errors import UserError
-from ldmkit.recipe.stages import AdapterTraining, DiffusionTraining, Stage
-from ldmkit.training.parts import part_of, whole
-from ldmkit.training.stage import Losses, Player
-from ldmkit.training.workers import place, sum_over_processes
+from ldmkit.recipe.stages import AdapterTraining, DiffusionTraining, TrainingSettings
+from ldmkit.training.collectives import place, sum_over_processes
+from ldmkit.training.shared_tensors import part_of, whole
+from ldmkit.training.stage import Learner, Losses
 
 
-def shares(options: Stage) -> bool:
+def shares(options: TrainingSettings) -> bool:
     """Do several processes share the training out? UserError for what does not go with it."""
     if not (isinstance(options, DiffusionTraining) and options.fsdp):
         return False
@@ -74,28 +74,28 @@ def _reached(loss: Tensor) -> set[int]:
 
 
 class Sharded:
-    """A player's TrainingStep twice: whole, for validation, pictures and files, and shared out, which learns.
+    """A learner's TrainingStep twice: whole, for validation, pictures, files, and shared out, which learns.
 
-    The player's parameters and optimizer are of the shared-out copy afterwards. Weights that do not learn are
+    Its parameters and optimizer are of the shared-out copy afterwards. Weights that do not learn are
     the same tensors in both. During a pass each process has the learning weights whole; gradients, optimizer
     state and averages it keeps only its part of. Raises UserError for an optimizer that is not Adam or AdamW:
     others may need a matrix as a whole.
     """
 
-    def __init__(self, player: Player, device: torch.device) -> None:
-        if not isinstance(player.optimizer, torch.optim.Adam | torch.optim.AdamW):
+    def __init__(self, learner: Learner, device: torch.device) -> None:
+        if not isinstance(learner.optimizer, torch.optim.Adam | torch.optim.AdamW):
             raise UserError(
-                f"fsdp: optimizer {type(player.optimizer).__name__} is not known to learn from parts of a "
+                f"fsdp: optimizer {type(learner.optimizer).__name__} is not known to learn from parts of a "
                 "weight; take AdamW, or leave fsdp out"
             )
-        self._whole = player.step
-        fixed = {id(p): p for p in player.step.parameters() if not p.requires_grad}
-        player.step = deepcopy(player.step, dict(fixed))
-        self.module = Reached(player.step, player.every_weight)
+        self._whole = learner.step
+        fixed = {id(p): p for p in learner.step.parameters() if not p.requires_grad}
+        learner.step = deepcopy(learner.step, dict(fixed))
+        self.module = Reached(learner.step, learner.every_weight)
         mesh = init_device_mesh(device.type, (place()[1],))
         fully_shard(self.module, mesh=mesh, ignored_params=set(fixed.values()))
-        player.__post_init__()
-        self._copy = player.step
+        learner.__post_init__()
+        self._copy = learner.step
 
     def synced(self, last: bool) -> None:
         """Gradients are averaged over processes in a step's last pass alone."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from ldmkit.checkpoint import files
 from ldmkit.disk import DiskError, check_room, size, write_json
 from ldmkit.errors import UserError
+from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.progress import Reporter
-from ldmkit.training.workers import place, sum_over_processes
 from ldmkit.types import Say
 
 SHARD = 1024

@@ -18,14 +18,14 @@ from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.draws import seed_of
 from ldmkit.training.dropout import Dropout
+from ldmkit.training.encoded_conditions import States, cacheable, cached_states
 from ldmkit.training.latents import Latents, cached_latents
 from ldmkit.training.look import check_fields, fields_of
-from ldmkit.training.states import States, cacheable, cached_states
 from ldmkit.types import Condition, Latent, Posterior, Prepared, Say
 
 
 @dataclass(frozen=True)
-class Draws:
+class DiffusionDraws:
     """The random draws of a step, one row per picture.
 
     t and noise as in the paper; latent_noise makes the posterior's sample; drop is compared with each
@@ -41,15 +41,15 @@ class Draws:
     flip: Bool[Tensor, " b"] | None
     key: int
 
-    def rows(self, rows: slice) -> Draws:
+    def rows(self, rows: slice) -> DiffusionDraws:
         """Those of some pictures."""
         return replace(self._map(lambda x: x[rows]), key=seed_of(self.key, rows.start))
 
-    def to(self, device: torch.device) -> Draws:
+    def to(self, device: torch.device) -> DiffusionDraws:
         """On the device."""
         return self._map(lambda x: x.to(device))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Draws:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> DiffusionDraws:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         changed: dict[str, Any] = {n: function(x) for n, x in parts.items() if isinstance(x, Tensor)}
         return replace(self, **changed)
@@ -101,7 +101,7 @@ class Split:
         return len(self.examples)
 
     def read(
-        self, indices: Sequence[int], draws: Draws, own: bool, device: torch.device
+        self, indices: Sequence[int], draws: DiffusionDraws, own: bool, device: torch.device
     ) -> tuple[Posterior, Given]:
         """Posteriors of some examples of one shape, and what is given of their conditions.
 
@@ -115,7 +115,9 @@ class Split:
         )
         return self.latents.posterior(shown, draws.flip), given
 
-    def _raw(self, indices: Sequence[int], draws: Draws, own: bool) -> tuple[list[int], dict[str, Any]]:
+    def _raw(
+        self, indices: Sequence[int], draws: DiffusionDraws, own: bool
+    ) -> tuple[list[int], dict[str, Any]]:
         """The examples that stand in for broken ones, and what conditions are made of."""
         shown = [self.latents.stand_ins.get(i, i) for i in indices]
         if not self._named:

@@ -1,4 +1,4 @@
-"""A stage as the training loop sees it, and its players: the trainable parts, each with an optimizer."""
+"""A stage as the training loop sees it, and its learners: the trainable parts, each with an optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Optimizer
-from ldmkit.recipe.stages import Stage
+from ldmkit.recipe.stages import TrainingSettings
 from ldmkit.training.optim import adam, groups_of
 
 Losses = dict[str, Tensor]
@@ -20,17 +20,17 @@ Losses = dict[str, Tensor]
 
 
 @dataclass
-class Player:
+class Learner:
     """One optimiser and the TrainingStep whose loss it lowers; `make` makes the optimiser, by default AdamW.
 
-    step: forward(batch, draws) -> (losses, what it hands to the players after it); the only thing that is
+    step: forward(batch, draws) -> (losses, what it hands to the learners after it); the only thing that is
     handed to accelerate. trains: does it learn at step 0, 1, ...? every_weight: each weight that the first
     batch reaches has a gradient in every step.
     """
 
     name: str
     step: nn.Module
-    options: Stage
+    options: TrainingSettings
     trains: Callable[[int], bool] = lambda _: True
     make: Optimizer | None = None
     every_weight: bool = False
@@ -53,11 +53,11 @@ class TrainingStage(Protocol):
         """Which of the two it is, or the adapter's name."""
 
     @property
-    def options(self) -> Stage:
+    def options(self) -> TrainingSettings:
         """The recipe's settings."""
 
     @property
-    def players(self) -> Sequence[Player]:
+    def learners(self) -> Sequence[Learner]:
         """The trainable parts, in the order of their updates in a step."""
 
     def averaged(self) -> Mapping[str, nn.Parameter]:

@@ -21,16 +21,16 @@ from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, find_weights
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.recipe.stages import DiffusionTraining, Stage
+from ldmkit.recipe.stages import DiffusionTraining, TrainingSettings
 from ldmkit.training.adapter import AdapterStage, adapter_data
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.data import Examples
 from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.training.encoded_conditions import cacheable, measured
 from ldmkit.training.latents import latent_moments
 from ldmkit.training.look import report_data
 from ldmkit.training.progress import duration
 from ldmkit.training.stage import TrainingStage
-from ldmkit.training.states import cacheable, measured
 from ldmkit.types import Say
 from ldmkit.verbs.check import trained_by
 from ldmkit.verbs.stages import named_stages, trained_adapters
@@ -171,7 +171,7 @@ def _cached(system: System, data: Dataset, split: str, flip: bool) -> Iterator[t
 
 
 def _steps(
-    name: str, options: Stage, data: Dataset, make: Callable[[Dataset, Path], TrainingStage]
+    name: str, options: TrainingSettings, data: Dataset, make: Callable[[Dataset, Path], TrainingStage]
 ) -> tuple[str, float]:
     """The training steps, with their seconds; make: the stage on a data set, with a folder for caches."""
     first = First(data, max(MEASURED, options.batch // options.accumulate))
@@ -179,7 +179,7 @@ def _steps(
         stage = make(first, Path(folder))
         seconds = [_timed(stage, options.steps - 1 - i) for i in range(STEPS)]
     model = sum(x.nbytes for x in stage.state().values())
-    learned = sum(p.nbytes for player in stage.players for p in player.parameters.values())
+    learned = sum(p.nbytes for learner in stage.learners for p in learner.parameters.values())
     average = learned if options.ema is not None else 0
     kept = size(KEPT * (model + 2 * learned + average))
     line = f"{name}: {options.steps} steps of {options.batch} pictures, checkpoints of {kept}"
@@ -187,20 +187,20 @@ def _steps(
 
 
 def _timed(stage: TrainingStage, step: int) -> float:
-    """One update of every player, as the loop makes it."""
+    """One update of every learner, as the loop makes it."""
     began = time.perf_counter()
     options = stage.options
     size_of_pass = max(1, options.batch // options.accumulate)
     for start in range(0, options.batch, size_of_pass):
         batch, draws = stage.batch(step, slice(start, min(start + size_of_pass, options.batch)))
-        for player in stage.players:
-            if player.trains(step):
-                losses, handed = player.step(batch, draws)
+        for learner in stage.learners:
+            if learner.trains(step):
+                losses, handed = learner.step(batch, draws)
                 losses["loss"].backward()
                 batch = {**batch, **handed}
-    for player in stage.players:
-        player.optimizer.step()
-        player.optimizer.zero_grad(set_to_none=True)
+    for learner in stage.learners:
+        learner.optimizer.step()
+        learner.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began

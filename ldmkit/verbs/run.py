@@ -27,14 +27,14 @@ from ldmkit.verbs.asked import Asked
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecordedInputs:
     """The pictures to draw, and what each file is to say of its inputs."""
 
     inputs: Inputs
     records: Sequence[Mapping[str, str]]
 
 
-def wanted(system: System, asked: Asked) -> Wanted:
+def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
     """The pictures of a command line, completed from the recipe, and where that has no inputs either, from
     the validation split of its data.
 
@@ -51,7 +51,7 @@ def wanted(system: System, asked: Asked) -> Wanted:
         records.of(system, inputs, i, None if shown is None else shown[i]) | options
         for i in range(len(inputs.seeds))
     ]
-    return Wanted(inputs, said)
+    return RecordedInputs(inputs, said)
 
 
 def draws(system: System) -> bool:
@@ -62,7 +62,7 @@ def draws(system: System) -> bool:
 def check(system: System, asked: Asked) -> None:
     """UserError for pictures that could not be drawn when the stages are trained."""
     if draws(system):
-        wanted(system, asked)
+        recorded_inputs(system, asked)
         plans.plan(system)
         if system.recipe.sample.compile:
             check_compiler(system.device, "sample.compile")
@@ -100,7 +100,7 @@ def asked_again(picture: Path, asked: Asked) -> Asked:
     return replace(asked, overrides=overrides, guidance=guidance)
 
 
-def wanted_again(system: System, picture: Path, asked: Asked) -> Wanted:
+def recorded_again(system: System, picture: Path, asked: Asked) -> RecordedInputs:
     """The inputs that made a picture, read from it; `asked.fields` are files that have moved since.
 
     Raises UserError where this recipe or its weights are not those that made it, and for files that have
@@ -117,12 +117,12 @@ def wanted_again(system: System, picture: Path, asked: Asked) -> Wanted:
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
     inputs = records.read(system, about, picture, asked.fields)
-    return Wanted(
+    return RecordedInputs(
         inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
     )
 
 
-def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[Path]:
+def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:
     """Writes a PNG a picture, as soon as it is drawn, and in the end `grid.png`.
 
     Pictures that are there already, drawn alike, are kept: an interrupted call goes on where it stopped.
@@ -135,13 +135,15 @@ def make_pictures(system: System, request: Wanted, out: Path, say: Say) -> list[
     }
     abouts = [
         {"seed": str(seed), **shared, **record}
-        for seed, record in zip(request.inputs.seeds, request.records, strict=True)
+        for seed, record in zip(recorded.inputs.seeds, recorded.records, strict=True)
     ]
     paths = [out / file_name(i, records.title(about), int(about["seed"])) for i, about in enumerate(abouts)]
     missing = [i for i, path in enumerate(paths) if not _made(path, abouts[i])]
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
     if missing:
-        _draw(system, request.inputs.rows(missing), [paths[i] for i in missing], [abouts[i] for i in missing])
+        _draw(
+            system, recorded.inputs.rows(missing), [paths[i] for i in missing], [abouts[i] for i in missing]
+        )
     _save_grid(paths, out / "grid.png")
     return paths
 

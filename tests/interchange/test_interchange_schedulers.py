@@ -13,7 +13,7 @@ from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe import Component, Sampling, complete
+from ldmkit.recipe import Component, SamplerSlot, complete
 from ldmkit.types import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -102,7 +102,7 @@ def ours(recipe, first):
     schedule = build(registry, "schedule", Component.model_validate(recipe["schedule"]))
     objective = build(registry, "objective", Component.model_validate(recipe["objective"]), schedule=schedule)
     objective.check(schedule)
-    slot = Sampling.model_validate({**recipe["sampler"], "steps": 10})
+    slot = SamplerSlot.model_validate({**recipe["sampler"], "steps": 10})
     levels = build(registry, "spacing", slot.spacing)(schedule, 10, None)
 
     def inner(z, level, conditions):

@@ -136,7 +136,7 @@ def test_batches_of_buckets_have_one_shape_and_reach_every_picture(folder: Path,
             tuple(batch["clean"].shape[-2:]),
             tuple(4 * side for side in batch["clean"].shape[-2:]),
         }
-        second.players[0].step(*second.batch(step, slice(0, 4)))[0]["loss"].backward()
+        second.learners[0].step(*second.batch(step, slice(0, 4)))[0]["loss"].backward()
     assert len(shapes) == 3
     assert second.validate(0, 1)["count"] == len(data.split("validation"))
     assert first.validate(0, 1)["count"] == len(data.split("validation"))

@@ -85,8 +85,8 @@ def test_learned_range_loss_is_the_divergence_of_the_step_back():
         factor = before.sqrt() * beta / (1 - bar)
         error = factor * (1 - bar).sqrt() / bar.sqrt() * (NOISE[i] - raw[i, :4])
         place = (raw[i, 4:] + 1) / 2
-        spread = ((1 - place) * tilde.log() + place * beta.log()).exp().sqrt()
-        kl = kl_divergence(Normal(torch.zeros_like(error), tilde.sqrt()), Normal(error, spread))
+        std = ((1 - place) * tilde.log() + place * beta.log()).exp().sqrt()
+        kl = kl_divergence(Normal(torch.zeros_like(error), tilde.sqrt()), Normal(error, std))
         torch.testing.assert_close(made[i].double(), kl.mean() / math.log(2), rtol=1e-3, atol=1e-4)
 
 

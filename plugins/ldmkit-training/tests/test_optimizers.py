@@ -5,7 +5,7 @@ import torch
 from ldmkit_training.optimizers import AdamW, Muon
 from torch import nn
 
-from ldmkit.recipe.stages import Stage
+from ldmkit.recipe.stages import TrainingSettings
 from ldmkit.testing.registration import check_registration
 from ldmkit.testing.training import check_optimizer
 from ldmkit.training.optim import adam, groups_of
@@ -64,7 +64,7 @@ def test_muon_leaves_vectors_embeddings_and_named_weights_to_adamw():
     matrix, other = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4, 4))
     bias = nn.Parameter(torch.randn(4))
     named = {"layer.weight": matrix, "token_embedding.weight": other, "layer.bias": bias}
-    options = Stage(steps=1, batch=1, lr=0.1, betas=BETAS, weight_decay=DECAY)
+    options = TrainingSettings(steps=1, batch=1, lr=0.1, betas=BETAS, weight_decay=DECAY)
     alike = {n: nn.Parameter(p.detach().clone()) for n, p in named.items()}
     ours, reference = Muon(BETAS, DECAY)(groups_of(named, options)), adam(groups_of(alike, options), options)
     for parameters, optimizer in ((named, ours), (alike, reference)):
@@ -78,7 +78,7 @@ def test_muon_leaves_vectors_embeddings_and_named_weights_to_adamw():
 
 def test_the_adamw_of_a_recipe_computes_what_training_without_one_computes():
     weights = [nn.Parameter(torch.ones(3, 3)) for _ in range(2)]
-    options = Stage(steps=1, batch=1, lr=0.1, betas=BETAS, weight_decay=DECAY)
+    options = TrainingSettings(steps=1, batch=1, lr=0.1, betas=BETAS, weight_decay=DECAY)
     optimizers = [AdamW(BETAS, DECAY)(groups_of({"w": weights[0]}, options)),
                   adam(groups_of({"w": weights[1]}, options), options)]  # fmt: skip
     for weight, optimizer in zip(weights, optimizers, strict=True):

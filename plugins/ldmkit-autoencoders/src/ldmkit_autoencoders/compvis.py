@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
+from ldmkit_autoencoders.blocks_in_order import PlacedBlock, Sort, load, rules
 from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
-from ldmkit_autoencoders.parts import Part, Sort, load, rules
-from ldmkit_autoencoders.published import Published, complete, read, topology_of
+from ldmkit_autoencoders.published import PublishedConfig, complete, read, topology_of
 from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -39,7 +39,7 @@ LEAVES: Mapping[Sort, Mapping[str, str]] = {
 }
 
 
-class Networks(Published):
+class Networks(PublishedConfig):
     """`ddconfig`: encoder and decoder."""
 
     double_z: bool
@@ -59,7 +59,7 @@ class Networks(Published):
     give_pre_end: Literal[False] = False
 
 
-class Model(Published):
+class Model(PublishedConfig):
     """`params` of a first stage. What concerns only its training is known and not read."""
 
     embed_dim: Count
@@ -131,14 +131,14 @@ def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]], double_z:
     }
 
 
-def block_name(part: Part) -> str:
+def block_name(block: PlacedBlock) -> str:
     """The published name of a block."""
-    if part.level is None:
-        sort = "attn" if part.sort == "attention" else "block"
-        return f"{part.side}.mid.{sort}_{part.index + 1}"
-    way = "down" if part.side == "encoder" else "up"
-    own = {"residual": f"block.{part.index}", "attention": f"attn.{part.index}", "resample": f"{way}sample"}
-    return f"{part.side}.{way}.{part.level}.{own[part.sort]}"
+    if block.level is None:
+        sort = "attn" if block.sort == "attention" else "block"
+        return f"{block.side}.mid.{sort}_{block.index + 1}"
+    way = "down" if block.side == "encoder" else "up"
+    own = {"residual": f"block.{block.index}", "attention": f"attn.{block.index}", "resample": f"{way}sample"}
+    return f"{block.side}.{way}.{block.level}.{own[block.sort]}"
 
 
 class CompVisKeys:

@@ -23,11 +23,11 @@ COMPONENTS = (
     ("loss", "lpips", "lpips_loss:LPIPS", "LPIPS, on trunk weights from a local file."),
     ("adversary", "patch-adversarial", "adversary:PatchAdversarial", "A warm-started patch discriminator."),
     ("keymap", "compvis/kl-autoencoder", "compvis:KLKeys", "Single files of the published code."),
-    ("keymap", "compvis/identity", "identity_keys:CompvisIdentity", "Single files of models of pixels."),
-    ("keymap", "diffusers/identity", "identity_keys:DiffusersIdentity", "Pipelines of pixels."),
+    ("keymap", "compvis/identity", "pixels:CompvisIdentity", "Single files of models of pixels."),
+    ("keymap", "diffusers/identity", "pixels:DiffusersIdentity", "Pipelines of pixels."),
     ("keymap", "compvis/vq-autoencoder", "compvis:VQKeys", "Single files of the published code."),
-    ("keymap", "diffusers/kl-autoencoder", "diffusers_keys:KLKeys", "Folders of diffusers' AutoencoderKL."),
-    ("keymap", "diffusers/vq-autoencoder", "diffusers_keys:VQKeys", "Folders of diffusers' VQModel."),
+    ("keymap", "diffusers/kl-autoencoder", "diffusers:KLKeys", "Folders of diffusers' AutoencoderKL."),
+    ("keymap", "diffusers/vq-autoencoder", "diffusers:VQKeys", "Folders of diffusers' VQModel."),
 )
 
 

@@ -12,13 +12,13 @@ from ldmkit_autoencoders.autoencoder import Autoencoder, choose_multipliers
 from ldmkit_autoencoders.network import Topology
 
 
-class Published(BaseModel):
+class PublishedConfig(BaseModel):
     """A published configuration: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Config = TypeVar("Config", bound=Published)
+Config = TypeVar("Config", bound=PublishedConfig)
 
 
 def read(model: type[Config], config: Mapping[str, Any]) -> Config:

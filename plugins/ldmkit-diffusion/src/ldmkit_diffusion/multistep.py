@@ -90,10 +90,10 @@ def dpmpp_2m_sde(
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]
         said, h = estimate(z, level), log_ratio(following) - log_ratio(level)
-        spread = float(following.sigma) * math.sqrt(-math.expm1(-2 * eta * h)) if eta > 0 else 0.0
-        z = step(said, following, spread)
-        if spread > 0:
-            z = z + spread * noise(i).to(z)
+        std = float(following.sigma) * math.sqrt(-math.expm1(-2 * eta * h)) if eta > 0 else 0.0
+        z = step(said, following, std)
+        if std > 0:
+            z = z + std * noise(i).to(z)
         if last is not None and last[0] > 0 and math.isfinite(h):
             gain = -float(following.alpha) * math.expm1(-(1 + eta) * h)
             z = z + gain * h / last[0] / 2 * (said.clean - last[1])

@@ -64,14 +64,14 @@ class LinearObjective(ABC):
         level = Level(level.alpha, level.sigma.clamp(min=LEAST_SIGMA), level.time)
         snr = (level.alpha / level.sigma) ** 2
         on_clean = snr.clamp(max=self.gamma) if self.weighting == "min-snr" else snr + self.sigma_data**-2
-        return on_clean * self.leverage(level) ** 2
+        return on_clean * self.sensitivity(level) ** 2
 
     @abstractmethod
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
         """What the network should say; `level` has the latent's shape."""
 
     @abstractmethod
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """How far an error of the network's output moves the clean latent: |d clean / d raw|."""
 
     def check(self, schedule: NoiseSchedule) -> None:  # noqa: B027 (most objectives accept any schedule)
@@ -123,7 +123,7 @@ class Epsilon(LinearObjective):
         """eps."""
         return noise
 
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """sigma / alpha."""
         return level.sigma / level.alpha
 
@@ -159,7 +159,7 @@ class Clean(LinearObjective):
         """z_0."""
         return clean
 
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """1."""
         return torch.ones_like(level.alpha)
 
@@ -182,7 +182,7 @@ class Velocity(LinearObjective):
         """(alpha eps - sigma z_0) / sqrt(alpha^2 + sigma^2)."""
         return (level.alpha * noise - level.sigma * clean) / total(level)
 
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """sigma / sqrt(alpha^2 + sigma^2)."""
         return level.sigma / total(level)
 
@@ -206,7 +206,7 @@ class Flow(LinearObjective):
         """eps - z_0."""
         return noise - clean
 
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """sigma / (alpha + sigma)."""
         return level.sigma / (level.alpha + level.sigma)
 
@@ -248,7 +248,7 @@ class EDM(LinearObjective):
         d = self.sigma_data
         return (level.sigma / d * clean - level.alpha * d * noise) / self._total(level)
 
-    def leverage(self, level: Level) -> Tensor:
+    def sensitivity(self, level: Level) -> Tensor:
         """c_out."""
         return level.sigma * self.sigma_data / self._total(level)
 

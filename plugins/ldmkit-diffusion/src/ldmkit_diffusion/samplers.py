@@ -21,9 +21,9 @@ NEARLY_NOISE = 1e-3
 """Below this alpha z is all noise and slopes in sigma / alpha mean nothing: first order is near exact."""
 
 
-def step(estimate: Estimate, following: Level, spread: float = 0.0) -> Latent:
-    """alpha' clean + sqrt(sigma'^2 - spread^2) noise: the step, without fresh noise of that spread."""
-    kept = max(float(following.sigma) ** 2 - spread**2, 0.0) ** 0.5
+def step(estimate: Estimate, following: Level, std: float = 0.0) -> Latent:
+    """alpha' clean + sqrt(sigma'^2 - std^2) noise: the step, without fresh noise of that std."""
+    kept = max(float(following.sigma) ** 2 - std**2, 0.0) ** 0.5
     return float(following.alpha) * estimate.clean + kept * estimate.noise
 
 
@@ -59,9 +59,9 @@ def ddpm(
     n = len(levels) - 1
     for i in range(n):
         back, said = Back(levels[i], levels[i + 1]), estimate(z, levels[i])
-        spread = float(back.beta_tilde) ** 0.5
-        z = step(said, levels[i + 1], spread)
-        if i < n - 1 and spread > 0:
+        std = float(back.beta_tilde) ** 0.5
+        z = step(said, levels[i + 1], std)
+        if i < n - 1 and std > 0:
             z = z + _std(back, said, back.beta if variance == "large" else back.beta_tilde) * noise(i).to(z)
     return z
 
@@ -83,10 +83,10 @@ def ddim(
         eta: fresh noise as a part of the ancestral sampler's: 0 none, 1 all of it.
     """
     for i in range(len(levels) - 1):
-        spread = eta * float(Back(levels[i], levels[i + 1]).beta_tilde) ** 0.5 if eta > 0 else 0.0
-        z = step(estimate(z, levels[i]), levels[i + 1], spread)
-        if spread > 0:
-            z = z + spread * noise(i).to(z)
+        std = eta * float(Back(levels[i], levels[i + 1]).beta_tilde) ** 0.5 if eta > 0 else 0.0
+        z = step(estimate(z, levels[i]), levels[i + 1], std)
+        if std > 0:
+            z = z + std * noise(i).to(z)
     return z
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from ldmkit.evaluation import Evaluation, Network, Pixels
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.pictures.sheet import Row, Section
-from ldmkit_metrics.choosing import Chosen, choose, preprocessing
-from ldmkit_metrics.judging import Embedded, Ranks, Reference, Targets
+from ldmkit_metrics.examples import Chosen, choose, preprocessing
+from ldmkit_metrics.ranking import Embedded, Ranks, Reference, Targets
 
 
 class CaptionAccuracy:

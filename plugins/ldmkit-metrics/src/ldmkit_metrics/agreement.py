@@ -11,7 +11,7 @@ from pydantic import Field
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Dataset, FeatureNetwork
 from ldmkit.pictures import class_maps
-from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
 from ldmkit_metrics.sheets import show

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Dataset, FeatureNetwork
-from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import FeatureNetwork
-from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.examples import choose, preprocessing
 
 
 class Frechet:

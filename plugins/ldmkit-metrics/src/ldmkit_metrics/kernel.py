@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ldmkit.evaluation import Evaluation, Network
 from ldmkit.interfaces import FeatureNetwork
-from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.examples import choose, preprocessing
 
 Embedded = Float[Tensor, "n e"]
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.interfaces import FeatureNetwork
-from ldmkit_metrics.choosing import choose, preprocessing
+from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.interfaces import FeatureNetwork
-from ldmkit_metrics.choosing import preprocessing, style_of
+from ldmkit_metrics.examples import preprocessing, style_of
 
 WHITE = 250
 """From this value on in all three channels a pixel of the original counts as white background."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.pictures import batch, masks
-from ldmkit_metrics.choosing import Chosen, choose, preprocessing
+from ldmkit_metrics.examples import Chosen, choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.reconstruction import fidelity, summary
 from ldmkit_metrics.sheets import show

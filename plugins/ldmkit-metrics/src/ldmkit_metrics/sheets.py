@@ -10,7 +10,7 @@ from PIL import Image
 from ldmkit.evaluation import Evaluation, Pixels
 from ldmkit.pictures import normalize, paint, to_pictures
 from ldmkit.pictures.sheet import Row, Section
-from ldmkit_metrics.choosing import Chosen
+from ldmkit_metrics.examples import Chosen
 
 SHOWN = 6
 """Examples on a sheet."""

@@ -11,7 +11,7 @@ from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
 from ldmkit_unet.entries import arguments, in_channels, same
 from ldmkit_unet.naming import Format, as_unet
-from ldmkit_unet.unet import Stage, UNet, stages
+from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
 
 UNDERSTOOD = {
     "model_channels", "channel_mult", "num_res_blocks", "attention_resolutions", "num_heads",
@@ -43,15 +43,15 @@ SEQUENTIAL = "sequential"
 """What stands for the number of classes where two layers embed a vector."""
 
 
-def _places(unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
-    for i, stage in enumerate(stages(unet.down)):
+def _places(unet: UNet) -> Iterator[tuple[str, UNetBlock, tuple[str, str, str]]]:
+    for i, block in enumerate(unet_blocks(unet.down)):
         at = f"input_blocks.{i + 1}"
-        yield f"down.{i}", stage, (f"{at}.0", f"{at}.1", f"{at}.0")
-    for i, stage in enumerate(stages(unet.middle)):
-        yield f"middle.{i}", stage, (f"middle_block.{2 * i}", "middle_block.1", "")
-    for i, stage in enumerate(stages(unet.up)):
+        yield f"down.{i}", block, (f"{at}.0", f"{at}.1", f"{at}.0")
+    for i, block in enumerate(unet_blocks(unet.middle)):
+        yield f"middle.{i}", block, (f"middle_block.{2 * i}", "middle_block.1", "")
+    for i, block in enumerate(unet_blocks(unet.up)):
         at = f"output_blocks.{i}"
-        yield f"up.{i}", stage, (f"{at}.0", f"{at}.1", f"{at}.{1 if stage.attention is None else 2}")
+        yield f"up.{i}", block, (f"{at}.0", f"{at}.1", f"{at}.{1 if block.attention is None else 2}")
 
 
 NAMES = Format(

@@ -12,21 +12,21 @@ from ldmkit import keymaps
 from ldmkit_unet.diffusers_config import read, write
 from ldmkit_unet.entries import arguments
 from ldmkit_unet.naming import Format, as_unet
-from ldmkit_unet.unet import Stage, UNet, stages
+from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
 
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names of plain attention's layers in folders written by early versions."""
 OLD_NAME = re.compile(rf"(attentions\.\d+)\.({'|'.join(OLD_NAMES)})\.(weight|bias)")
 
 
-def _places(unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
+def _places(unet: UNet) -> Iterator[tuple[str, UNetBlock, tuple[str, str, str]]]:
     per_level = unet.blocks + 1  # on the way down: its blocks, then the halving
-    for i, stage in enumerate(stages(unet.down)):
-        yield f"down.{i}", stage, _within("down", *divmod(i, per_level))
-    for i, stage in enumerate(stages(unet.middle)):
-        yield f"middle.{i}", stage, (f"mid_block.resnets.{i}", "mid_block.attentions.0", "")
-    for i, stage in enumerate(stages(unet.up)):
-        yield f"up.{i}", stage, _within("up", *divmod(i, per_level))
+    for i, block in enumerate(unet_blocks(unet.down)):
+        yield f"down.{i}", block, _within("down", *divmod(i, per_level))
+    for i, block in enumerate(unet_blocks(unet.middle)):
+        yield f"middle.{i}", block, (f"mid_block.resnets.{i}", "mid_block.attentions.0", "")
+    for i, block in enumerate(unet_blocks(unet.up)):
+        yield f"up.{i}", block, _within("up", *divmod(i, per_level))
 
 
 def _within(way: str, level: int, i: int) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from ldmkit.keymaps import Rule
 from ldmkit_unet.attention import AttentionBlock, SelfAttention, SpatialTransformer
 from ldmkit_unet.blocks import Resample, ResidualBlock
 from ldmkit_unet.conv import Conv3x3
-from ldmkit_unet.unet import Stage, UNet
+from ldmkit_unet.unet import UNet, UNetBlock
 
 TRANSFORMER_BLOCK = {
     "norm1": ("norm1",),
@@ -36,7 +36,7 @@ CHANNELS_SECOND = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
-class Part:
+class NamedLayer:
     """A layer under published names; its weight and, where it has one, its bias become rules. axes: of the
     published weight, where it is a 1x1 convolution."""
 
@@ -56,17 +56,17 @@ class Part:
 
 
 class Places(Protocol):
-    """Where a format keeps the stages: published prefixes of (block, attention, resampling)."""
+    """Where a format keeps the blocks: published prefixes of (block, attention, resampling)."""
 
-    def __call__(self, unet: UNet) -> Iterator[tuple[str, Stage, tuple[str, str, str]]]:
-        """(our prefix, stage, published prefixes) for every stage."""
+    def __call__(self, unet: UNet) -> Iterator[tuple[str, UNetBlock, tuple[str, str, str]]]:
+        """(our prefix, block, published prefixes) for every block."""
 
 
 @dataclass(frozen=True)
 class Format:
     """A published format's names.
 
-    outer, residual: of the layers outside the stages and of a residual block's. plain_*: of an
+    outer, residual: of the layers outside the blocks and of a residual block's. plain_*: of an
     AttentionBlock, whose joint matrix is one tensor or three, and how many axes its weights have.
     class_embedding, vector_mlp: of the two ways in which a vector joins the time embedding. halving: of the
     strided convolution.
@@ -90,49 +90,49 @@ class Format:
             rules.append(Rule("vector_embed.weight", (self.class_embedding,), order=(1, 0)))
         return rules
 
-    def _parts(self, unet: UNet) -> Iterator[Part]:
+    def _parts(self, unet: UNet) -> Iterator[NamedLayer]:
         for own, published in self.outer.items():
-            yield Part(unet.get_submodule(own), own, (published,))
+            yield NamedLayer(unet.get_submodule(own), own, (published,))
         if isinstance(unet.vector_embed, nn.Sequential):
             for own, published in zip(("vector_embed.0", "vector_embed.2"), self.vector_mlp, strict=True):
-                yield Part(unet.get_submodule(own), own, (published,))
-        for prefix, stage, (block, attention, resample) in self.places(unet):
-            yield from self._layer(stage.block, f"{prefix}.block", block)
-            yield from self._layer(stage.attention, f"{prefix}.attention", attention)
-            yield from self._layer(stage.resample, f"{prefix}.resample", resample)
+                yield NamedLayer(unet.get_submodule(own), own, (published,))
+        for prefix, unet_block, (block, attention, resample) in self.places(unet):
+            yield from self._layer(unet_block.block, f"{prefix}.block", block)
+            yield from self._layer(unet_block.attention, f"{prefix}.attention", attention)
+            yield from self._layer(unet_block.resample, f"{prefix}.resample", resample)
 
-    def _layer(self, layer: nn.Module | None, own: str, published: str) -> Iterator[Part]:
+    def _layer(self, layer: nn.Module | None, own: str, published: str) -> Iterator[NamedLayer]:
         if isinstance(layer, ResidualBlock):
             for name, child in layer.named_children():
                 if name in self.residual:
                     names = (f"{published}.{self.residual[name]}",)
-                    yield Part(child, f"{own}.{name}", names, axes=4 if name == "skip" else None)
+                    yield NamedLayer(child, f"{own}.{name}", names, axes=4 if name == "skip" else None)
         elif isinstance(layer, Resample):
             conv = self.halving if layer.direction == "down" else "conv"
-            yield Part(layer.conv, f"{own}.conv", (f"{published}.{conv}",))
+            yield NamedLayer(layer.conv, f"{own}.conv", (f"{published}.{conv}",))
         elif isinstance(layer, SpatialTransformer):
             yield from self._transformer(layer, own, published)
         elif isinstance(layer, AttentionBlock):
             yield from self._plain(layer, own, published)
 
-    def _plain(self, layer: AttentionBlock, own: str, published: str) -> Iterator[Part]:
+    def _plain(self, layer: AttentionBlock, own: str, published: str) -> Iterator[NamedLayer]:
         inner: SelfAttention = layer.attention
         names = tuple(f"{published}.{name}" for name in self.plain_qkv)
         interleave = inner.heads if len(names) > 1 and inner.order == "legacy" else 0
-        yield Part(layer.norm, f"{own}.norm", (f"{published}.{self.plain_norm}",))
-        yield Part(inner.qkv, f"{own}.attention.qkv", names, interleave, self.plain_axes)
+        yield NamedLayer(layer.norm, f"{own}.norm", (f"{published}.{self.plain_norm}",))
+        yield NamedLayer(inner.qkv, f"{own}.attention.qkv", names, interleave, self.plain_axes)
         out = (f"{published}.{self.plain_out}",)
-        yield Part(inner.out, f"{own}.attention.out", out, axes=self.plain_axes)
+        yield NamedLayer(inner.out, f"{own}.attention.out", out, axes=self.plain_axes)
 
-    def _transformer(self, layer: SpatialTransformer, own: str, published: str) -> Iterator[Part]:
-        yield Part(layer.norm, f"{own}.norm", (f"{published}.norm",))
-        yield Part(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), axes=4)
+    def _transformer(self, layer: SpatialTransformer, own: str, published: str) -> Iterator[NamedLayer]:
+        yield NamedLayer(layer.norm, f"{own}.norm", (f"{published}.norm",))
+        yield NamedLayer(layer.proj_in, f"{own}.proj_in", (f"{published}.proj_in",), axes=4)
         for depth, block in enumerate(layer.blocks):
             inner = f"{published}.transformer_blocks.{depth}"
             for name, parts in _layers(block):
                 names = tuple(f"{inner}.{part}" for part in parts)
-                yield Part(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
-        yield Part(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), axes=4)
+                yield NamedLayer(block.get_submodule(name), f"{own}.blocks.{depth}.{name}", names)
+        yield NamedLayer(layer.proj_out, f"{own}.proj_out", (f"{published}.proj_out",), axes=4)
 
 
 def _layers(block: nn.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -144,7 +144,7 @@ def _layers(block: nn.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield name, parts
 
 
-def _in_form(part: Part, unet: UNet) -> Part:
+def _in_form(part: NamedLayer, unet: UNet) -> NamedLayer:
     """The part in the form that the published models have: those with two layers for a vector have linear
     layers around their transformers, the others 1x1 convolutions of the same numbers."""
     linear = unet.vector == "mlp" and part.own.endswith(("proj_in", "proj_out"))

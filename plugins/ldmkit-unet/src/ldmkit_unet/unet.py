@@ -35,7 +35,7 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Stage(nn.Module):
+class UNetBlock(nn.Module):
     """One entry of the UNet's path: a residual block, attention, resampling; each may be absent."""
 
     def __init__(
@@ -60,9 +60,9 @@ class Stage(nn.Module):
         return h
 
 
-def stages(modules: nn.ModuleList) -> list[Stage]:
-    """The stages of one of a UNet's three lists."""
-    return [cast(Stage, module) for module in modules]
+def unet_blocks(modules: nn.ModuleList) -> list[UNetBlock]:
+    """The blocks of one of a UNet's three lists."""
+    return [cast(UNetBlock, module) for module in modules]
 
 
 class UNet(nn.Module):
@@ -142,7 +142,10 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(self._down())
         top = width * multipliers[-1]
         self.middle = nn.ModuleList(
-            [Stage(self._block(top, top), self._attention(top, depths[-1])), Stage(self._block(top, top))]
+            [
+                UNetBlock(self._block(top, top), self._attention(top, depths[-1])),
+                UNetBlock(self._block(top, top)),
+            ]
         )
         self.up = nn.ModuleList(self._up())
         self.norm_out = group_norm(width * multipliers[0])
@@ -158,7 +161,7 @@ class UNet(nn.Module):
 
     def bind_reusing(self, condition: Condition, interval: int) -> Callable[[Latent, PerPicture], Latent]:
         """The same, but only the first of every `interval` calls computes more than the first convolution and
-        the last stage, which is handed a forecast in the others. Source: see `Forecast`."""
+        the last block, which is handed a forecast in the others. Source: see `Forecast`."""
         return self._bound(condition, Forecast(interval))
 
     def _bound(
@@ -182,40 +185,40 @@ class UNet(nn.Module):
         return bound
 
     def _deep(self, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        """All stages but the last, which is handed their outcome."""
+        """All blocks but the last, which is handed their outcome."""
         skips = [h]
-        for stage in self.down:
-            h = self._stage(stage, h, emb, memory)
+        for block in self.down:
+            h = self._through(block, h, emb, memory)
             skips.append(h)
-        for stage in self.middle:
-            h = self._stage(stage, h, emb, memory)
-        for stage in self.up[:-1]:
-            h = self._stage(stage, torch.cat([h, skips.pop()], dim=1), emb, memory)
+        for block in self.middle:
+            h = self._through(block, h, emb, memory)
+        for block in self.up[:-1]:
+            h = self._through(block, torch.cat([h, skips.pop()], dim=1), emb, memory)
         return h
 
     def _shallow(self, h: FeatureMap, deep: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        """The last stage, on what comes from below and what the first convolution gave."""
-        h = self._stage(self.up[-1], torch.cat([deep, h], dim=1), emb, memory)
+        """The last block, on what comes from below and what the first convolution gave."""
+        h = self._through(self.up[-1], torch.cat([deep, h], dim=1), emb, memory)
         return self.conv_out(silu(self.norm_out(h))).contiguous()
 
-    def _stage(self, stage: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
+    def _through(self, block: nn.Module, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
         if self.checkpoint and torch.is_grad_enabled():
-            return recompute(stage, h, emb, memory, use_reentrant=False)
-        return stage(h, emb, memory)
+            return recompute(block, h, emb, memory, use_reentrant=False)
+        return block(h, emb, memory)
 
-    def _down(self) -> Iterator[Stage]:
-        """The way down: stages of each level, halving between levels."""
+    def _down(self) -> Iterator[UNetBlock]:
+        """The way down: blocks of each level, halving between levels."""
         before = self.width
         for level, multiplier in enumerate(self.multipliers):
             channels = self.width * multiplier
             for _ in range(self.blocks):
-                yield Stage(self._block(before, channels), self._attention_at(level))
+                yield UNetBlock(self._block(before, channels), self._attention_at(level))
                 before = channels
             if level < len(self.multipliers) - 1:
-                yield Stage(resample=self._resample(channels, "down"))
+                yield UNetBlock(resample=self._resample(channels, "down"))
 
-    def _up(self) -> Iterator[Stage]:
-        """The way up: each stage also takes what the matching stage on the way down gave."""
+    def _up(self) -> Iterator[UNetBlock]:
+        """The way up: each block also takes what the matching block on the way down gave."""
         skips = self._skip_channels()
         before = skips[-1]
         for level, multiplier in reversed(list(enumerate(self.multipliers))):
@@ -224,11 +227,11 @@ class UNet(nn.Module):
                 block = self._block(before + skips.pop(), channels)
                 last = i == self.blocks and level > 0
                 resample = self._resample(channels, "up") if last else None
-                yield Stage(block, self._attention_at(level), resample)
+                yield UNetBlock(block, self._attention_at(level), resample)
                 before = channels
 
     def _skip_channels(self) -> list[int]:
-        """Channels of the input convolution and of every stage on the way down."""
+        """Channels of the input convolution and of every block on the way down."""
         channels = [self.width]
         for level, multiplier in enumerate(self.multipliers):
             halving = level < len(self.multipliers) - 1

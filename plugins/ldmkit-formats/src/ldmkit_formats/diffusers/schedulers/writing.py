@@ -10,7 +10,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.recipe import Component, Recipe, Sampling, resolve_component
+from ldmkit.recipe import Component, Recipe, SamplerSlot, resolve_component
 from ldmkit_formats.diffusers.schedulers import read_scheduler
 from ldmkit_formats.diffusers.schedulers.reading import BETAS, OBJECTIVES, OWN
 
@@ -169,7 +169,7 @@ def _held(config: Mapping[str, Any], recipe: Recipe, registry: Registry, *, samp
         ("objective", read["objective"], recipe.objective),
     ]
     if sampler:
-        slot = Sampling.model_validate(read["sampler"])
+        slot = SamplerSlot.model_validate(read["sampler"])
         pairs += [("sampler", slot, recipe.sampler), ("spacing", slot.spacing, recipe.sampler.spacing)]
         own = [guide for guide in recipe.guidance if guide.name in LASTS]
         given = read.get("guidance", [])

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ldmkit.checkpoint import files
 from ldmkit.engine.conditions import PARTS, concatenate, padded
 from ldmkit.interfaces import Conditioner
+from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
 from ldmkit.training.shards import Shards, whole, write
-from ldmkit.training.workers import place, sum_over_processes
 from ldmkit.types import Condition, Say
 
 BATCH = 64

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ldmkit.evaluation import Evaluation, Network, Pixels
-from ldmkit_metrics.choosing import concept_of, style_of
+from ldmkit_metrics.examples import concept_of, style_of
 
 TIE = 1e-6
 """Cosines that differ by no more than this are equal: the same picture embedded in another batch."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
+from ldmkit_autoencoders.blocks_in_order import PlacedBlock, Sort, load, placed_blocks, rules
 from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
-from ldmkit_autoencoders.parts import Part, Sort, load, parts, rules
-from ldmkit_autoencoders.published import Published, complete, read, topology_of
+from ldmkit_autoencoders.published import PublishedConfig, complete, read, topology_of
 from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -43,7 +43,7 @@ OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "
 """Names of attention's layers before diffusers 0.17, still on hubs."""
 
 
-class Model(Published):
+class Model(PublishedConfig):
     """What both classes' config.json share; defaults are diffusers'.
 
     What only pipelines use (sample_size, scaling_factor, shift_factor, force_upcast) is known and not read.
@@ -136,20 +136,20 @@ def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> dict[s
     }
 
 
-def block_name(part: Part) -> str:
+def block_name(block: PlacedBlock) -> str:
     """diffusers' name of a block."""
-    way = "down" if part.side == "encoder" else "up"
-    place = "mid_block" if part.level is None else f"{way}_blocks.{part.order}"
-    sort = {"residual": "resnets", "attention": "attentions", "resample": f"{way}samplers"}[part.sort]
-    return f"{part.side}.{place}.{sort}.{part.index}"
+    way = "down" if block.side == "encoder" else "up"
+    place = "mid_block" if block.level is None else f"{way}_blocks.{block.order}"
+    sort = {"residual": "resnets", "attention": "attentions", "resample": f"{way}samplers"}[block.sort]
+    return f"{block.side}.{place}.{sort}.{block.index}"
 
 
 def modern(tensors: Mapping[str, Tensor], model: Autoencoder) -> dict[str, Tensor]:
     """The tensors with attention's old layer names replaced by today's; where both are there, both stay."""
     renamed = {
-        f"{block_name(part)}.{old}.{kind}": f"{block_name(part)}.{new}.{kind}"
-        for part in parts(model)
-        if part.sort == "attention"
+        f"{block_name(block)}.{old}.{kind}": f"{block_name(block)}.{new}.{kind}"
+        for block in placed_blocks(model)
+        if block.sort == "attention"
         for old, new in OLD_ATTENTION.items()
         for kind in ("weight", "bias")
     }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
-from ldmkit.training.workers import sum_over_processes
+from ldmkit.training.collectives import sum_over_processes
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Sort = Literal["residual", "attention", "resample"]
 
 
 @dataclass(frozen=True)
-class Part:
+class PlacedBlock:
     """A block. `level` counts from the picture's resolution, None in the middle; `order` counts the decoder's
     levels as it runs through them; `index` counts the parts of that sort at that place."""
 
@@ -31,7 +31,7 @@ class Part:
     index: int
 
 
-def parts(model: Autoencoder) -> Iterator[Part]:
+def placed_blocks(model: Autoencoder) -> Iterator[PlacedBlock]:
     """Every block of encoder and decoder."""
     last = len(model.encoder.levels) - 1
     for order in range(last + 1):
@@ -45,18 +45,18 @@ def parts(model: Autoencoder) -> Iterator[Part]:
 
 def _blocks(
     stack: nn.Module, path: str, side: Literal["encoder", "decoder"], level: int | None, order: int
-) -> Iterator[Part]:
+) -> Iterator[PlacedBlock]:
     seen: Counter[Sort] = Counter()
     for name, block in stack.named_children():
         residual: Sort = "residual" if isinstance(block, ResidualBlock) else "resample"
         sort: Sort = "attention" if isinstance(block, Attention) else residual
-        yield Part(f"{path}.{name}", side, level, order, sort, seen[sort])
+        yield PlacedBlock(f"{path}.{name}", side, level, order, sort, seen[sort])
         seen[sort] += 1
 
 
 def rules(
     model: Autoencoder,
-    block_name: Callable[[Part], str],
+    block_name: Callable[[PlacedBlock], str],
     leaves: Mapping[Sort, Mapping[str, str]],
     singles: Mapping[str, str],
     linear: bool,
@@ -67,11 +67,11 @@ def rules(
     parts and the parts outside of blocks. linear: attention's weights are published as linear layers'.
     """
     renamed, attention = dict(singles), set()
-    for part in parts(model):
-        for leaf, published in leaves[part.sort].items():
-            renamed[f"{part.path}.{leaf}"] = f"{block_name(part)}.{published}"
-            if part.sort == "attention":
-                attention.add(f"{part.path}.{leaf}")
+    for block in placed_blocks(model):
+        for leaf, published in leaves[block.sort].items():
+            renamed[f"{block.path}.{leaf}"] = f"{block_name(block)}.{published}"
+            if block.sort == "attention":
+                attention.add(f"{block.path}.{leaf}")
     found = []
     for ours, tensor in model.named_parameters():
         stem, _, kind = ours.rpartition(".")
