@@ -1,6 +1,7 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
 shown (`cutting`, `views`), conditions to look at (`painted`), PNG files that say how they were sampled
-(`png`), lists of pictures that show themselves (`listed`), contact sheets (`sheet`)."""
+(`png`) and from what (`inputs`), lists of pictures that show themselves (`listed`), contact sheets
+(`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle

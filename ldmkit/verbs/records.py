@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ldmkit.checkpoint.sums import sha256
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.requests import Inputs, inputs_of, is_picture_file, text_fields
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
+from ldmkit.pictures.inputs import content, plain
 from ldmkit.verbs import examples
 
 About = Mapping[str, str]
@@ -44,25 +42,10 @@ def of(system: Parts, inputs: Inputs, i: int, example: int | None) -> dict[str, 
 def _record(value: Any, example: int | None) -> Any:
     if is_picture_file(value):
         return {"file": str(value), "sha256": _file_digest(str(value))}
-    plain = _plain(value)
-    if plain is not None:
-        return plain
-    return {"example": example, "sha256": _content(value)}
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON holds it; None where it is no text, number or list of them."""
-    if isinstance(value, list | tuple):
-        inner = [_plain(v) for v in value]
-        return None if None in inner else inner
-    return value if isinstance(value, str | int | float) else None
-
-
-def _content(value: Any) -> str:
-    """sha256 of a tensor's numbers, or of any other value as Python writes it."""
-    if isinstance(value, Tensor):
-        return hashlib.sha256(value.contiguous().cpu().numpy().tobytes()).hexdigest()
-    return hashlib.sha256(repr(value).encode()).hexdigest()
+    as_json = plain(value)
+    if as_json is not None:
+        return as_json
+    return {"example": example, "sha256": content(value)}
 
 
 def _file_digest(path: str) -> str:
@@ -172,6 +155,6 @@ def _value(system: System, field: str, record: Any, replaced: Mapping[str, Any])
     if not isinstance(index, int) or not 0 <= index < len(data):
         raise UserError(f"{field}: the data have no validation example {index} any more")
     value = data[index][field]
-    if _content(value) != record["sha256"]:
+    if content(value) != record["sha256"]:
         raise UserError(f"{field}: validation example {index} has changed since the picture was made")
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import shutil
 import urllib.error
@@ -16,7 +18,7 @@ from ldmkit_serve.painter import read_boxes, read_map
 from ldmkit_serve.settings import request
 
 import ldmkit
-from ldmkit.pictures.png import read_about
+from ldmkit.pictures.png import read_about, save_picture
 
 gradio = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -141,7 +143,7 @@ def test_a_picture_is_drawn_from_every_kind_of_control_and_tells_its_settings(pa
     draw(page)
     about = read_about(newest(out))
     assert about["prompt"] == "a blue fox"
-    assert about["label"] == "0"
+    assert json.loads(about["inputs"])["label"] == 0
     assert about["steps"] == "4"
 
 
@@ -183,22 +185,52 @@ def test_what_is_missing_is_told_on_the_page(page, out):
     assert len(list(out.glob("*.png"))) == before
 
 
-def test_a_picture_that_is_dropped_brings_its_settings_back(page, out):
+def drop(page, written):
+    upload = page.locator("input[type=file][accept*='.png']").last
+    upload.set_input_files({"name": "ours.png", "mimeType": "image/png", "buffer": written})
+    page.wait_for_function("document.querySelector('#words').innerText.includes('settings taken')")
+
+
+def test_a_picture_that_is_dropped_brings_everything_back_to_another_visitor(page, browser, address, out):
     page.get_by_label("caption").first.fill("a purple bear")
-    fill_in(page)
+    page.locator("#paint-segmentation .palette button").nth(2).click()
+    fill_in(page, "green")
+    fields = ("segmentation", "layout", "mask")
+    drawn_from = {field: json.loads(painted(page, field)) for field in fields}
     draw(page)
-    written = newest(out).read_bytes()
-    page.get_by_label("caption").first.fill("")
-    drop = page.locator("input[type=file][accept*='.png']").last
-    drop.set_input_files({"name": "ours.png", "mimeType": "image/png", "buffer": written})
-    page.wait_for_function(
-        "[...document.querySelectorAll('textarea')].some(t => t.value === 'a purple bear')"
-    )
+    written = newest(out)
+    other = browser.new_context(viewport={"width": 1300, "height": 2400}).new_page()
+    other.goto(address)
+    other.wait_for_selector("#paint-segmentation canvas")
+    drop(other, written.read_bytes())
+    for field in fields:
+        other.wait_for_function(f"window.painters['paint-{field}']()")
+        assert json.loads(painted(other, field)) == drawn_from[field]
+    other.wait_for_function("window.backgrounds['paint-mask']()")
+    draw(other)
+    again = newest(out)
+    assert again != written
+    assert np.array_equal(*(np.asarray(PIL.Image.open(path)) for path in (written, again)))
+    assert read_about(again) == read_about(written)
+    other.context.close()
+
+
+def test_what_a_dropped_picture_does_not_hold_is_told_and_no_path_in_it_is_opened(page, tmp_path):
+    secret = tmp_path / "secret.png"
+    PIL.Image.new("L", (32, 32), 1).save(secret)
+    record = {"file": str(secret), "sha256": hashlib.sha256(secret.read_bytes()).hexdigest()}
+    about = {"prompt": "a yellow cat", "inputs": json.dumps({"segmentation": record, "layout": [[99, 0]]})}
+    save_picture(PIL.Image.new("RGB", (8, 8)), tmp_path / "theirs.png", about)
+    drop(page, (tmp_path / "theirs.png").read_bytes())
+    assert "segmentation: its file is not among those" in page.locator("#words").inner_text()
+    assert "layout: a box is (class" in page.locator("#words").inner_text()
+    assert page.get_by_label("caption").first.input_value() == "a yellow cat"
+    assert not painted(page, "segmentation")
 
 
 def test_a_hostile_file_is_refused_in_words(page):
-    drop = page.locator("input[type=file][accept*='.png']").last
-    drop.set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"})
+    upload = page.locator("input[type=file][accept*='.png']").last
+    upload.set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"})
     page.wait_for_selector(".toast-body", timeout=20_000)
     assert "not a picture of ours" in page.locator(".toast-body").inner_text()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,31 @@ import ldmkit
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
+from ldmkit.pictures import SUFFIXES
 from ldmkit.pictures.png import read_about, save_picture
+from ldmkit_serve import metadata
 from ldmkit_serve import settings as choices
-from ldmkit_serve.controls import Control, Facts, controls, random_example
+from ldmkit_serve.controls import Control, Facts, controls, holds, random_example
 from ldmkit_serve.drawing import draw
+from ldmkit_serve.kept import Kept
 
 MAX_UPLOAD = "16mb"
 HISTORY = 60
 """Pictures that a visitor's history holds."""
+UNSAID = ("recipe", "inputs", "init")
+"""What a picture's file says but not the line below it: the same for all, or long."""
 FONTS = ["system-ui", "sans-serif"]
 STYLE = "#picture img { width: 100%; height: 100%; object-fit: contain; }"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served: pictures go to the folder `out`; `prompt` is the field of the prompt."""
+
+    system: ldmkit.System
+    out: Path
+    kept: Kept
+    prompt: str
 
 
 def launch(
@@ -60,6 +76,7 @@ def launch(
 def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
     """The page of a system with a denoiser."""
     facts = _facts(system)
+    served = Served(system, out, Kept(out / "inputs", _files(system), facts.data), _prompt(system))
     title = f"{system.recipe.name} - ldmkit"
     with gradio.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
         gradio.Markdown(f"# {system.recipe.name}")
@@ -70,7 +87,7 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
                 with gradio.Row():
                     go = gradio.Button("Draw", variant="primary", elem_id="draw")
                     stop = gradio.Button("Cancel", elem_id="cancel")
-                    shown = facts.data is not None and any(one.example for one in conditions)
+                    shown = any(holds(facts, one) for one in conditions)
                     example = gradio.Button("Random example", elem_id="example", visible=shown)
             with gradio.Column(scale=4):
                 picture = gradio.Image(
@@ -95,14 +112,14 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
         given = [c for one in conditions for c in one.components]
         inputs = [*given, *chosen.values()]
         drawing = go.click(
-            partial(_draw, system, out, conditions, chosen, itertools.count()),
+            partial(_draw, served, conditions, chosen, itertools.count()),
             [history, *inputs],
             [picture, words, gallery, history],
             concurrency_id="sampling",
         )
         stop.click(lambda: "cancelled", None, words, cancels=[drawing])
         example.click(partial(_example, conditions, facts), None, given)
-        dropped.upload(partial(_dropped, conditions, chosen), dropped, [*inputs, words])
+        dropped.upload(partial(_dropped, served, conditions, chosen), dropped, [*inputs, words])
         for one in conditions:
             one.listen()
     return blocks
@@ -114,6 +131,20 @@ def _facts(system: ldmkit.System) -> Facts:
     size = system.size or (side, side)
     names = {**_names(system), **getattr(data, "class_names", {})}
     return Facts(data, names, system.recipe.sample.prompts, size)
+
+
+def _prompt(system: ldmkit.System) -> str:
+    """The field of the prompt: the first text that a conditioner reads."""
+    kinds = [kind for _, c in system.named_conditioners() for kind in c.spec.kinds.items()]
+    return next((field for field, kind in kinds if kind == "text"), "caption")
+
+
+def _files(system: ldmkit.System) -> list[Path]:
+    """The pictures that the recipe itself names as inputs."""
+    sample = system.recipe.sample
+    named = [value for values in sample.fields.values() for value in values if isinstance(value, str)]
+    files = [system.recipe.located(value) for value in (*named, *([sample.init] if sample.init else ()))]
+    return [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
@@ -140,8 +171,7 @@ def _data(system: ldmkit.System) -> Dataset | None:
 
 
 def _draw(
-    system: ldmkit.System,
-    out: Path,
+    served: Served,
     conditions: Sequence[Control],
     chosen: choices.Settings,
     numbers: Iterator[int],
@@ -151,15 +181,16 @@ def _draw(
     """The page's updates while one picture forms: (picture, words, gallery, history)."""
     try:
         fields, options = choices.request(conditions, chosen, values)
-        for step in draw(system, {"fields": fields, **options}):
+        for step in draw(served.system, {"fields": fields, **options}):
             if not step.finished or step.picture is None:
                 shown = gradio.skip() if step.picture is None else step.picture
                 yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
                 continue
-            about = choices.about(system.recipe.name, fields, options)
-            path = out / f"{next(numbers):05d}-{options['seed']}.png"
+            name = served.system.recipe.name
+            about = metadata.about(name, served.prompt, fields, options, served.kept)
+            path = served.out / f"{next(numbers):05d}-{options['seed']}.png"
             save_picture(step.picture, path, about)
-            words = ", ".join(f"{k} {v}" for k, v in about.items() if k != "recipe")
+            words = ", ".join(f"{k} {v}" for k, v in about.items() if k not in UNSAID)
             history = [(str(path), words), *history][:HISTORY]
             yield str(path), words, history, history
     except (UserError, ValueError) as error:
@@ -171,17 +202,18 @@ def _example(conditions: Sequence[Control], facts: Facts) -> Any:
     one = random_example(facts, random.Random())
     values: list[Any] = []
     for control in conditions:
-        if one is None or control.example is None:
+        if one is None or not holds(facts, control):
             values += [gradio.skip()] * len(control.components)
         else:
-            values += control.example(one)
+            values += control.show(one)
     return values[0] if len(values) == 1 else values
 
 
-def _dropped(conditions: Sequence[Control], chosen: choices.Settings, path: str) -> list[Any]:
-    """The settings of a picture that was dropped on the page."""
+def _dropped(served: Served, conditions: Sequence[Control], chosen: choices.Settings, path: str) -> list[Any]:
+    """The inputs and settings of a picture that was dropped on the page, and words about them."""
     try:
-        metadata = read_about(Path(path))
+        about = read_about(Path(path))
     except UserError as error:
         raise gradio.Error(f"{Path(path).name}: not a picture of ours", print_exception=False) from error
-    return [*choices.from_picture(conditions, chosen, metadata), "settings taken from the picture"]
+    values, missing = metadata.from_picture(conditions, chosen, served.prompt, about, served.kept)
+    return [*values, "; ".join(["settings taken from the picture", *missing])]

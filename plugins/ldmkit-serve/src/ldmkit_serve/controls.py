@@ -10,10 +10,12 @@ from typing import Any
 
 import gradio
 import numpy as np
+import PIL.Image
 import torch
 from gradio.components import Component
 
 from ldmkit.interfaces import Conditioner, Dataset
+from ldmkit.pictures import batch, class_maps, masks, to_pictures
 from ldmkit.types import FieldKind
 from ldmkit_serve import painter
 
@@ -26,14 +28,15 @@ MASK = ("known", "to paint")
 class Control:
     """Components of the page for some fields.
 
-    raw: their values to raw inputs by field; ValueError says what is missing. example: one of the data's
-    examples to values of the components. fields: those that `raw` gives.
+    raw: their values to raw inputs by field; ValueError says what is missing. show: the reverse, raw inputs
+    in any form in which people, data sets and files give them to values of the components; ValueError,
+    TypeError or KeyError where it cannot show them. fields: those that `raw` gives.
     """
 
     fields: tuple[str, ...]
     components: tuple[Component, ...]
     raw: Callable[..., Mapping[str, Any]]
-    example: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None = None
+    show: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     listen: Callable[[], None] = field(default=lambda: None)
 
 
@@ -69,6 +72,11 @@ def random_example(facts: Facts, choose: random.Random) -> Mapping[str, Any] | N
     return split[choose.randrange(len(split))]
 
 
+def holds(facts: Facts, control: Control) -> bool:
+    """Have the data's examples all that the control shows?"""
+    return facts.data is not None and set(control.fields) <= {"image", *facts.data.fields}
+
+
 def _caption(name: str, facts: Facts) -> Control:
     text = gradio.Textbox(label=name, value=next(iter(facts.texts), ""), lines=2, max_length=1000)
     if facts.texts:
@@ -79,7 +87,7 @@ def _caption(name: str, facts: Facts) -> Control:
             raise ValueError(f"{name}: write something first")
         return {name: value}
 
-    return Control((name,), (text,), raw, lambda example: (str(example[name]),))
+    return Control((name,), (text,), raw, lambda given: (str(given[name]),))
 
 
 def _label(name: str, facts: Facts) -> Control:
@@ -89,7 +97,14 @@ def _label(name: str, facts: Facts) -> Control:
         if names
         else gradio.Number(0, precision=0, minimum=0, label=f"{name} (the class's number)")
     )
-    return Control((name,), (menu,), lambda value: {name: int(value)}, lambda example: (int(example[name]),))
+
+    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
+        number = int(given[name])
+        if number < 0 or (names and number >= len(names)):
+            raise ValueError(f"there is no class {number}")
+        return (number,)
+
+    return Control((name,), (menu,), lambda value: {name: int(value)}, show)
 
 
 def _map(name: str, facts: Facts) -> Control:
@@ -100,38 +115,52 @@ def _map(name: str, facts: Facts) -> Control:
         labels = painter.read_map(value, len(names))
         return {name: torch.from_numpy(labels.astype(np.int64))}
 
-    def example(one: Mapping[str, Any]) -> tuple[Any, ...]:
-        return (painter.write_map(np.asarray(one[name])),)
+    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
+        (labels,) = class_maps({name: [_no_text(given[name])]}, name, len(names))
+        return (painter.write_map(labels.numpy().astype(np.uint8)),)
 
-    return Control((name,), (canvas,), raw, example)
+    return Control((name,), (canvas,), raw, show)
 
 
 def _boxes(name: str, facts: Facts) -> Control:
     names = facts.names.get(name) or [f"class {i}" for i in range(16)]
     canvas = painter.painter("boxes", names, facts.size, name=f"paint-{name}")
-    return Control(
-        (name,),
-        (canvas,),
-        lambda value: {name: painter.read_boxes(value, len(names))},
-        lambda example: (painter.write_boxes(example[name], facts.size),),
-    )
+
+    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
+        text = painter.write_boxes(given[name], facts.size)
+        painter.read_boxes(text, len(names))  # raises what is wrong with boxes of anybody's picture
+        return (text,)
+
+    return Control((name,), (canvas,), lambda value: {name: painter.read_boxes(value, len(names))}, show)
 
 
 def _picture(name: str, facts: Facts) -> Control:
-    picture = gradio.Image(label=name, type="pil", image_mode="RGB")
+    picture = gradio.Image(label=name, type="pil", image_mode="RGB", format="png")
 
     def raw(value: Any) -> Mapping[str, Any]:
         if value is None:
             raise ValueError(f"{name}: upload a picture first")
         return {name: value}
 
-    return Control((name,), (picture,), raw)
+    return Control((name,), (picture,), raw, lambda given: (_shown(given[name]),))
+
+
+def _no_text(value: Any) -> Any:
+    """The value; ValueError for a text, which would be opened as a path and may be anybody's."""
+    if isinstance(value, str):
+        raise ValueError("a text is no picture")
+    return value
+
+
+def _shown(value: Any) -> PIL.Image.Image:
+    """A picture in any form as one of PIL's."""
+    return to_pictures(batch({"picture": [_no_text(value)]}, "picture"))[0]
 
 
 def _inpainting(image: str, mask: str, facts: Facts) -> Control:
     """A picture, and a mask that is brushed over it."""
     height, width = facts.size
-    picture = gradio.Image(label="picture", type="pil", image_mode="RGB")
+    picture = gradio.Image(label="picture", type="pil", image_mode="RGB", format="png")
     canvas = painter.painter("mask", MASK, facts.size, name="paint-mask")
 
     def listen() -> None:
@@ -150,7 +179,11 @@ def _inpainting(image: str, mask: str, facts: Facts) -> Control:
             raise ValueError("brush over what is to be painted anew first")
         return {image: value.resize((width, height)), mask: torch.from_numpy(painted.astype(np.float32))}
 
-    return Control((image, mask), (picture, canvas), raw, listen=listen)
+    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
+        ((holes,),) = masks({mask: [_no_text(given[mask])]}, mask)
+        return _shown(given[image]), painter.write_map(holes.numpy().astype(np.uint8))
+
+    return Control((image, mask), (picture, canvas), raw, show, listen)
 
 
 def _json(name: str, facts: Facts) -> Control:
@@ -163,7 +196,7 @@ def _json(name: str, facts: Facts) -> Control:
         except (ValueError, RecursionError):
             raise ValueError(f"{name}: not JSON") from None
 
-    return Control((name,), (text,), raw)
+    return Control((name,), (text,), raw, lambda given: (json.dumps(given[name], ensure_ascii=False),))
 
 
 BY_KIND: Mapping[FieldKind, Callable[[str, Facts], Control]] = {

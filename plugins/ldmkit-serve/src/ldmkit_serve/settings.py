@@ -10,6 +10,7 @@ import gradio
 from gradio.components import Component
 
 import ldmkit
+from ldmkit.pictures import open_picture
 from ldmkit_serve.controls import Control
 
 MAX_STEPS = 200
@@ -36,8 +37,13 @@ def settings(system: ldmkit.System, captioned: bool) -> Settings:
                 parts["guidance"] = gradio.Slider(0, 15, scales[0], step=0.1, label="guidance scale")
         if captioned:
             parts["negative"] = gradio.Textbox(recipe.sample.negative or "", label="away from")
-        parts["init"] = gradio.Image(label="start from this picture", type="pil", image_mode="RGB")
-        parts["strength"] = gradio.Slider(0.05, 1, 0.6, step=0.05, label="strength: how much is drawn anew")
+        start = recipe.sample.init and open_picture(recipe.located(recipe.sample.init))
+        parts["init"] = gradio.Image(
+            start, label="start from this picture", type="pil", image_mode="RGB", format="png", elem_id="init"
+        )
+        parts["strength"] = gradio.Slider(
+            0.05, 1, recipe.sample.strength, step=0.05, label="strength: how much is drawn anew"
+        )
     return parts
 
 
@@ -56,42 +62,10 @@ def request(
     options |= {"seed": int(options["seed"] or 0), "steps": int(options["steps"] or 0)}
     if not 0 <= options["seed"] <= MAX_SEED or not 1 <= options["steps"] <= MAX_STEPS:
         raise ValueError(f"seeds go from 0 to {MAX_SEED}, steps from 1 to {MAX_STEPS}")
-    optional: set[str] = {"negative", "init"} & set(options)
-    unset = {name for name in optional if not options[name]}
-    unset |= {"strength"} if "init" in unset else set()
+    unset = set() if options.get("negative") else {"negative"}
+    if options["init"] is None:
+        options["init"] = ()  # not the recipe's, which the visitor has taken away
+        unset |= {"strength"}
     return {name: [value] for name, value in fields.items()}, {
         name: value for name, value in options.items() if name not in unset
     }
-
-
-def about(name: str, fields: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> dict[str, str]:
-    """What the PNG says of itself: texts and numbers; painted maps and pictures are too large for that."""
-    plain = {"prompt" if k == "caption" else k: v[0] for k, v in fields.items()}
-    values = {**plain, **options, "recipe": name}
-    return {k: str(v) for k, v in values.items() if isinstance(v, str | int | float)}
-
-
-def from_picture(conditions: Sequence[Control], chosen: Settings, metadata: Mapping[str, str]) -> list[Any]:
-    """The components' values out of a picture's metadata; what it does not tell stays as it is."""
-    values: list[Any] = []
-    for one in conditions:
-        key = "prompt" if one.fields == ("caption",) else one.fields[0]
-        alone = len(one.components) == 1
-        values.append(_value(metadata.get(key), one.components[0]) if alone else gradio.skip())
-        values += [gradio.skip()] * (len(one.components) - 1)
-    return values + [_value(metadata.get(name), component) for name, component in chosen.items()]
-
-
-def _value(text: str | None, component: Component) -> Any:
-    """A metadata text as the component's value; what it cannot take leaves it as it is."""
-    if text is None:
-        return gradio.skip()
-    if isinstance(component, gradio.Dropdown):
-        offered = {str(value): value for _, value in component.choices}
-        return offered.get(text, gradio.skip())
-    if not isinstance(component, gradio.Number | gradio.Slider):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        return gradio.skip()

@@ -1,0 +1,106 @@
+"""What a served picture's file says, as `ldmkit sample` writes it, and the page's values from such a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio
+import PIL.Image
+from gradio.components import Component
+
+from ldmkit_serve.controls import Control
+from ldmkit_serve.kept import Kept
+from ldmkit_serve.settings import Settings
+
+OPTIONS = {"sampler.name": "sampler", "sampler.steps": "steps"}
+"""The settings of the page by the values of a recipe that `ldmkit sample --set` replaces."""
+UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading a picture's metadata may raise: they are anybody's."""
+
+
+def about(
+    name: str, prompt: str, fields: Mapping[str, Sequence[Any]], options: Mapping[str, Any], kept: Kept
+) -> dict[str, str]:
+    """What the PNG says of itself; `prompt` names the field of the prompt."""
+    inputs = {field: kept.record(value) for field, (value,) in fields.items()}
+    texts = {k: str(v) for k, v in options.items() if isinstance(v, str | int | float)}
+    if prompt in inputs:
+        texts = {"prompt": str(inputs.pop(prompt)), **texts}
+    if inputs:
+        texts["inputs"] = json.dumps(inputs, ensure_ascii=False)
+    if isinstance(options["init"], PIL.Image.Image):
+        texts["init"] = json.dumps(kept.record(options["init"]))
+    return {**texts, "recipe": name}
+
+
+def from_picture(
+    conditions: Sequence[Control], chosen: Settings, prompt: str, metadata: Mapping[str, str], kept: Kept
+) -> tuple[list[Any], list[str]]:
+    """The components' values out of a picture's metadata, and in words what could not be brought back.
+
+    A condition that the picture does not tell stays as it is; a setting returns to the recipe's own.
+    """
+    values: list[Any] = []
+    missing: list[str] = []
+    records, told = _inputs(metadata, prompt), {**_options(metadata), **metadata}
+    for one in conditions:
+        try:
+            given = {name: kept.value(records[name]) for name in one.fields if name in records}
+            values += one.show(given) if given else _unchanged(one)
+        except UNREADABLE as error:
+            values += _unchanged(one)
+            missing.append(f"{', '.join(one.fields)}: {error}")
+    for name, component in chosen.items():
+        try:
+            values.append(_init(told, kept) if name == "init" else _value(told.get(name), component))
+        except UNREADABLE as error:
+            values.append(None)
+            missing.append(f"{name}: {error}")
+    return values, missing
+
+
+def _unchanged(one: Control) -> list[Any]:
+    return [gradio.skip()] * len(one.components)
+
+
+def _inputs(metadata: Mapping[str, str], prompt: str) -> dict[str, Any]:
+    """The records of the inputs by field; none where they cannot be read."""
+    records = _json(metadata, "inputs")
+    records = dict(records) if isinstance(records, dict) else {}
+    return {**records, prompt: metadata["prompt"]} if "prompt" in metadata else records
+
+
+def _options(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The settings that `ldmkit sample --set` changed."""
+    overrides = _json(metadata, "options")
+    pairs = (str(one).partition("=") for one in overrides) if isinstance(overrides, list) else ()
+    return {OPTIONS[path]: value for path, _, value in pairs if path in OPTIONS}
+
+
+def _json(metadata: Mapping[str, str], key: str) -> Any:
+    try:
+        return json.loads(metadata.get(key, "null"))
+    except UNREADABLE:
+        return None
+
+
+def _init(metadata: Mapping[str, str], kept: Kept) -> str | None:
+    record = _json(metadata, "init")
+    return str(kept.value(record)) if isinstance(record, dict) and "file" in record else None
+
+
+def _value(text: str | None, component: Component) -> Any:
+    """A text as the component's value; what it cannot take leaves it as it is, none is its first value."""
+    if text is None:
+        return component.value
+    if isinstance(component, gradio.Dropdown):
+        offered = {str(value): value for _, value in component.choices}
+        return offered.get(text, gradio.skip())
+    if not isinstance(component, gradio.Number | gradio.Slider):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        return gradio.skip()
