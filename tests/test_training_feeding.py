@@ -190,6 +190,9 @@ class Reader(torch.nn.Module):
     def encode(self, prepared, generator=None):
         return Condition(concat=torch.zeros(len(prepared["extra"]), 1, self._size, self._size))
 
+    def null(self, like):
+        return like.map(torch.zeros_like)
+
 
 class Extra(Pictures):
     """Seven toy pictures with one more field, of which the last one has another value."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ldmkit.types import Estimate, Latent, Level, Levels
+from ldmkit.engine.fitting import misfits
+from ldmkit.types import Condition, ConditionSpec, Estimate, Latent, Level, Levels, Posterior
 
 
 def check_levels(levels: Any, steps: int) -> Levels:
@@ -40,6 +42,77 @@ def check_estimate(estimate: Any, z: Latent) -> None:
     same("estimate: noise", estimate.noise, z)
 
 
+def check_posterior(posterior: Any, latent: Latent) -> None:
+    """ValueError unless it is a Posterior of pictures with latents like these."""
+    if not isinstance(posterior, Posterior):
+        raise ValueError(f"posterior: {type(posterior).__name__} is no ldmkit.types.Posterior")
+    same("posterior: mode", posterior.mode, latent)
+    if posterior.std is not None:
+        same("posterior: std", posterior.std, latent)
+    same("posterior: penalty", posterior.penalty, latent[:, 0, 0, 0])
+    if not isinstance(posterior.metrics, Mapping):
+        raise ValueError(f"posterior: metrics is {type(posterior.metrics).__name__}, no mapping of names")
+    for name, value in posterior.metrics.items():
+        same(f"posterior: metrics: {name}", value, latent[0, 0, 0, 0])
+
+
+def check_condition(what: str, spec: ConditionSpec, condition: Any, count: int) -> None:
+    """ValueError unless it is a Condition of so many pictures with what the spec announces."""
+    if not isinstance(condition, Condition):
+        raise ValueError(f"{what}: {type(condition).__name__} is no ldmkit.types.Condition")
+    for name, dimensions, axis in (("tokens", 3, 2), ("concat", 4, 1), ("vector", 2, 1)):
+        width, x = getattr(spec, name), getattr(condition, name)
+        if x is None and not width:
+            continue
+        if not isinstance(x, Tensor) or x.ndim != dimensions or (x.shape[0], x.shape[axis]) != (count, width):
+            raise ValueError(
+                f"{what}: {name} is {shape_of(x)}, {count} picture{'s' * (count > 1)} of width {width} "
+                "announced in spec"
+            )
+    mask = condition.mask
+    if mask is not None and (condition.tokens is None or mask.shape != condition.tokens.shape[:2]):
+        raise ValueError(f"{what}: mask is {shape_of(mask)}, tokens are {shape_of(condition.tokens)}")
+
+
+def check_null(null: Any, like: Condition) -> None:
+    """ValueError unless a null condition has the shapes of the one in whose place it is put."""
+    if not isinstance(null, Condition):
+        raise ValueError(f"null: {type(null).__name__} is no ldmkit.types.Condition")
+    for name in ("tokens", "mask", "concat", "vector"):
+        own, other = getattr(null, name), getattr(like, name)
+        if shape_of(own) != shape_of(other):
+            raise ValueError(f"null: {name} is {shape_of(own)}, {shape_of(other)} is expected")
+
+
+def check_dataset(data: Any) -> None:
+    """ValueError unless a split of a data set has examples, names of fields and a digest."""
+    if wrong := misfits("data", data):
+        raise ValueError(f"split: {'; '.join(wrong[:4])}")
+    if isinstance(data.fields, str) or not all(isinstance(field, str) for field in data.fields):
+        raise ValueError(f"fields is {data.fields!r}, a tuple of names is expected")
+    if not isinstance(data.digest, str) or not data.digest:
+        raise ValueError(f"digest is {data.digest!r}, a text that names the content is expected")
+    if not isinstance(data.skipped, Sequence):
+        raise ValueError(f"skipped is {type(data.skipped).__name__}, a sequence of files is expected")
+    if len(data) and not isinstance(data[0], Mapping):
+        raise ValueError(f"an example is {type(data[0]).__name__}, a mapping of fields is expected")
+
+
+def check_prepared(prepared: Any, count: int) -> None:
+    """ValueError unless it is a dictionary of tensors with a row a picture."""
+    if not isinstance(prepared, dict):
+        raise ValueError(f"prepare: {type(prepared).__name__} is no dictionary of tensors")
+    for name, value in prepared.items():
+        if not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != count:
+            raise ValueError(f"prepare: {name} is {shape_of(value)}, a tensor of {count} rows is expected")
+
+
+def check_scalar(what: str, value: Any) -> None:
+    """ValueError unless it is a tensor of a single number."""
+    if not isinstance(value, Tensor) or value.shape != ():
+        raise ValueError(f"{what} is {shape_of(value)}, a tensor of a single number is expected")
+
+
 def check_numbers(what: str, x: Any, shape: tuple[int, ...]) -> None:
     """ValueError unless `x` is a tensor of finite floating-point numbers in that shape."""
     if not isinstance(x, Tensor):
@@ -60,4 +133,6 @@ def same(what: str, made: Any, wanted: Tensor) -> None:
 
 def shape_of(x: Any) -> str:
     """A tensor's shape in words; of anything else its type."""
-    return "x".join(map(str, x.shape)) if isinstance(x, Tensor) else type(x).__name__
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    return "x".join(map(str, x.shape)) or "a single number"

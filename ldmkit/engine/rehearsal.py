@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.promises import same, shape_of
+from ldmkit.engine.promises import check_posterior, same, shape_of
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described
 from ldmkit.recipe.components import Component
@@ -39,6 +40,10 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
         with named("compression", system.recipe.compression):
             same("encode", system.compression.encode(image), latent)
             same("decode", system.compression.decode(latent), image)
+            check_posterior(system.compression.posterior(image), latent)
+            with torch.enable_grad():
+                if not system.compression.decode(latent.clone().requires_grad_()).requires_grad:
+                    raise ValueError("decode: is not differentiable, so that no encoder could learn")
         if system.denoiser is not None:
             likes = {n: _rehearsed(system, n, latent) for n, _ in system.named_conditioners()}
             _denoise(system, latent, joining.merge(likes))
@@ -57,7 +62,7 @@ def _blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     """A condition as the conditioner announces it, after a look at its null condition."""
     conditioner: Any = system.conditioners[name]
-    like = _like(conditioner, latent)
+    like = announced(conditioner, latent)
     with named("conditioner", system.recipe.conditioners[name]):
         null = conditioner.null(like)
         for part in ("tokens", "concat", "vector"):
@@ -69,12 +74,12 @@ def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     return like
 
 
-def _like(conditioner: Any, latent: Tensor) -> Condition:
+def announced(conditioner: Any, latent: Tensor) -> Condition:
     """A condition as the conditioner announces it, with a mask of its tokens, which some always make."""
-    like = joining.zeros(conditioner.spec, COUNT, latent.shape[2:], META)
+    like = joining.zeros(conditioner.spec, COUNT, latent.shape[2:], latent.device)
     if like.tokens is None:
         return like
-    return replace(like, mask=torch.ones(like.tokens.shape[:2], dtype=torch.bool, device=META))
+    return replace(like, mask=torch.ones(like.tokens.shape[:2], dtype=torch.bool, device=latent.device))
 
 
 def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
@@ -98,17 +103,21 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
 
     Those of the autoencoder or of the denoiser; losses, adversaries and conditioners come on top.
     """
-    image, latent = _blank(system, size)
-    likes = {n: _like(c, latent) for n, c in system.named_conditioners()}
+    image, _ = _blank(system, size)
 
     def compression() -> Any:
         posterior = system.compression.posterior(image)
         return system.compression.decode(posterior.mode)
 
-    def diffusion() -> Any:
-        return system.network(latent, torch.zeros(COUNT, device=META), joining.merge(likes))
+    forward = compression if stage == "compression" else partial(denoised, system, size)
+    return _kept(system, forward) // COUNT
 
-    return _kept(system, compression if stage == "compression" else diffusion) // COUNT
+
+def denoised(system: Parts, size: tuple[int, int]) -> Any:
+    """The network's output for COUNT pictures of that size."""
+    _, latent = _blank(system, size)
+    likes = {n: announced(c, latent) for n, c in system.named_conditioners()}
+    return system.network(latent, torch.zeros(COUNT, device=META), joining.merge(likes))
 
 
 def _kept(system: Parts, forward: Callable[[], Any]) -> int:
@@ -123,7 +132,7 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             forward()
-    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+    except Exception:
         # An estimate alone: what needs numbers cannot run on the meta device; `rehearse` tells misfits.
         return 0
     return sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in weights)

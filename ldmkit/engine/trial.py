@@ -6,7 +6,7 @@ shapes, whether numbers are finite and levels fall. A component that breaks its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from ldmkit.engine import sampling
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan
 from ldmkit.engine.promises import check_estimate, check_latent, check_level, check_numbers, same
-from ldmkit.engine.rehearsal import COUNT, named
-from ldmkit.types import Estimate, Latent, Level, Levels
+from ldmkit.engine.rehearsal import COUNT, announced, named
+from ldmkit.types import Estimate, Latent, Level, Levels, Request
 
 STEPS = 8
 """Steps that the sampler is tried for; of a recipe with more, the last ones."""
@@ -43,6 +43,10 @@ def try_process(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
         with named("sampler", plan.slot, WRONG):
             like = torch.zeros(COUNT, system.compression.latent.channels, *size)
             _sampler(plan, estimate, levels[-STEPS - 1 :], like)
+        for slot, (_, guide) in zip(recipe.guidance, plan.guidance, strict=False):
+            if not getattr(guide, "fields", ()):  # else it reads what only a request has
+                with named("guidance", slot, WRONG):
+                    _guidance(system, guide, estimate, levels, like)
 
 
 def _schedule(schedule: Any, size: tuple[int, int]) -> None:
@@ -83,3 +87,20 @@ def _sampler(plan: Plan, estimate: Callable[[Latent, Level], Estimate], levels: 
     source = sampling.step_noise(noise.shape[1:], range(COUNT), torch.device("cpu"))
     z = levels[0].add_noise(torch.zeros_like(noise), noise)
     check_latent(plan.sampler(estimate, z, levels, source), noise)
+
+
+def _guidance(
+    system: Parts, guide: Any, estimate: Callable[[Latent, Level], Estimate], levels: Levels, like: Latent
+) -> None:
+    size, factor = like.shape[2:], system.compression.latent.factor
+    conditions = {n: announced(c, like) for n, c in system.named_conditioners()}
+    picture_size = (size[0] * factor, size[1] * factor)
+    request = Request(
+        conditions, conditions, decode=system.compression.decode, seeds=range(COUNT), size=picture_size
+    )
+    guided = guide.bind(lambda z, level, wanted: [estimate(z, level)] * len(wanted), request)
+    for level in (levels[0], levels[len(levels) // 2]):
+        found = guided(level.add_noise(like, torch.ones_like(like)), level, [conditions])
+        if not isinstance(found, Sequence) or len(found) != 1:
+            raise ValueError(f"the guided estimate gives {type(found).__name__}, a list of one is expected")
+        check_estimate(found[0], like)

@@ -42,6 +42,10 @@ class Auxiliaries(nn.Module):
 
         return tapped(self._layers, seen)
 
+    def each(self) -> list[Auxiliary]:
+        """The losses in the recipe's order."""
+        return cast(list[Auxiliary], [*self.losses.values()])
+
     def forward(self, features: Mapping[str, Any], image: Image, level: Level) -> dict[str, Tensor]:
         """The mean of each loss, by name."""
         values: dict[str, Tensor] = {}

@@ -14,6 +14,7 @@ import PIL.Image
 import torch
 
 from ldmkit.engine.components import build
+from ldmkit.host.contained import contained
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Callback
 from ldmkit.recipe.components import Component
@@ -69,12 +70,12 @@ class Callbacks:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Puts back what a training's result depends on: random generators, torch's threads, default type and
-    gradient mode, and the handlers of SIGINT and SIGTERM."""
+    gradient mode, the working directory, and the handlers of SIGINT and SIGTERM."""
     states: tuple[Any, ...] = (random.getstate(), np.random.get_state())
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = [(number, signal.getsignal(number)) for number in numbers]
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad(), contained():
         try:
             yield
         finally:

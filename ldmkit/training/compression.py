@@ -25,6 +25,7 @@ from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.latents import LatentMoments
 from ldmkit.training.optim import check_parts, optimizer_of
+from ldmkit.training.promises import try_losses
 from ldmkit.training.stage import Learner, Losses
 from ldmkit.training.taps import last_weight
 from ldmkit.types import Image, Latent
@@ -160,6 +161,8 @@ class CompressionStage:
             if options.adversary
             else None
         )
+        first = images_of([self._train[self._buckets[0][0]]] * 2).to(self._device)
+        try_losses(losses, self._adversary, options, first)
         last = self._last_weight() if self._adversary is not None else None
         self._step = CompressionStep(self._model, losses, self._adversary, options, last)
         self.learners = self._learners(self._adversary)

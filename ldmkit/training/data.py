@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ldmkit.engine.data import buckets_of, drawn_of, of_one_shape, shown_of, view
+from ldmkit.engine.promises import shape_of
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.pictures import normalize, read
@@ -119,8 +120,21 @@ def _size(example: Example) -> int:
 def images_of(examples: Sequence[Example], flip: Bool[Tensor, " b"] | None = None) -> Image:
     """The pictures in [-1, 1], mirrored where `flip` says so."""
     flips = [flip is not None and bool(flip[i]) for i in range(len(examples))]
-    pixels = [e["image"].flip(-1) if turn else e["image"] for e, turn in zip(examples, flips, strict=True)]
+    pixels = [
+        pixels_of(e).flip(-1) if turn else pixels_of(e) for e, turn in zip(examples, flips, strict=True)
+    ]
+    if len(shapes := {"x".join(map(str, x.shape[1:])) for x in pixels}) > 1:
+        raise UserError(f"data: pictures of one batch have several sizes: {', '.join(sorted(shapes))}")
     return normalize(torch.stack(pixels))
+
+
+def pixels_of(example: Example) -> Tensor:
+    """An example's picture; UserError where it is none."""
+    image = example.get("image") if isinstance(example, Mapping) else None
+    if not isinstance(image, Tensor) or image.ndim != 3 or len(image) != 3 or image.dtype != torch.uint8:
+        what = f"{shape_of(image)} of {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+        raise UserError(f"its image is {what}; a tensor of bytes (torch.uint8) in 3 x H x W is expected")
+    return image
 
 
 def mirrored(value: Any, kind: FieldKind | None) -> Any:

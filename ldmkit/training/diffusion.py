@@ -12,7 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from ldmkit.engine import plans, sampling
+from ldmkit.engine import plans, sampling, sizes
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.requests import inputs_of
@@ -28,6 +28,7 @@ from ldmkit.training.distilling import step_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.look import check_crop
 from ldmkit.training.optim import check_parts, optimizer_of
+from ldmkit.training.promises import try_auxiliary, try_optimizer
 from ldmkit.training.sharding import shares
 from ldmkit.training.split import DiffusionDraws, Split
 from ldmkit.training.stage import Learner
@@ -46,9 +47,14 @@ def check_settings(system: System, options: DiffusionTraining) -> None:
     Uses neither data nor the system's weights; modules may be on the meta device.
     """
     shares(options)
-    optimizer_of(system.registry, options)
+    make = optimizer_of(system.registry, options)
+    if options.optimizer is not None:
+        try_optimizer(make, options.optimizer)
     losses = named_losses(system.registry, options.auxiliary)
     step = step_of(system, options, Auxiliaries(losses, system.network) if losses else None)
+    size = sizes.known_size(system)
+    if step.auxiliary is not None and size is not None and system.device.type == "meta":
+        try_auxiliary(system, step.auxiliary, options.auxiliary, size)
     check_parts(options, [name for name, weight in step.named_parameters() if weight.requires_grad])
 
 

@@ -19,6 +19,7 @@ from ldmkit.recipe.components import Component
 from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries
 from ldmkit.training.diffusion_step import DiffusionStep
+from ldmkit.training.promises import try_distillation
 from ldmkit.training.split import DiffusionDraws
 from ldmkit.types import Condition, Estimate, Latent, Level
 
@@ -52,6 +53,7 @@ class DistillationStep(DiffusionStep):
         self._distillation: Distillation = build(
             system.registry, "distillation", slot, schedule=system.schedule
         )
+        try_distillation(self._distillation, slot, system.schedule)
         before = DiffusionStep(system)
         shared = {id(conditioner): conditioner for conditioner in before.frozen}
         self.teacher: DiffusionStep = deepcopy(before, shared).requires_grad_(False).eval()

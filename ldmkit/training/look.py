@@ -14,11 +14,15 @@ from torch import Tensor
 
 from ldmkit.engine.data import drawn_of, field_kinds, of_one_shape
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.promises import check_condition, check_dataset, check_null, check_prepared
+from ldmkit.engine.rehearsal import named
+from ldmkit.engine.trial import WRONG
 from ldmkit.errors import UserError
+from ldmkit.host.contained import described
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.pictures import SUFFIXES, shown
 from ldmkit.recipe.stages import DiffusionTraining
-from ldmkit.training.data import Examples, raw_of
+from ldmkit.training.data import Examples, pixels_of, raw_of
 from ldmkit.types import Condition
 
 LOOKED = 10_000
@@ -39,8 +43,11 @@ def look_at_data(system: Parts, data: Dataset) -> None:
     options = system.recipe.train.diffusion
     check_crop(options, data)
     flip = options is not None and options.flip
+    assert system.recipe.data is not None
     for split in SPLITS:
-        part = data.split(split)
+        with named("data", system.recipe.data, WRONG):
+            part = data.split(split)
+            check_dataset(part)
         examples = Examples(part, fields_of(system), memory=0)
         check_fields(system, part[0])
         if flip and split == "train":
@@ -50,7 +57,7 @@ def look_at_data(system: Parts, data: Dataset) -> None:
             for start in range(0, len(group), BATCH):
                 _look(system, part, examples, group[start : start + BATCH], flip and split == "train")
         for bucket in examples.buckets:
-            _check_size(system, part, bucket[0])
+            _check_conditions(system, part, bucket[:2])
 
 
 def report_data(system: Parts) -> list[str]:
@@ -86,12 +93,13 @@ def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[in
     batch = examples.read(indices)
     try:
         _prepare(system, batch, flip)
-    except (ValueError, UserError):
+    except Exception:  # a stranger's conditioner may raise anything
         for index, example in zip(indices, batch, strict=True):
             try:
                 _prepare(system, [example], flip)
-            except (ValueError, UserError) as error:
-                raise UserError(f"{_name(data, index)}: {error}") from error
+            except Exception as error:
+                said = str(error) if isinstance(error, ValueError | UserError) else described(error)
+                raise UserError(f"{_name(data, index)}: {said}") from error
         raise
 
 
@@ -102,7 +110,7 @@ def _prepare(system: Parts, batch: Sequence[Mapping[str, Any]], flip: bool) -> N
         try:
             flips = torch.ones(len(batch), dtype=torch.bool) if flip else None
             choice = torch.zeros(len(batch), dtype=torch.long)
-            conditioner.prepare(raw_of(batch, fields, choice, flips, kinds))
+            check_prepared(conditioner.prepare(raw_of(batch, fields, choice, flips, kinds)), len(batch))
         except ValueError as error:
             raise UserError(f"condition '{name}': {error}") from error
 
@@ -144,20 +152,41 @@ def check_crop(options: DiffusionTraining | None, data: Dataset) -> None:
         )
 
 
-def _check_size(system: Parts, data: Dataset, index: int) -> None:
-    """UserError where what joins the latent on channels has not its height and width."""
-    example = data[index]
-    height, width = (side // system.compression.latent.factor for side in example["image"].shape[-2:])
-    raw = raw_of([example], fields_of(system))
+def _check_conditions(system: Parts, data: Dataset, indices: Sequence[int]) -> None:
+    """UserError where a condition is not what its conditioner announces, its null condition does not fit in
+    its place, or what joins the latent on channels has not its height and width."""
+    examples = [data[index] for index in indices]
+    factor = system.compression.latent.factor
+    for index, example in zip(indices, examples, strict=True):
+        height, width = (side // factor for side in _pixels(data, index, example, factor).shape[-2:])
+    raw = raw_of(examples, fields_of(system))
     for name, conditioner in system.named_conditioners():
-        if conditioner.spec.concat:
-            channels = _encoded(conditioner, raw, system.device).concat
-            if channels is not None and channels.shape[2:] != (height, width):
-                h, w = channels.shape[2:]
+        with named("conditioner", system.recipe.conditioners[name], WRONG):
+            condition = _encoded(conditioner, raw, system.device)
+            check_condition("encode", conditioner.spec, condition, len(examples))
+            check_null(conditioner.null(condition), condition)
+        if conditioner.spec.concat and condition.concat is not None:
+            h, w = condition.concat.shape[2:]
+            if (h, w) != (height, width):
+                fields = ", ".join(conditioner.spec.fields)
                 raise UserError(
-                    f"{_name(data, index)}: condition '{name}' ({', '.join(conditioner.spec.fields)}) gives "
-                    f"{h}x{w} positions, the latent of a picture has {height}x{width}"
+                    f"{_name(data, indices[0])}: condition '{name}' ({fields}) gives {h}x{w} positions, the "
+                    f"latent of a picture has {height}x{width}"
                 )
+
+
+def _pixels(data: Dataset, index: int, example: Mapping[str, Any], factor: int) -> Tensor:
+    """The picture's bytes; UserError where there are none, or latents would have broken sides."""
+    try:
+        image = pixels_of(example)
+    except UserError as error:
+        raise UserError(f"{_name(data, index)}: {error}") from error
+    if any(side % factor for side in image.shape[-2:]):
+        raise UserError(
+            f"{_name(data, index)}: a picture of {'x'.join(map(str, image.shape[-2:]))}: each side must be a "
+            f"multiple of {factor}, by which the compression model makes it smaller"
+        )
+    return image
 
 
 @torch.no_grad()

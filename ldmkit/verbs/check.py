@@ -13,7 +13,6 @@ from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
 from ldmkit.engine.compiling import check_compiler
-from ldmkit.engine.components import build
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
@@ -23,6 +22,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
 from ldmkit.training.diffusion import check_settings
+from ldmkit.training.promises import try_adapters
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
@@ -38,11 +38,9 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
     """
     with torch.device("meta"):
         system = assemble(recipe, registry)
-        for guide in recipe.guidance:
-            build(registry, "guidance", guide, compression=system.compression)
+        plan = plans.plan(system)
     if recipe.denoiser is not None:
-        size = sizes.latent_size(system, picture_size(system))
-        try_process(system, plans.plan(system, guidance=[]), size)
+        try_process(system, plan, sizes.latent_size(system, picture_size(system)))
     return system
 
 
@@ -130,6 +128,7 @@ def before_training(system: System, *, any_size: bool) -> None:
     try_out(copy, any_size=any_size)
     if system.recipe.train.diffusion is not None and system.recipe.denoiser is not None:
         check_settings(copy, system.recipe.train.diffusion)
+    try_adapters(copy)
 
 
 def _check_compilers(system: System) -> None:
