@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,10 @@ from ldmkit.pictures import to_pictures
 from ldmkit.types import Latent
 
 PREVIEWS = 6
-"""Looks at the picture while it forms, about: each one costs a pass of the decoder."""
+"""Looks at the picture while it forms, at most: each one costs a pass of the decoder."""
+LOOK, TELL = 0.5, 0.1
+"""Seconds at least between two looks at the picture, and between two words of progress, which cost the page's
+time as well: a picture that takes no longer is shown when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,30 @@ class Step:
     share: float
     picture: PIL.Image.Image | None
     finished: bool = False
+
+
+@dataclass
+class Pace:
+    """Says what of a drawing's progress goes to the page; times are of a monotonic clock, in seconds."""
+
+    told: float
+    looked: float
+    looks: int = 0
+
+    def look(self, share: float, now: float) -> bool:
+        """Is the picture shown now? Not after the last step: the finished one follows."""
+        early = int(share * PREVIEWS) <= self.looks or now - self.looked < LOOK
+        if early or share >= 1:
+            return False
+        self.looks, self.looked = int(share * PREVIEWS), now
+        return True
+
+    def tell(self, now: float) -> bool:
+        """Is the share told now?"""
+        if now - self.told < TELL:
+            return False
+        self.told = now
+        return True
 
 
 class Stopped(Exception):
@@ -38,14 +66,16 @@ def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Iterator[Step]:
     `request` are arguments of `System.sample` for one picture. Raises what the sampling raises.
     """
     arrived: queue.Queue[Step | Exception] = queue.Queue()
-    stopped, looks = threading.Event(), [0]
+    stopped, begun = threading.Event(), time.monotonic()
+    pace = Pace(begun, begun)
 
     def watch(share: float, clean: Latent) -> None:
         if stopped.is_set():
             raise Stopped
-        shown = int(share * PREVIEWS) > looks[-1]
-        looks.append(int(share * PREVIEWS))
-        arrived.put(Step(share, _picture(system, clean) if shown else None))
+        if pace.look(share, now := time.monotonic()):
+            arrived.put(Step(share, _picture(system, clean)))
+        elif pace.tell(now):
+            arrived.put(Step(share, None))
 
     def work() -> None:
         try:
