@@ -95,10 +95,10 @@ def installed_files(name: str) -> list[Path]:
     """The files of an installed distribution, by its metadata; nothing of it is imported. Empty where it is
     not installed."""
     try:
-        found = distribution(name)
+        installed = distribution(name)
     except PackageNotFoundError:
         return []
-    paths = (Path(str(found.locate_file(file))) for file in found.files or ())
+    paths = (Path(str(installed.locate_file(file))) for file in installed.files or ())
     return [path for path in paths if path.is_file()]
 
 
@@ -118,8 +118,8 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise UserError(f"{path}: no such file; {remedy}")
     digest = sha256(path)
     if digest != expected:
-        said = f"sha256 {digest[:12]}..., recorded {expected[:12]}..."
-        raise UserError(f"{path} is not the recorded file ({said}): it is damaged; {remedy}")
+        digests = f"sha256 {digest[:12]}..., recorded {expected[:12]}..."
+        raise UserError(f"{path} is not the recorded file ({digests}): it is damaged; {remedy}")
 
 
 REAL = (
@@ -231,8 +231,8 @@ def _is_entry(key: Any, value: Any) -> bool:
 
 def _why(error: Exception) -> str:
     """The reason in a few words: torch's own would advise to let the file run code."""
-    found = UNSUPPORTED.search(str(error))
-    if found:
-        return f"it holds an object of {found[1]}, which is not unpickled"
+    match = UNSUPPORTED.search(str(error))
+    if match:
+        return f"it holds an object of {match[1]}, which is not unpickled"
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return type(error).__name__ if "weights_only" in text or "eights only" in text else text[:200]

@@ -58,10 +58,10 @@ def explained(path: Path, doing: str) -> Iterator[None]:
     except DiskError:
         raise
     except OSError as error:
-        said = reason(error)
-        if said is None and error.errno is not None:
+        message = reason(error)
+        if message is None and error.errno is not None:
             raise
-        raise DiskError(f"{path}: cannot be {doing}: {said or error}") from error
+        raise DiskError(f"{path}: cannot be {doing}: {message or error}") from error
 
 
 @contextmanager

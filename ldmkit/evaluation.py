@@ -180,17 +180,17 @@ class Evaluation:
     def _once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         if key not in self.held:
             self.held[key] = make()
-        made: Tensor = self.held[key]
-        return made
+        value: Tensor = self.held[key]
+        return value
 
     @torch.no_grad()
     def _reconstructed(self, pixels: Pixels) -> Pixels:
-        model, made = self.system.compression, []
+        model, pictures = self.system.compression, []
         batches: Iterable[Tensor] = pixels.split(self.system.recipe.sample.batch)
         for batch in self._track(batches, len(pixels), "reconstructing"):
             image = normalize(batch).to(self.system.device)
-            made += [to_tensor(p) for p in to_pictures(model.decode(model.encode(image)))]
-        return torch.stack(made)
+            pictures += [to_tensor(p) for p in to_pictures(model.decode(model.encode(image)))]
+        return torch.stack(pictures)
 
     def _sampled(
         self,

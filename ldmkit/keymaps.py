@@ -120,9 +120,11 @@ def check_entries(
 
 def refuse(*problems: str) -> None:
     """ValueError of those problems that are not empty, the first five; none where there are none."""
-    found = [problem for problem in problems if problem]
-    if found:
-        raise ValueError("; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
+    messages = [problem for problem in problems if problem]
+    if messages:
+        raise ValueError(
+            "; ".join(messages[:5]) + (f"; and {len(messages) - 5} more" if len(messages) > 5 else "")
+        )
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

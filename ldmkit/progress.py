@@ -61,8 +61,8 @@ def _in_notebook(doing: str, total: int) -> Any:
 class Shown:
     """A bar, drawn within the context where `live` says so and `wanted` is true."""
 
-    def __init__(self, shown: Progress, *, wanted: bool = True) -> None:
-        self._bar, self._live = shown, wanted and live(shown)
+    def __init__(self, shown: Progress, *, visible: bool = True) -> None:
+        self._bar, self._live = shown, visible and live(shown)
 
     def __enter__(self) -> Self:
         if self._live:

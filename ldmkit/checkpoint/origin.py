@@ -91,8 +91,8 @@ def named_changes(folder: Path, now: Mapping[str, str] | None) -> str | None:
         "new": sorted(now.keys() - before.keys()),
         "gone": sorted(before.keys() - now.keys()),
     }
-    said = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
-    return ", ".join(said) or None
+    changes = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
+    return ", ".join(changes) or None
 
 
 def _first(names: Sequence[str]) -> str:

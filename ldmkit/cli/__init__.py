@@ -78,8 +78,8 @@ def _of_plugin(name: str) -> click.Command | None:
     try:
         command = copy(cast(click.Command, entry.load()))
     except Exception as error:  # a stranger's module may raise anything on import
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"verb '{name}' of {entry.distribution} {entry.version}: {said}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"verb '{name}' of {entry.distribution} {entry.version}: {reason}") from error
     command.name = name
     return loudness.with_options(command)
 

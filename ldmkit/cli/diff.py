@@ -23,13 +23,13 @@ def command(one: Path, other: Path, as_json: bool) -> None:
     """
     from ldmkit.verbs.diff import differences
 
-    found = differences(one, other)
+    lines = differences(one, other)
     if as_json:
-        options.write_json(found)
+        options.write_json(lines)
     else:
-        for path, (before, after) in found.items():
+        for path, (before, after) in lines.items():
             click.echo(f"{path}: {_shown(before)} -> {_shown(after)}")
-    if found:
+    if lines:
         raise SystemExit(1)
 
 

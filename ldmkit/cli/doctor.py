@@ -20,9 +20,9 @@ def command(runs: Path, as_json: bool) -> None:
     from ldmkit.host.plugins import host
     from ldmkit.verbs.doctor import facts
 
-    found = facts(host(), runs)
+    answers = facts(host(), runs)
     if as_json:
-        options.write_json([{"what": w, "found": f, "advice": a or None} for w, f, a in found])
+        options.write_json([{"what": w, "found": f, "advice": a or None} for w, f, a in answers])
         return
-    for what, fact, advice in found:
+    for what, fact, advice in answers:
         click.echo(f"{'!' if advice else ' '} {what}: {fact}" + (f"; {advice}" if advice else ""))

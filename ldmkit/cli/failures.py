@@ -54,10 +54,10 @@ def described(error: Exception) -> tuple[str, int]:
     text = shortened(" ".join(str(error).split()), 600)
     if _out_of_memory(error, text):
         return f"not enough memory: use a smaller batch, size or model ({text or 'MemoryError'})", THEIRS
-    said, whose = f"{type(error).__name__}: {text}", _plugin(error)
+    message, whose = f"{type(error).__name__}: {text}", _plugin(error)
     if whose:
-        return f"a plugin failed: {whose}: {said}; run `ldmkit --debug ...` to see how it came there", OURS
-    return f"internal error: {said}; run `ldmkit --debug ...` to see where, and please report it", OURS
+        return f"a plugin failed: {whose}: {message}; run `ldmkit --debug ...` to see how it came there", OURS
+    return f"internal error: {message}; run `ldmkit --debug ...` to see where, and please report it", OURS
 
 
 def _plugin(error: Exception) -> str | None:

@@ -39,5 +39,5 @@ def command(
     """
     from ldmkit.interchange import import_model
 
-    made = import_model(source, out, config, weights, options.say, tokenizer=tokenizer, style=style)
-    click.echo(f"recipe: {made}")
+    path = import_model(source, out, config, weights, options.say, tokenizer=tokenizer, style=style)
+    click.echo(f"recipe: {path}")

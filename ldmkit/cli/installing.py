@@ -86,9 +86,9 @@ def check(as_json: bool) -> None:
     from ldmkit.host.plugins import host, plugin_points
     from ldmkit.verbs.compatibility import compatibility
 
-    found = [compatibility(point, host()) for point in plugin_points()]
+    reports = [compatibility(point, host()) for point in plugin_points()]
     if as_json:
-        options.write_json([asdict(one) for one in found])
+        options.write_json([asdict(one) for one in reports])
     else:
         head = (
             "plugin",
@@ -105,8 +105,8 @@ def check(as_json: bool) -> None:
                 "works" if one.works else "breaks",
                 "; ".join(one.problems),
             )
-            for one in sorted(found, key=lambda one: one.plugin)
+            for one in sorted(reports, key=lambda one: one.plugin)
         ]
         table(head, rows)
-    if not all(one.works for one in found):
+    if not all(one.works for one in reports):
         raise SystemExit(1)

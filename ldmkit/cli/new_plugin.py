@@ -125,8 +125,8 @@ def _usage(kind: str, component: str) -> str:
     """What a recipe says to use it, for the README."""
     if kind not in USAGE:
         return ""
-    said = USAGE[kind].format(one=f"{{name: {component}}}")
-    return f"In a recipe:\n\n```yaml\n{said}\n```\n"
+    usage = USAGE[kind].format(one=f"{{name: {component}}}")
+    return f"In a recipe:\n\n```yaml\n{usage}\n```\n"
 
 
 def _entries(package: str, kind: str, component: str, attribute: str) -> Iterator[str]:

@@ -18,14 +18,14 @@ def even_parts(count: int, most: int) -> list[range]:
     return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def overlapped(made: Iterable[A], finish: Callable[[A], B]) -> Iterator[B]:
+def overlapped(items: Iterable[A], finish: Callable[[A], B]) -> Iterator[B]:
     """finish(each), in order, each in a thread of its own while the next is being made.
 
     One is finished at a time, so that at most two are in memory. What `finish` raises is raised here.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="decoder") as thread:
         coming: Future[B] | None = None
-        for each in made:
+        for each in items:
             if coming is not None:
                 yield coming.result()
             coming = thread.submit(finish, each)

@@ -85,8 +85,8 @@ class Compiler:
         try:
             return _seconds(fast, z, when)
         except Exception as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"sample.compile: the denoiser cannot be compiled: {said[0][:200]}") from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"sample.compile: the denoiser cannot be compiled: {lines[0][:200]}") from error
 
 
 def check_compiler(device: torch.device, setting: str) -> None:

@@ -22,8 +22,8 @@ def merged_spec(specs: Mapping[str, ConditionSpec]) -> ConditionSpec:
     """
     widths = {name: spec.tokens for name, spec in specs.items() if spec.tokens}
     if len(set(widths.values())) > 1:
-        found = ", ".join(f"{name} {width}" for name, width in widths.items())
-        raise UserError(f"conditioners: token widths differ ({found}); set them to one width")
+        sizes = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"conditioners: token widths differ ({sizes}); set them to one width")
     return ConditionSpec(
         fields=tuple(dict.fromkeys(f for spec in specs.values() for f in spec.fields)),
         tokens=max(widths.values(), default=0),

@@ -28,8 +28,8 @@ def field_kinds(named: Iterable[tuple[str, Conditioner]]) -> dict[str, FieldKind
 def aligned(data: Dataset, kinds: Mapping[str, FieldKind]) -> Dataset:
     """The data set with those fields cut as its pictures are; itself, where it does not cut pictures."""
     align = getattr(data, "aligned", None)
-    made: Dataset = data if align is None else align(kinds)
-    return made
+    dataset: Dataset = data if align is None else align(kinds)
+    return dataset
 
 
 def view(

@@ -36,20 +36,20 @@ def network_estimate(system: Parts, slot: SamplerSlot) -> ConditionedEstimate:
         return lambda z, level, wanted: [Estimate(z, torch.zeros_like(z))] * len(wanted)
     bound: dict[tuple[int, ...], tuple[Any, Callable[..., Latent]]] = {}
 
-    def network(wanted: Sequence[Conditions]) -> Callable[..., Latent]:
-        key = tuple(id(c) for c in wanted)
+    def network(requested: Sequence[Conditions]) -> Callable[..., Latent]:
+        key = tuple(id(c) for c in requested)
         if key not in bound:
-            merged = joining.concatenate([joining.merge(c) for c in wanted])
+            merged = joining.concatenate([joining.merge(c) for c in requested])
             running = system.running.bind(system.network, merged, slot.steps, slot.reuse)
-            bound[key] = (list(wanted), running)  # held, so that ids stay theirs
+            bound[key] = (list(requested), running)  # held, so that ids stay theirs
         return bound[key][1]
 
-    def estimate(z: Latent, level: Level, wanted: Sequence[Conditions]) -> Sequence[Estimate]:
-        n = len(wanted)
+    def estimate(z: Latent, level: Level, requested: Sequence[Conditions]) -> Sequence[Estimate]:
+        n = len(requested)
         batch = z.repeat(n, 1, 1, 1) if n > 1 else z
         time = level.time.to(z).expand(len(batch))
         # The network may compute in half precision; what the steps add up stays in z's type.
-        raw = network(wanted)(system.like_weights(system.objective.scale_input(batch, level)), time)
+        raw = network(requested)(system.like_weights(system.objective.scale_input(batch, level)), time)
         return _split(system.objective.estimate(raw.to(batch.dtype), batch, level), n)
 
     return estimate

@@ -28,11 +28,11 @@ def misfits(kind: str, component: Any) -> list[str]:
 
 
 def _misfits(protocol: type, component: Any) -> Iterator[str | None]:
-    for name, wanted in _members(protocol):
-        if wanted is None:
+    for name, declared in _members(protocol):
+        if declared is None:
             yield None if _has(component, name) else f"has no '{name}'"
         else:
-            yield _compared(name, wanted, _method(component, name))
+            yield _compared(name, declared, _method(component, name))
 
 
 @lru_cache
@@ -60,19 +60,19 @@ def _method(component: Any, name: str) -> Callable[..., Any] | None:
             name = "forward"
         elif inspect.isfunction(component) or isinstance(component, partial):
             return component
-    found = getattr(type(component), name, None)
+    attribute = getattr(type(component), name, None)
     return (
         getattr(component, name, None)
-        if callable(found) or callable(getattr(component, name, None))
+        if callable(attribute) or callable(getattr(component, name, None))
         else None
     )
 
 
-def _compared(name: str, wanted: inspect.Signature, method: Callable[..., Any] | None) -> str | None:
+def _compared(name: str, declared: inspect.Signature, method: Callable[..., Any] | None) -> str | None:
     shown = "it" if name == "__call__" else f"'{name}'"
     if method is None or getattr(method, "__func__", None) is nn.Module.forward:
         return "cannot be called" if name == "__call__" else f"has no method {shown}"
-    names = [p.name for p in wanted.parameters.values() if p.name != "self"]
+    names = [p.name for p in declared.parameters.values() if p.name != "self"]
     try:
         signature = inspect.signature(method)
     except (ValueError, TypeError):  # a builtin that tells nothing of itself

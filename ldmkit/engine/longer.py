@@ -24,10 +24,10 @@ def go_on_from_shorter(
     decays, the step's weights have seen another one: nothing is taken over, and `say` is told what would be.
     """
     options = getattr(recipe.train, stage)
-    found = [] if options is None or store.steps() else list(_shorter(recipe, registry, stage, store))
-    if not found:
+    candidates = [] if options is None or store.steps() else list(_shorter(recipe, registry, stage, store))
+    if not candidates:
         return
-    step, folder = max(found)
+    step, folder = max(candidates)
     if options.decay == "constant":
         if store.adopt(RunStore(folder, stage), step):
             say(f"{stage}: takes over step {step} of {folder}, which differs in its number of steps alone")

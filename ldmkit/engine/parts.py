@@ -98,15 +98,17 @@ class Parts(nn.Module):
         what a conditioner cannot read.
         """
         self._check_fields(raw)
-        given = {
+        inputs = {
             n: self._encoded(n, c, raw)
             for n, c in self.named_conditioners()
             if set(c.spec.fields) <= set(raw)
         }
         if count is not None:
-            given = dict(_repeated(given, count))
-        absent = {n: self._absent(n, c, given, size) for n, c in self.named_conditioners() if n not in given}
-        return {name: given.get(name) or absent[name] for name, _ in self.named_conditioners()}
+            inputs = dict(_repeated(inputs, count))
+        absent = {
+            n: self._absent(n, c, inputs, size) for n, c in self.named_conditioners() if n not in inputs
+        }
+        return {name: inputs.get(name) or absent[name] for name, _ in self.named_conditioners()}
 
     def prepared(self, name: str, conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
         """The conditioner's prepared inputs; UserError where it cannot read the raw ones."""
@@ -122,10 +124,10 @@ class Parts(nn.Module):
         )
 
     def _absent(
-        self, name: str, conditioner: Conditioner, given: Conditions, size: tuple[int, int] | None
+        self, name: str, conditioner: Conditioner, conditions: Conditions, size: tuple[int, int] | None
     ) -> Condition:
         """A condition that is not given: its default, else its null in the shape of those that are."""
-        count = joining.count_of(given.values())
+        count = joining.count_of(conditions.values())
         if default := getattr(conditioner, "default", None):
             size = size or self.recipe.sample.size
             if size is None:
@@ -137,7 +139,7 @@ class Parts(nn.Module):
             return encoded.map(self.like_weights)
         if self.recipe.conditioners[name].dropout == 0:
             raise UserError(f"condition '{name}' cannot be left out: training never dropped it (dropout 0)")
-        maps = [c.concat.shape[2:] for c in given.values() if c.concat is not None]
+        maps = [c.concat.shape[2:] for c in conditions.values() if c.concat is not None]
         factor = self.compression.latent.factor
         shape = maps[0] if maps else tuple(side // factor for side in size) if size else None
         if shape is None and conditioner.spec.concat:

@@ -19,10 +19,10 @@ def check_levels(levels: Any, steps: int) -> Levels:
     return level
 
 
-def check_latent(latent: Any, wanted: Tensor) -> None:
+def check_latent(latent: Any, expected: Tensor) -> None:
     """ValueError where a sampler returns no latent of that shape, or one that is not finite."""
-    same("the latent", latent, wanted)
-    check_numbers("the latent", latent, tuple(wanted.shape))
+    same("the latent", latent, expected)
+    check_numbers("the latent", latent, tuple(expected.shape))
 
 
 def check_level(what: str, level: Any, count: int) -> Level:
@@ -125,10 +125,10 @@ def check_numbers(what: str, x: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{what} is not finite")
 
 
-def same(what: str, made: Any, wanted: Tensor) -> None:
-    """ValueError where `made` is no tensor of the shape of `wanted`."""
-    if not isinstance(made, Tensor) or made.shape != wanted.shape:
-        raise ValueError(f"{what} is {shape_of(made)}, {shape_of(wanted)} is expected")
+def same(what: str, result: Any, expected: Tensor) -> None:
+    """ValueError where `result` is no tensor of the shape of `expected`."""
+    if not isinstance(result, Tensor) or result.shape != expected.shape:
+        raise ValueError(f"{what} is {shape_of(result)}, {shape_of(expected)} is expected")
 
 
 def shape_of(x: Any) -> str:

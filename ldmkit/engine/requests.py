@@ -76,13 +76,13 @@ def inputs_of(
     of different lengths and for a strength, count or seed out of range.
     """
     sample = system.recipe.sample
-    given = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
+    values = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
     if prompts is not None:
-        given[prompt_field(system)] = _listed(prompts)
+        values[prompt_field(system)] = _listed(prompts)
     starts = _listed(init if init is not None else located(sample.init, system))
-    length = _length(given, () if init is None else starts)
+    length = _length(values, () if init is None else starts)
     left_out = {field for field, value in (fields or {}).items() if value is None}
-    raw = {**_of_recipe(system, set(given) | left_out, length), **given}
+    raw = {**_of_recipe(system, set(values) | left_out, length), **values}
     length = length or _length(raw, starts) or (1 if seeds is None or count else len(seeds))
     each = _count(sample.count if count is None else count)
     if seeds is not None and count is None:

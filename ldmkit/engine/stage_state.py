@@ -38,8 +38,8 @@ def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, 
     if not (trainable or frozen):
         return
     for name, tensor in module.state_dict(keep_vars=True).items():
-        wanted = frozen or tensor.requires_grad or not isinstance(tensor, nn.Parameter)
-        if wanted and id(tensor) not in seen:
+        belongs = frozen or tensor.requires_grad or not isinstance(tensor, nn.Parameter)
+        if belongs and id(tensor) not in seen:
             seen.add(id(tensor))
             yield f"{prefix}.{name}", tensor
 
@@ -49,45 +49,45 @@ def load_stage(system: nn.Module, stage: StageName, path: Path) -> None:
     restore(stage_state(system, stage), files.read_tensors(path), str(path))
 
 
-def restore(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
-    """Copies `given` into the live tensors of `state`, after checking that names and shapes are the same."""
-    missing, left_over = sorted(state.keys() - given.keys()), sorted(given.keys() - state.keys())
-    misshapen = [n for n in state.keys() & given.keys() if state[n].shape != given[n].shape]
+def restore(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copies `tensors` into the live ones of `state`, after checking that names and shapes are the same."""
+    missing, left_over = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
+    misshapen = [n for n in state.keys() & tensors.keys() if state[n].shape != tensors[n].shape]
     problems = {"missing": missing, "left over": left_over, "of another shape": sorted(misshapen)}
-    said = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
-    if said:
-        raise UserError(f"{where}: the weights do not fit this recipe: {said}")
-    check_numbers({n: given[n] for n, own in state.items() if own.is_floating_point()}, where)
+    listing = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+    if listing:
+        raise UserError(f"{where}: the weights do not fit this recipe: {listing}")
+    check_numbers({n: tensors[n] for n, own in state.items() if own.is_floating_point()}, where)
     for name, tensor in state.items():
-        tensor.detach().copy_(given[name])
+        tensor.detach().copy_(tensors[name])
 
 
-def widen(state: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> str:
-    """Copies of `given` what has a place in `state`, and tells what it did in one line.
+def widen(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> str:
+    """Copies of `tensors` what has a place in `state`, and tells what it did in one line.
 
     A weight with more input channels here than in `given` gets zeros for the further ones, so that at first
     the model computes what it did without its new condition. Tensors that `given` lacks keep their values;
     those that have no place here are left aside. Raises UserError where nothing of the denoiser fits.
     """
-    fitting = {n: t for n, t in given.items() if n in state and _fits(t, state[n])}
+    fitting = {n: t for n, t in tensors.items() if n in state and _fits(t, state[n])}
     if not any(name.startswith("denoiser.") for name in fitting):
         raise UserError(f"{where}: no weight of its denoiser fits this recipe's")
     check_numbers({n: t for n, t in fitting.items() if t.is_floating_point()}, where)
     wider = [n for n, t in fitting.items() if t.shape != state[n].shape]
     for name, tensor in fitting.items():
         state[name].detach().zero_()[tuple(map(slice, tensor.shape))].copy_(tensor)
-    new, aside = sorted(state.keys() - fitting.keys()), sorted(given.keys() - fitting.keys())
+    new, aside = sorted(state.keys() - fitting.keys()), sorted(tensors.keys() - fitting.keys())
     told = {"with new input channels": wider, "new": new, "left aside": aside}
     more = [f"{len(names)} {what} ({_some(names)})" for what, names in told.items() if names]
     return "; ".join([f"starts from {len(fitting)} weights of {where}", *more])
 
 
-def _fits(given: Tensor, own: Tensor) -> bool:
+def _fits(tensor: Tensor, own: Tensor) -> bool:
     """Is it the same shape, or one with fewer inputs: shorter along one axis that is not the outputs?"""
-    if given.dim() != own.dim():
+    if tensor.dim() != own.dim():
         return False
-    longer = [axis for axis in range(own.dim()) if own.shape[axis] != given.shape[axis]]
-    return all(axis > 0 and own.shape[axis] > given.shape[axis] for axis in longer) and len(longer) <= 1
+    longer = [axis for axis in range(own.dim()) if own.shape[axis] != tensor.shape[axis]]
+    return all(axis > 0 and own.shape[axis] > tensor.shape[axis] for axis in longer) and len(longer) <= 1
 
 
 def _some(names: list[str]) -> str:

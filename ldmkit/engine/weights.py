@@ -125,10 +125,10 @@ def _downloaded(hub: Hub) -> Path:
     try:
         return hub_folder(hub.hub, hub.revision, ("*.safetensors", "*.yaml"))
     except Exception as error:  # what the hub's library raises depends on its version
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"weights: {hub.hub} at {hub.revision[:12]} is not on this machine and cannot be downloaded "
-            f"({type(error).__name__}: {said}); download it elsewhere and name its folder"
+            f"({type(error).__name__}: {reason}); download it elsewhere and name its folder"
         ) from error
 
 

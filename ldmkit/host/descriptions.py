@@ -17,19 +17,19 @@ def documented_parameters(component: Callable[..., Any]) -> dict[str, str]:
     bases; the nearest counts."""
     if not inspect.isclass(component):
         return _arguments(inspect.getdoc(component) or "")
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for owner in reversed(component.__mro__):
         for text in (getattr(vars(owner).get("__init__"), "__doc__", None), vars(owner).get("__doc__")):
-            found |= _arguments(inspect.cleandoc(text)) if isinstance(text, str) else {}
-    return found
+            meanings |= _arguments(inspect.cleandoc(text)) if isinstance(text, str) else {}
+    return meanings
 
 
 def _arguments(docstring: str) -> dict[str, str]:
     """The entries of a Google-style "Args:" section: `name: meaning`, continued by deeper indentation."""
     lines = iter(docstring.splitlines())
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     if not any(line.strip() == "Args:" for line in lines):
-        return found
+        return arguments
     indent, names = 0, list[str]()
     for line in lines:
         width = len(line) - len(line.lstrip())
@@ -39,10 +39,10 @@ def _arguments(docstring: str) -> dict[str, str]:
         head, colon, rest = line.strip().partition(":")
         if width == indent and colon:
             names = [name.split("(")[0].strip() for name in head.split(",")]
-            found.update(dict.fromkeys(names, rest.strip()))
+            arguments.update(dict.fromkeys(names, rest.strip()))
         elif line.strip():
-            found.update({name: f"{found[name]} {line.strip()}" for name in names})
-    return found
+            arguments.update({name: f"{arguments[name]} {line.strip()}" for name in names})
+    return arguments
 
 
 def field_type(field: FieldInfo) -> str:
@@ -81,11 +81,11 @@ _SIGNS = {
 
 def _limits(metadata: Sequence[Any]) -> str:
     """The bounds among a field's metadata, each after a space."""
-    said = ""
+    text = ""
     for one in metadata:
         marks = one.metadata if isinstance(one, FieldInfo) else [one]
         for mark in marks:
             if type(mark) in _SIGNS:
                 name, sign = _SIGNS[type(mark)]
-                said += f" {sign} {getattr(mark, name)}"
-    return said
+                text += f" {sign} {getattr(mark, name)}"
+    return text

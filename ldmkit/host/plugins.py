@@ -64,7 +64,7 @@ def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) ->
             raise
         except BaseException as error:  # a plugin may raise anything; none may stop the others
             refused = [described(error)]
-        broken += [Broken(distribution, version, said) for said in refused]
+        broken += [Broken(distribution, version, reason) for reason in refused]
         seconds[distribution] += time.monotonic() - began
     registry.broken = [f"{b.distribution} {b.version} ({b.error})" for b in broken]
     return Host(registry, tuple(broken), seconds)

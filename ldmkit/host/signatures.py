@@ -20,15 +20,15 @@ def signature_of(component: Callable[..., Any]) -> list[tuple[inspect.Parameter,
     """
     if not inspect.isclass(component):
         return list(_parameters(component))
-    found: dict[str, tuple[inspect.Parameter, Any]] = {}
+    parameters: dict[str, tuple[inspect.Parameter, Any]] = {}
     for depth, constructor in enumerate(constructors(component)):
-        found.pop(next((n for n, (p, _) in found.items() if p.kind is PASSED_ON), ""), None)
+        parameters.pop(next((n for n, (p, _) in parameters.items() if p.kind is PASSED_ON), ""), None)
         for parameter, annotation in _parameters(constructor):
             if depth == 0 or parameter.kind in (inspect.Parameter.KEYWORD_ONLY, PASSED_ON):
-                found.setdefault(parameter.name, (parameter, annotation))
-        if not any(parameter.kind is PASSED_ON for parameter, _ in found.values()):
+                parameters.setdefault(parameter.name, (parameter, annotation))
+        if not any(parameter.kind is PASSED_ON for parameter, _ in parameters.values()):
             break
-    return list(found.values())
+    return list(parameters.values())
 
 
 def constructors(component: type) -> Iterator[Callable[..., Any]]:

@@ -21,6 +21,6 @@ def export_model(system: System, out: Path, style: str) -> list[str]:
     if style not in names:
         raise UserError(f"unknown format '{style}': {', '.join(names)}{did_you_mean(style, names)}")
     check_vacant(out)
-    made: Format = build(system.registry, "format", Component(name=style))
+    format: Format = build(system.registry, "format", Component(name=style))
     with new_folder(out) as folder:
-        return [*(made.write(system, folder) or ())]
+        return [*(format.write(system, folder) or ())]

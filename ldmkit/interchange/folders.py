@@ -30,9 +30,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         disk.explained(out, "written"),
         tempfile.TemporaryDirectory(prefix=disk.ASIDE, dir=nearest) as temporary,
     ):
-        made = Path(temporary) / "model"
-        made.mkdir()
-        yield made
+        inside = Path(temporary) / "model"
+        inside.mkdir()
+        yield inside
         out.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(made, out)
+        os.replace(inside, out)
         disk.sync(out.parent)

@@ -44,26 +44,26 @@ def import_model(
     registry = host().registry
     name = _format_of(registry, source, style)
     published = _format(registry, name).read(registry, source, ImportOptions(config, weights, tokenizer))
-    with new_folder(out) as made:
+    with new_folder(out) as target:
         for folder, fill in published.folders.items():
-            (made / folder).mkdir()
-            fill(made / folder)
-        here = Source(origin=made / "recipe.yaml")  # its paths start at the new folder
+            (target / folder).mkdir()
+            fill(target / folder)
+        here = Source(origin=target / "recipe.yaml")  # its paths start at the new folder
         recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
         with torch.device("meta"):
             check_size(assemble(recipe, registry), published)
         system = assemble(recipe, registry)
         for stage, tensors in load_parts(system, published, name).items():
-            write_tensors(made / f"{stage}.safetensors", tensors)
-        (made / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
+            write_tensors(target / f"{stage}.safetensors", tensors)
+        (target / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
     for note in published.notes:
         say(note)
     return out / "recipe.yaml"
 
 
 def _format(registry: Registry, name: str) -> Format:
-    made: Format = build(registry, "format", Component(name=name))
-    return made
+    format: Format = build(registry, "format", Component(name=name))
+    return format
 
 
 def _format_of(registry: Registry, source: Path, asked: str | None) -> str:

@@ -81,8 +81,8 @@ def key_map(registry: Registry, style: str, component: str) -> KeyMap:
         raise UserError(
             f"{component} cannot be held in the {style} format: no plugin brings a key map '{name}'"
         )
-    made: KeyMap = build(registry, "keymap", Component(name=name))
-    return made
+    keymap: KeyMap = build(registry, "keymap", Component(name=name))
+    return keymap
 
 
 def component_of(registry: Registry, style: str, kind: str, published: str, where: str) -> str:
@@ -95,19 +95,20 @@ def component_of(registry: Registry, style: str, kind: str, published: str, wher
         if f"{style}/{name}" in registry.names("keymap"):
             classes = getattr(key_map(registry, style, name), "classes", ())
             known |= {own.rpartition(".")[2]: name for own in classes}
-    wanted = published.rpartition(".")[2]
-    if wanted not in known:
+    class_name = published.rpartition(".")[2]
+    if class_name not in known:
         raise UserError(
-            f"{where}: {kind} '{wanted}' is not known: {some(sorted(known), 12)}{did_you_mean(wanted, known)}"
+            f"{where}: {kind} '{class_name}' is not known: {some(sorted(known), 12)}"
+            f"{did_you_mean(class_name, known)}"
         )
-    return known[wanted]
+    return known[class_name]
 
 
 def class_of(system: System, part: str, style: str) -> str:
     """The published class of a part, by its full name."""
     name = slot_of(system, part).name
-    found: str = key_map(system.registry, style, name).classes[0]
-    return found
+    first: str = key_map(system.registry, style, name).classes[0]
+    return first
 
 
 def parameters(registry: Registry, style: str, component: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,11 +132,11 @@ def check_size(draft: System, published: Published) -> None:
     draft: the system on the meta device, which takes no memory.
     """
     stages = stages_of(draft.recipe)
-    wanted = sum(x.numel() for stage in stages for x in stage_state(draft, stage).values())
+    count = sum(x.numel() for stage in stages for x in stage_state(draft, stage).values())
     held = sum(x.numel() for tensors in published.tensors.values() for x in tensors.values())
-    if wanted > 4 * held + SMALL:
+    if count > 4 * held + SMALL:
         raise UserError(
-            f"the weights do not fit the configuration: it describes {wanted:.3g} numbers, "
+            f"the weights do not fit the configuration: it describes {count:.3g} numbers, "
             f"the weights are {held:.3g}"
         )
 
@@ -147,7 +148,7 @@ def load_parts(system: System, published: Published, style: str) -> dict[StageNa
     """
     if published.scale == 0:
         raise UserError("the latent's scale is 0: nothing could be decoded")
-    found: Tensors = {}
+    loaded: Tensors = {}
     for part, tensors in published.tensors.items():
         check_numbers(tensors, part)
         name = slot_of(system, part).name
@@ -155,24 +156,24 @@ def load_parts(system: System, published: Published, style: str) -> dict[StageNa
             state = key_map(system.registry, style, name).load(tensors, system.get_submodule(part))
         except ValueError as error:
             raise UserError(f"{part} ({name}): the weights do not fit the configuration: {error}") from error
-        found |= {f"{part}.{key}": tensor for key, tensor in state.items()}
-    found["compression.scale"] = torch.full_like(system.compression.scale, published.scale)
-    found["compression.shift"] = torch.full_like(system.compression.shift, published.shift)
-    return {stage: _complete(stage_state(system, stage), found) for stage in stages_of(system.recipe)}
+        loaded |= {f"{part}.{key}": tensor for key, tensor in state.items()}
+    loaded["compression.scale"] = torch.full_like(system.compression.scale, published.scale)
+    loaded["compression.shift"] = torch.full_like(system.compression.shift, published.shift)
+    return {stage: _complete(stage_state(system, stage), loaded) for stage in stages_of(system.recipe)}
 
 
-def _complete(wanted: Mapping[str, Tensor], found: Tensors) -> Tensors:
+def _complete(expected: Mapping[str, Tensor], tensors: Tensors) -> Tensors:
     """Exactly the stage's tensors; what has no published name (a fresh buffer) keeps its value."""
     wrong = [
-        f"{key} is {tuple(found[key].shape)}, the configuration gives {tuple(own.shape)}"
-        for key, own in wanted.items()
-        if key in found and found[key].shape != own.shape
+        f"{key} is {tuple(tensors[key].shape)}, the configuration gives {tuple(own.shape)}"
+        for key, own in expected.items()
+        if key in tensors and tensors[key].shape != own.shape
     ]
-    missing = [k for k, own in wanted.items() if k not in found and isinstance(own, nn.Parameter)]
+    missing = [k for k, own in expected.items() if k not in tensors and isinstance(own, nn.Parameter)]
     if wrong or missing:
         problems = wrong + [f"missing {key}" for key in missing]
         raise UserError(f"the weights do not fit the configuration: {some(problems)}")
-    return {key: found.get(key, own).detach() for key, own in wanted.items()}
+    return {key: tensors.get(key, own).detach() for key, own in expected.items()}
 
 
 def stage_tensors(system: System, stage: StageName) -> Tensors:
@@ -188,14 +189,14 @@ def save_part(system: System, part: str, style: str) -> Tensors:
 def config_of(system: System, part: str, style: str) -> dict[str, Any]:
     """The published configuration of a part; UserError where the format cannot hold it."""
     slot = slot_of(system, part)
-    given = dict(slot.parameters)
+    values = dict(slot.parameters)
     if part == "denoiser":
         latent = system.compression.latent
         specs = {name: conditioner.spec for name, conditioner in system.named_conditioners()}
         channels = system.objective.out_channels(latent.channels)
-        given |= {"latent": latent, "conditions": merged_spec(specs), "out_channels": channels}
+        values |= {"latent": latent, "conditions": merged_spec(specs), "out_channels": channels}
     try:
-        return key_map(system.registry, style, slot.name).config(given)
+        return key_map(system.registry, style, slot.name).config(values)
     except ValueError as error:
         raise UserError(f"{part} ({slot.name}) cannot be held in the {style} format: {error}") from error
 

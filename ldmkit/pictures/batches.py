@@ -140,17 +140,17 @@ def _tensor(value: Any) -> Tensor:
 def _stack(raw: Mapping[str, Any], field: str, kind: FieldKind) -> Tensor:
     if field not in raw:
         raise ValueError(f"{field}: missing; expects pictures")
-    given = raw[field]
-    if isinstance(given, Tensor):
-        return given
-    if isinstance(given, np.ndarray):
-        given = list(given)
-    if isinstance(given, Pillow.Image):
-        given = [given]
-    if not isinstance(given, list | tuple) or not given:
-        raise ValueError(f"{field}: expects a list of pictures or a tensor, not {type(given).__name__}")
+    values = raw[field]
+    if isinstance(values, Tensor):
+        return values
+    if isinstance(values, np.ndarray):
+        values = list(values)
+    if isinstance(values, Pillow.Image):
+        values = [values]
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"{field}: expects a list of pictures or a tensor, not {type(values).__name__}")
     try:
-        tensors = [read(value, kind) for value in given]
+        tensors = [read(value, kind) for value in values]
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
     shapes = {tuple(t.shape) for t in tensors}

@@ -25,12 +25,12 @@ LEVELS = ((0.55, 0.92), (0.75, 0.72), (0.4, 0.98))
 
 def colours(count: int) -> list[tuple[int, int, int]]:
     """`count` colours, red, green and blue in 0 to 255, that differ from their neighbours in the list."""
-    found = []
+    palette = []
     for i in range(count):
         saturation, value = LEVELS[i % len(LEVELS)]
         red, green, blue = colorsys.hsv_to_rgb((0.58 + i * TURN) % 1, saturation, value)
-        found.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return found
+        palette.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return palette
 
 
 def paint(value: Any, kind: FieldKind, side: int = 128) -> Pillow.Image | None:

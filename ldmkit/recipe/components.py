@@ -72,14 +72,14 @@ class Component(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, given: Any) -> Any:
+    def _gather(cls, value: Any) -> Any:
         """Moves what is not a field of this slot into `parameters`."""
-        if isinstance(given, str):
-            return {"name": given}
-        if not isinstance(given, Mapping) or "parameters" in given:
-            return given
-        own = {k: v for k, v in given.items() if k in cls.model_fields}
-        return {**own, "parameters": {k: v for k, v in given.items() if k not in own}}
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, Mapping) or "parameters" in value:
+            return value
+        own = {k: v for k, v in value.items() if k in cls.model_fields}
+        return {**own, "parameters": {k: v for k, v in value.items() if k not in own}}
 
     def flat(self) -> dict[str, Any]:
         """The mapping that a recipe would hold."""

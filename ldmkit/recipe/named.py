@@ -34,25 +34,25 @@ def find_recipe(name: str) -> Path:
 
 def known_recipes() -> dict[str, Path]:
     """Every recipe that can be named, by name."""
-    found = {
+    recipes = {
         **_brought(),
         **_installed(),
         **_below(Path(__file__).parents[2] / FOLDER),
         **_below(Path(FOLDER)),
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(recipes.items()))
 
 
 def _brought() -> dict[str, Path]:
     """The recipes of plugins as DISTRIBUTION:RECIPE, and by name alone where one plugin has it."""
     entries = [entry for entry in host().registry if entry.kind == "recipe"]
     alone = Counter(entry.name.partition(":")[2] for entry in entries)
-    found: dict[str, Path] = {}
+    recipes: dict[str, Path] = {}
     for entry in entries:
         path, short = packaged_file(entry), entry.name.partition(":")[2]
         if path is not None:
-            found |= {entry.name: path, **({short: path} if alone[short] == 1 else {})}
-    return found
+            recipes |= {entry.name: path, **({short: path} if alone[short] == 1 else {})}
+    return recipes
 
 
 def packaged_file(entry: Entry, name: str = "") -> Path | None:

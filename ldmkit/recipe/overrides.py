@@ -25,9 +25,9 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source, defau
         path = dotted.split(".")
         if not equals or not all(path):
             raise UserError(f"{label}: should be path=value, as sampler.steps=20")
-        given, read = read_text(text, label, positions=False)
+        value, read = read_text(text, label, positions=False)
         try:
-            values, place = _changed(values, path, given, defaults)
+            values, place = _changed(values, path, value, defaults)
         except LookupError as error:
             raise UserError(f"{label}: {error.args[0]}") from error
         _replace_places(source, place, read)
@@ -35,16 +35,16 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source, defau
 
 
 def _changed(
-    values: Any, path: Sequence[str], given: Any, default: Any, done: Place = ()
+    values: Any, path: Sequence[str], value: Any, default: Any, done: Place = ()
 ) -> tuple[Any, Place]:
     """A copy with the value at `path` replaced, and the path with its indices as numbers. default: what
     the recipe has at this place where it says nothing."""
     if not path:
-        return given, done
+        return value, done
     head, rest = path[0], path[1:]
     if isinstance(values, tuple):
         i = _index(head, len(values), done)
-        changed, place = _changed(values[i], rest, given, None, (*done, i))
+        changed, place = _changed(values[i], rest, value, None, (*done, i))
         return (*values[:i], changed, *values[i + 1 :]), place
     if isinstance(values, str) and done:
         values = {"name": values}  # a component written as its bare name
@@ -54,7 +54,7 @@ def _changed(
     held = dict(values or {})
     if head not in held and isinstance(inner, Component) and rest:
         held[head] = inner.name
-    changed, place = _changed(held.get(head), rest, given, inner, (*done, head))
+    changed, place = _changed(held.get(head), rest, value, inner, (*done, head))
     return {**held, head: changed}, place
 
 

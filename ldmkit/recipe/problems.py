@@ -44,9 +44,9 @@ class Problem:
 
 def refuse(problems: Iterable[Problem], source: Source) -> None:
     """Raises one UserError with a line for each problem (MAX_SHOWN at most), if there is any."""
-    found = list(islice(problems, MAX_SHOWN + 1))
-    lines = dict.fromkeys(problem.line(source) for problem in found[:MAX_SHOWN])
-    if len(found) > MAX_SHOWN:
+    first = list(islice(problems, MAX_SHOWN + 1))
+    lines = dict.fromkeys(problem.line(source) for problem in first[:MAX_SHOWN])
+    if len(first) > MAX_SHOWN:
         lines[f"{source.label}: and more mistakes, which are not shown"] = None
     if lines:
         raise UserError("\n".join(lines))
@@ -60,17 +60,17 @@ def problems_of(
     component: str = "",
 ) -> list[Problem]:
     """A validation's mistakes as ours. valid: the keys that a mapping may have, by its path in `values`."""
-    found: dict[tuple[Place, bool], list[str]] = {}
+    messages: dict[tuple[Place, bool], list[str]] = {}
     for one in error.errors(include_url=False)[: MAX_SHOWN + 1]:
         inside = _path_in(values, one["loc"], missing=one["type"] == "missing")
         key = one["type"] == "extra_forbidden"
         message = _message(one, inside, valid)
-        said = found.setdefault((path + (inside[:-1] if one["type"] == "missing" else inside), key), [])
-        said.append(message)
+        lines = messages.setdefault((path + (inside[:-1] if one["type"] == "missing" else inside), key), [])
+        lines.append(message)
     return [
         Problem(place, message, key, component)
-        for (place, key), said in found.items()
-        for message in _joined(said)
+        for (place, key), lines in messages.items()
+        for message in _joined(lines)
     ]
 
 
@@ -80,8 +80,8 @@ def _joined(messages: list[str]) -> list[str]:
     if len(unmet) < 2:
         return messages
     first, *others = (m.rpartition(", not ")[0] for m in unmet)
-    said = first + "".join(" or" + m.removeprefix("should be") for m in others)
-    return [m for m in messages if m not in unmet] + [f"{said}, not {unmet[0].rpartition(', not ')[2]}"]
+    sentence = first + "".join(" or" + m.removeprefix("should be") for m in others)
+    return [m for m in messages if m not in unmet] + [f"{sentence}, not {unmet[0].rpartition(', not ')[2]}"]
 
 
 def _path_in(values: Any, loc: Sequence[str | int], *, missing: bool) -> Place:
@@ -105,8 +105,8 @@ def _message(one: Any, inside: Place, valid: Mapping[Place, Sequence[str]]) -> s
         known = valid.get(inside[:-1], ())
         near = did_you_mean(str(inside[-1]), known)
         return f"unknown key '{inside[-1]}'{near or _choice(known)}"
-    said = YAML_WORDS.get(one["type"]) or one["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{said[:1].lower()}{said[1:]}, not {_short(one['input'])}"
+    sentence = YAML_WORDS.get(one["type"]) or one["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{sentence[:1].lower()}{sentence[1:]}, not {_short(one['input'])}"
 
 
 def _choice(known: Sequence[str]) -> str:

@@ -112,10 +112,10 @@ def _no_file(path: Path) -> str:
 
 def _naming(values: Any, registry: Registry) -> Iterator[Problem]:
     """What is wrong with the names of components; those inside parameters are left to `resolve`."""
-    for path, kind, name, given in named_components(values, Recipe):
+    for path, kind, name, value in named_components(values, Recipe):
         if registry.find(kind, name) is None:
-            at = (*path, "name") if isinstance(given, Mapping) else path
+            at = (*path, "name") if isinstance(value, Mapping) else path
             yield Problem(at, registry.missing(kind, name), about=path)
-        elif isinstance(given, Mapping) and "parameters" in given:
+        elif isinstance(value, Mapping) and "parameters" in value:
             message = "unknown key 'parameters'; a component's parameters stand beside its name"
             yield Problem((*path, "parameters"), message, key=True, component=name)

@@ -93,16 +93,16 @@ class _Resolving:
             return component
         try:
             about = ": ".join(x for x in (self.source.where(path), ".".join(map(str, path))) if x)
-            given = todays(entry, component.name, plain(component.parameters), about, self.tell)
+            parameters = todays(entry, component.name, plain(component.parameters), about, self.tell)
         except ValueError as error:
             self.problems.append(Problem(path, str(error), component=entry.name))
             return component
         nested = {
-            key: self._nested(slot, given[key], (*path, key))
+            key: self._nested(slot, parameters[key], (*path, key))
             for key, slot in declared.nested.items()
-            if key in given
+            if key in parameters
         }
-        values = {**given, **{key: _flat(value) for key, value in nested.items()}}
+        values = {**parameters, **{key: _flat(value) for key, value in nested.items()}}
         try:
             # As JSON: strict validation takes a list for a tuple, and text for a path, there alone.
             checked = declared.model.model_validate_json(to_json(values))
@@ -134,7 +134,7 @@ class _Resolving:
 
 
 def _complete(
-    given: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]
+    before: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All parameters plain, and those that are no components as the constructor takes them.
 
@@ -142,7 +142,7 @@ def _complete(
     """
     values = {key: getattr(model, key) for key in type(model).model_fields}
     dumped: dict[str, Any] = plain(model.model_dump(mode="json"))
-    written = {key: given[key] for key, value in values.items() if isinstance(value, Path) and key in given}
+    written = {key: before[key] for key, value in values.items() if isinstance(value, Path) and key in before}
     parameters = {**dumped, **written, **{key: _flat(value) for key, value in nested.items()}}
     return parameters, {k: v for k, v in values.items() if k not in nested}
 

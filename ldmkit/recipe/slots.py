@@ -60,9 +60,9 @@ def named_components(
             for inner in models:
                 yield from named_components(values.get(key), inner, (*path, key))
             continue
-        for place, name, given in _components_in(values.get(key), (*path, key), _by_id(field.annotation)):
-            yield place, kind, name, given
-            yield from named_components(given, models[0], place)
+        for place, name, value in _components_in(values.get(key), (*path, key), _by_id(field.annotation)):
+            yield place, kind, name, value
+            yield from named_components(value, models[0], place)
 
 
 def _components_in(value: Any, path: Place, by_id: bool) -> Iterator[tuple[Place, str, Any]]:

@@ -112,24 +112,24 @@ class _Reading:
         return None
 
     def _mapping(self, node: MappingNode, path: Place) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key, child in node.value:
             if not isinstance(key, ScalarNode) or key.tag != TAG + "str":
                 self.problems.append(f"{self.place(key)}: a key must be text; quote it")
-            elif key.value in made:
+            elif key.value in mapping:
                 first = self.source.keys[(*path, key.value)]
                 self.problems.append(f"{self.place(key)}: duplicate key '{key.value}', first at {first}")
             else:
                 self.source.keys[(*path, key.value)] = self.place(key)
-                made[key.value] = self.value(child, (*path, key.value))
-        return made
+                mapping[key.value] = self.value(child, (*path, key.value))
+        return mapping
 
     def _scalar(self, node: ScalarNode) -> Any:
         try:
             return _SCALARS[node.tag](node.value)
         except (ValueError, KeyError):
-            said = f"'{node.value[:40]}' cannot be read as {node.tag.removeprefix(TAG)}"
-            self.problems.append(f"{self.place(node)}: {said}")
+            message = f"'{node.value[:40]}' cannot be read as {node.tag.removeprefix(TAG)}"
+            self.problems.append(f"{self.place(node)}: {message}")
             return None
 
 
@@ -169,8 +169,8 @@ def read_text(text: str, label: str, *, positions: bool = True) -> tuple[Any, So
 def _syntax(error: yaml.YAMLError, label: str, positions: bool) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark and positions else label
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return f"{place}: not readable as YAML: {said}"
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return f"{place}: not readable as YAML: {reason}"
 
 
 def read_file(path: Path) -> tuple[Any, Source]:

@@ -50,11 +50,11 @@ def check_compression(model: CompressionModel, size: int = 64) -> None:
 @torch.no_grad()
 def _check_shapes(model: CompressionModel, image: Image) -> None:
     spec, side = model.latent, image.shape[-1]
-    wanted = (len(image), spec.channels, side // spec.factor, side // spec.factor)
+    expected = (len(image), spec.channels, side // spec.factor, side // spec.factor)
     latent, posterior = model.encode(image), model.posterior(image)
-    assert latent.shape == wanted, f"encode: {tuple(latent.shape)}, not {wanted} as `latent` says"
+    assert latent.shape == expected, f"encode: {tuple(latent.shape)}, not {expected} as `latent` says"
     assert _near(posterior.mode, latent), "posterior: its mode is what encode gives"
-    assert posterior.std is None or posterior.std.shape == wanted, "posterior: std has the latent's shape"
+    assert posterior.std is None or posterior.std.shape == expected, "posterior: std has the latent's shape"
     assert posterior.penalty.shape == (len(image),), "posterior: one penalty a picture"
     assert all(x.ndim == 0 for x in posterior.metrics.values()), "posterior: metrics are scalars"
     assert model.decode(latent).shape == image.shape, "decode: a picture of the size that was encoded"
@@ -67,8 +67,8 @@ def _check_half(model: CompressionModel, image: Image) -> None:
     latent = model.encode(image)
     for kind in (torch.bfloat16, torch.float16):
         half: Any = copy.deepcopy(_module(model)).to(kind)
-        made = half.encode(image.to(kind)).float()
-        distance = float((made - latent).norm() / latent.norm())
+        half_latent = half.encode(image.to(kind)).float()
+        distance = float((half_latent - latent).norm() / latent.norm())
         assert distance < HALF, f"half precision: the latent moves by {distance:.1e} in {kind}"
         assert half.decode(latent.to(kind)).isfinite().all(), (
             f"half precision: decode is not finite in {kind}"
@@ -83,8 +83,8 @@ def _check_scaling(model: CompressionModel, image: Image) -> None:
     model.shift.add_(0.25)
     raw = plain.mode / _spread(old_scale) + _spread(old_shift)
     scaled, scale = model.posterior(image), _spread(model.scale)
-    wanted = (raw - _spread(model.shift)) * scale
-    assert _near(scaled.mode, wanted), "posterior: the mode is (raw - shift) * scale"
+    expected = (raw - _spread(model.shift)) * scale
+    assert _near(scaled.mode, expected), "posterior: the mode is (raw - shift) * scale"
     if plain.std is not None and scaled.std is not None:
         assert _near(scaled.std, plain.std / _spread(old_scale) * scale), "posterior: std is scaled too"
     assert _near(scaled.penalty, plain.penalty), "posterior: the penalty is that of the unscaled latent"
@@ -188,13 +188,13 @@ def check_keymap(
 def _check_named(
     tensors: Mapping[str, Tensor], key: str, what: str, keymap: KeyMap, module: nn.Module
 ) -> None:
-    said = None
+    message = None
     try:
         keymap.load(tensors, module)
     except ValueError as error:
-        said = str(error)
-    assert said is not None, f"load: a key that is {what} is an error"
-    assert key in said, f"load: the error names the key that is {what}, {key}"
+        message = str(error)
+    assert message is not None, f"load: a key that is {what} is an error"
+    assert key in message, f"load: the error names the key that is {what}, {key}"
 
 
 def _module(component: Any) -> nn.Module:

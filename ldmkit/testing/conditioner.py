@@ -95,11 +95,13 @@ def check_null(conditioner: Conditioner, condition: Condition) -> None:
         held = next(x for x in (like.tokens, like.concat, like.vector) if x is not None)
         check_shapes(conditioner.spec, null, held.shape[0])
         for name in PARTS:
-            x, wanted = getattr(null, name), getattr(like, name)
-            assert (x is None) == (wanted is None), (
-                f"null: {name} is {_shape(x)}, the condition has {_shape(wanted)}"
+            x, expected = getattr(null, name), getattr(like, name)
+            assert (x is None) == (expected is None), (
+                f"null: {name} is {_shape(x)}, the condition has {_shape(expected)}"
             )
-            assert x is None or x.shape == wanted.shape, f"null: {name} is {_shape(x)}, not {_shape(wanted)}"
+            assert x is None or x.shape == expected.shape, (
+                f"null: {name} is {_shape(x)}, not {_shape(expected)}"
+            )
 
 
 def check_independence(conditioner: Conditioner, prepared: Prepared, condition: Condition) -> None:
@@ -116,11 +118,11 @@ def check_half(conditioner: nn.Module, prepared: Prepared, condition: Condition)
     """In half precision the condition is that of single precision, as far as the type holds it."""
     for kind in (torch.bfloat16, torch.float16):
         half: Any = copy.deepcopy(conditioner).to(kind)
-        given = {n: x.to(kind) if x.is_floating_point() else x for n, x in prepared.items()}
-        made = half.encode(given, _generator())
-        half.null(made)
+        half_inputs = {n: x.to(kind) if x.is_floating_point() else x for n, x in prepared.items()}
+        encoded = half.encode(half_inputs, _generator())
+        half.null(encoded)
         for part in PARTS:
-            own, other = getattr(condition, part), getattr(made, part)
+            own, other = getattr(condition, part), getattr(encoded, part)
             if own is not None and own.is_floating_point():
                 distance = float((other.float() - own).norm() / own.norm().clamp(min=1e-6))
                 assert distance < HALF, f"half precision: {part} moves by {distance:.1e} in {kind}"

@@ -111,11 +111,11 @@ def check_reuse(denoiser: Any, z: Latent, time: Tensor, condition: Condition) ->
     with torch.inference_mode():
         plain, reusing = denoiser.bind(condition), denoiser.bind_reusing(condition, 2)
         for call, step in enumerate([time, time, time * 0.5, time * 0.5]):
-            exact, found = plain(z, step), reusing(z, step)
+            exact, reused = plain(z, step), reusing(z, step)
             if call in (0, 2):
-                assert torch.equal(found, exact), f"bind_reusing: call {call} is not exact"
-            assert found.shape == exact.shape, f"bind_reusing: {tuple(found.shape)}"
-            assert torch.isfinite(found).all(), "bind_reusing: not finite"
+                assert torch.equal(reused, exact), f"bind_reusing: call {call} is not exact"
+            assert reused.shape == exact.shape, f"bind_reusing: {tuple(reused.shape)}"
+            assert torch.isfinite(reused).all(), "bind_reusing: not finite"
 
 
 def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
@@ -131,18 +131,18 @@ def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: 
 
 def check_condition(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
     """Each part of the condition counts, save masked tokens; a missing part is refused."""
-    given = {name: getattr(condition, name) for name in ("tokens", "mask", "concat", "vector")}
+    parts = {name: getattr(condition, name) for name in ("tokens", "mask", "concat", "vector")}
     with torch.inference_mode():
         raw = denoiser(z, time, condition)
         for name in ("tokens", "concat", "vector"):
-            if given[name] is None:
+            if parts[name] is None:
                 continue
-            changed = denoiser(z, time, Condition(**{**given, name: given[name] + 1}))
+            changed = denoiser(z, time, Condition(**{**parts, name: parts[name] + 1}))
             assert not torch.allclose(raw, changed), f"condition: {name} has no effect"
-            _check_refusal(denoiser, z, time, Condition(**{**given, name: None}), name)
+            _check_refusal(denoiser, z, time, Condition(**{**parts, name: None}), name)
         if condition.tokens is not None and condition.mask is not None:
             tokens = condition.tokens.masked_fill(~condition.mask[..., None], 50.0)
-            masked = denoiser(z, time, Condition(**{**given, "tokens": tokens}))
+            masked = denoiser(z, time, Condition(**{**parts, "tokens": tokens}))
             assert torch.allclose(raw, masked, atol=TOLERANCE), (
                 "mask: tokens that do not count have an effect"
             )
@@ -169,9 +169,9 @@ def check_half(denoiser: nn.Module, z: Latent, time: Tensor, condition: Conditio
     whole = denoiser(z, time, condition).detach()
     for kind in (torch.bfloat16, torch.float16):
         half = copy.deepcopy(denoiser).to(kind)
-        given = condition.map(partial(_converted, kind=kind))
+        half_condition = condition.map(partial(_converted, kind=kind))
         with torch.inference_mode():
-            raw = half(z.to(kind), time, given)
+            raw = half(z.to(kind), time, half_condition)
         assert raw.dtype == kind, f"half precision: {kind} expected, not {raw.dtype}"
         distance = float((raw.float() - whole).norm() / whole.norm())
         assert distance < HALF, f"half precision: the output moves by {distance:.1e} in {kind}"
@@ -184,10 +184,10 @@ def _one(condition: Condition, i: int) -> Condition:
 
 def _check_refusal(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition, name: str) -> None:
     """ValueError that names the missing part."""
-    said = None
+    message = None
     try:
         denoiser(z, time, condition)
     except ValueError as error:
-        said = str(error)
-    assert said is not None, f"condition without {name}: ValueError expected"
-    assert name in said, f"condition without {name}: the error must name it, not '{said}'"
+        message = str(error)
+    assert message is not None, f"condition without {name}: ValueError expected"
+    assert name in message, f"condition without {name}: the error must name it, not '{message}'"

@@ -130,16 +130,16 @@ def check_sampler(sampler: Sampler, levels: Levels) -> None:
     picture, drawn = (torch.randn(3, 2, 4, 4, generator=generator) for _ in range(2))
     z = levels[0].add_noise(picture, drawn)
     before = z.clone()
-    made = sampler(point_estimate(picture), z, levels, step_noise(range(3)))
+    samples = sampler(point_estimate(picture), z, levels, step_noise(range(3)))
     assert torch.equal(z, before), "the sampler changes z in place"
-    assert (made.shape, made.dtype) == (z.shape, z.dtype), "the latent has the shape and type of z"
-    distance = float((made - float(levels[-1].alpha) * picture).abs().max())
+    assert (samples.shape, samples.dtype) == (z.shape, z.dtype), "the latent has the shape and type of z"
+    distance = float((samples - float(levels[-1].alpha) * picture).abs().max())
     allowed = 6 * float(levels[-1].sigma) + TOLERANCE * max(float(levels[0].sigma), 1.0)
     assert distance < allowed, f"ends {distance:g} off the only picture"
     for i in range(3):
         one = slice(i, i + 1)
         alone = sampler(point_estimate(picture[one]), z[one], levels, step_noise([i]))
-        check_near(alone, made[one], f"picture {i} alone")
+        check_near(alone, samples[one], f"picture {i} alone")
 
 
 def point_estimate(picture: Latent) -> EstimateFunction:
@@ -157,8 +157,8 @@ def step_noise(seeds: Sequence[int]) -> NoiseSource:
 
     def noise(i: int) -> Latent:
         assert i >= 0, f"noise({i}): the index is that of the step"
-        made = (torch.Generator().manual_seed(1000 * i + seed) for seed in seeds)
-        return torch.stack([torch.randn(2, 4, 4, generator=g) for g in made])
+        generators = (torch.Generator().manual_seed(1000 * i + seed) for seed in seeds)
+        return torch.stack([torch.randn(2, 4, 4, generator=g) for g in generators])
 
     return noise
 
@@ -176,22 +176,22 @@ def check_guidance(guidance: Guidance, level: Level, raw: Mapping[str, Any] | No
     both = guided(z, level, [first, second])
     assert len(both) == 2, f"one estimate for each set of conditions, not {len(both)} for 2"
     at = level.like(z)
-    for said, conditions in zip(both, (first, second), strict=True):
-        assert said.clean.shape == said.noise.shape == z.shape, "estimates have the latent's shape"
-        assert not said.clean.requires_grad, "estimates keep no graph"
-        check_near(at.alpha * said.clean + at.sigma * said.noise, z, "alpha clean + sigma noise")
-        check_near(guided(z, level, [conditions])[0].clean, said.clean, "a set of conditions by itself")
+    for estimate, conditions in zip(both, (first, second), strict=True):
+        assert estimate.clean.shape == estimate.noise.shape == z.shape, "estimates have the latent's shape"
+        assert not estimate.clean.requires_grad, "estimates keep no graph"
+        check_near(at.alpha * estimate.clean + at.sigma * estimate.noise, z, "alpha clean + sigma noise")
+        check_near(guided(z, level, [conditions])[0].clean, estimate.clean, "a set of conditions by itself")
 
 
 def toy_estimate(z: Latent, level: Level, conditions: Sequence[Conditions]) -> Sequence[Estimate]:
     """A network of one line: the clean latent is half of z_t plus the condition's vector."""
-    at, made = level.like(z), []
+    at, estimates = level.like(z), []
     for each in conditions:
         vector = each["c"].vector
         assert vector is not None
         clean = z / 2 + vector[:, :, None, None]
-        made.append(Estimate(clean, (z - at.alpha * clean) / at.sigma))
-    return made
+        estimates.append(Estimate(clean, (z - at.alpha * clean) / at.sigma))
+    return estimates
 
 
 def check_near(x: Tensor, other: Tensor, what: str) -> None:

@@ -35,13 +35,13 @@ def check_format(name: str, system: System, folder: Path, source: str, config: s
 
 def _check_refused(name: str, source: Path, config: Path | None, out: Path) -> None:
     """What is no model is refused in a line, and nothing is written."""
-    said = None
+    message = None
     try:
         import_model(source, out, config, None, _nothing, style=name)
     except UserError as error:
-        said = str(error)
-    assert said is not None, "read: UserError for a file that is no model"
-    assert len(said) <= LONGEST, f"read: a refusal has {LONGEST} characters at most"
+        message = str(error)
+    assert message is not None, "read: UserError for a file that is no model"
+    assert len(message) <= LONGEST, f"read: a refusal has {LONGEST} characters at most"
     assert not out.exists(), "read: nothing is written of what is refused"
 
 

@@ -26,13 +26,13 @@ def check_data(data: Dataset) -> None:
         assert set(first) == {"image", *part.fields}, f"fields: {sorted(first)}, and fields say {part.fields}"
         assert part.digest == data.split(name).digest, "digest: the same for the same content"
     assert data.split("train").digest != data.split("validation").digest, "digest: of other pictures, another"
-    said = None
+    message = None
     try:
         data.split("no-such-split")
     except ValueError as error:
-        said = str(error)
-    assert said is not None, "split: ValueError for a split that is not there"
-    assert "train" in said, "split: the error names those there are"
+        message = str(error)
+    assert message is not None, "split: ValueError for a split that is not there"
+    assert "train" in message, "split: the error names those there are"
 
 
 def check_features(network: FeatureNetwork, size: int = 64) -> None:

@@ -39,7 +39,7 @@ def check_registration(distribution: str) -> None:
     if not entries and not problems:
         problems.append("registers nothing (is it installed?)")
     for entry in entries:
-        problems += [f"{entry.kind} '{entry.name}': {said}" for said in _problems(entry)]
+        problems += [f"{entry.kind} '{entry.name}': {problem}" for problem in _problems(entry)]
     if entries and subprocess.run([sys.executable, "-c", LOADS_TORCH, distribution]).returncode:
         problems.append("its hook's module imports torch: name components by reference")
     assert not problems, f"{distribution}: " + "; ".join(problems)

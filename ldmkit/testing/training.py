@@ -58,8 +58,8 @@ def check_optimizer(make: Optimizer, lr: float = 1e-2) -> None:
     _trained(network, optimizer, range(STEPS), lr)
     for name, parameter in network.named_parameters():
         moved = not torch.equal(parameter, before[name])
-        said = f"{name} is trained although its factor is 0" if moved else f"{name} is not trained"
-        assert moved != name.startswith("embedding"), said
+        message = f"{name} is trained although its factor is 0" if moved else f"{name} is not trained"
+        assert moved != name.startswith("embedding"), message
     assert _loss(network, 0) < _loss(_changed(before), 0), "the loss falls"
     _check_resume(make, lr)
 

@@ -34,11 +34,11 @@ class Auxiliaries(nn.Module):
                     raise UserError(f"auxiliary ({name}): no layer '{layer}'{did_you_mean(layer, known)}")
                 self._layers[known[layer]] = layer
 
-    def features(self, found: dict[str, Any]) -> AbstractContextManager[None]:
-        """Within, `found` is filled by the outputs of the tapped layers, by name."""
+    def features(self, features_by_layer: dict[str, Any]) -> AbstractContextManager[None]:
+        """Within, `features_by_layer` is filled by the outputs of the tapped layers, by name."""
 
         def seen(module: nn.Module, output: Any) -> None:
-            found[self._layers[module]] = output
+            features_by_layer[self._layers[module]] = output
 
         return tapped(self._layers, seen)
 

@@ -69,10 +69,10 @@ class Examples:
         for pick in [*picks, *following]:
             if pick not in self._kept and pick not in self._coming:
                 self._coming[pick] = self._readers.submit(self._example, pick)
-        found = [self._arrived(pick) for pick in picks]
+        examples = [self._arrived(pick) for pick in picks]
         for pick in {*picks} - {*following}:
             self._coming.pop(pick, None)
-        return found
+        return examples
 
     def shown(self, index: int) -> int:
         """The example that stands in for a broken one, as far as is known."""

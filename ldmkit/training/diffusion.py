@@ -129,9 +129,9 @@ class DiffusionStage:
     def _assemble(
         self, split: Split, chosen: Sequence[int], draws: DiffusionDraws, own: bool
     ) -> tuple[dict[str, Any], DiffusionDraws]:
-        posterior, given = split.read(chosen, draws, own, self._device)
+        posterior, inputs = split.read(chosen, draws, own, self._device)
         clean = posterior.sample(draws.latent_noise) if self.options.latents == "sample" else posterior.mode
-        return {"clean": clean.to(self._device), "conditions": given}, draws.to(self._device)
+        return {"clean": clean.to(self._device), "conditions": inputs}, draws.to(self._device)
 
     def _draw_step(self, step: int) -> DiffusionDraws:
         """The draws of a whole global batch."""

@@ -72,11 +72,11 @@ class DiffusionStep(nn.Module):
         """The network's output at levels that are each picture's own."""
         return self.denoiser(self.objective.scale_input(z, level), level.time.to(z), condition)
 
-    def conditions(self, given: Given, draws: DiffusionDraws) -> dict[str, Condition]:
+    def conditions(self, inputs: Given, draws: DiffusionDraws) -> dict[str, Condition]:
         """The conditions by id, encoded, some replaced by null ones."""
         generator = torch.Generator(draws.t.device).manual_seed(draws.key)
-        encoded = dict(given.encoded)
-        for name, prepared in given.prepared.items():
+        encoded = dict(inputs.encoded)
+        for name, prepared in inputs.prepared.items():
             encoded[name] = self._encoded(name, prepared, draws, generator)
         return {name: encoded[name] for name in self.conditioners}
 

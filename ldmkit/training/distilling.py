@@ -83,8 +83,8 @@ class DistillationStep(DiffusionStep):
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)
         null = {
-            name: cast(Conditioner, teacher.conditioners[name]).null(given)
-            for name, given in conditions.items()
+            name: cast(Conditioner, teacher.conditioners[name]).null(condition)
+            for name, condition in conditions.items()
         }
         both = concatenate([merge(conditions), merge(null)])
 

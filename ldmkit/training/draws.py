@@ -76,10 +76,10 @@ def shuffled(places: UInt64[np.ndarray, " n"], count: int, seed: int) -> UInt64[
     outside (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
     """
     half = np.uint64((max(count - 1, 1).bit_length() + 1) // 2)
-    found = _rounds(places, half, seed)
-    while (outside := found >= count).any():
-        found[outside] = _rounds(found[outside], half, seed)
-    return found
+    order = _rounds(places, half, seed)
+    while (outside := order >= count).any():
+        order[outside] = _rounds(order[outside], half, seed)
+    return order
 
 
 def _rounds(x: UInt64[np.ndarray, " n"], half: np.uint64, seed: int) -> UInt64[np.ndarray, " n"]:

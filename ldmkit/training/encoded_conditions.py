@@ -48,9 +48,9 @@ class States:
     ) -> Condition:
         """The condition of a batch of raw inputs; the null one where `drop`."""
         keys = np.array([hash_of(key) for key in zip(*(raw[f] for f in fields), strict=True)])
-        found = self._order[np.searchsorted(self._sorted, keys)].tolist()
-        dropped = [False] * len(found) if drop is None else drop.tolist()
-        rows = self._shards.rows(found, [self._parts] * len(found))
+        positions = self._order[np.searchsorted(self._sorted, keys)].tolist()
+        dropped = [False] * len(positions) if drop is None else drop.tolist()
+        rows = self._shards.rows(positions, [self._parts] * len(positions))
         chosen = [self._null if null else row for row, null in zip(rows, dropped, strict=True)]
         conditions = [
             Condition(**{p: x if x is None else x[None] for p, x in zip(self._parts, row, strict=True)})

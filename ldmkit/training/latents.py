@@ -110,8 +110,8 @@ def _kept(shards: Shards) -> bool:
 
 
 def _stand_ins(shards: Sequence[Shards]) -> dict[int, int]:
-    found = [json.loads(text) for part in shards for text in part.about(STAND_INS) if text]
-    return {int(index): other for pairs in found for index, other in pairs.items()}
+    tables = [json.loads(text) for part in shards for text in part.about(STAND_INS) if text]
+    return {int(index): other for pairs in tables for index, other in pairs.items()}
 
 
 @dataclass(frozen=True)
@@ -135,17 +135,17 @@ def latent_moments(
     compression: CompressionModel, examples: Examples, flip: bool, indices: Sequence[int]
 ) -> dict[str, Tensor]:
     """mode and std of some examples, and mode_flipped and std_flipped where asked for."""
-    found: dict[str, list[Tensor]] = {}
+    moments: dict[str, list[Tensor]] = {}
     for start in range(0, len(indices), BATCH):
         following = indices[start + BATCH : start + 2 * BATCH]
         image = images_of(examples.read(indices[start : start + BATCH], then=(following, None)))
         image = image.to(compression.scale.device)
         for suffix, picture in [("", image), *([("_flipped", image.flip(-1))] if flip else [])]:
             posterior = compression.posterior(picture)
-            found.setdefault(f"mode{suffix}", []).append(posterior.mode.cpu())
+            moments.setdefault(f"mode{suffix}", []).append(posterior.mode.cpu())
             if posterior.std is not None:
-                found.setdefault(f"std{suffix}", []).append(posterior.std.cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}
+                moments.setdefault(f"std{suffix}", []).append(posterior.std.cpu())
+    return {name: torch.cat(parts) for name, parts in moments.items()}
 
 
 class LatentMoments:

@@ -24,12 +24,12 @@ def optimizer_of(registry: Registry, options: TrainingSettings) -> Optimizer:
     if options.optimizer is None:
         return partial(adam, options=options)
     entry = registry.get("optimizer", options.optimizer.name)
-    given = {"betas": options.betas, "weight_decay": options.weight_decay}
-    for name in given.keys() - parameters_of(entry).supplied.keys():
-        if given[name] != TrainingSettings.model_fields[name].default:
+    defaults = {"betas": options.betas, "weight_decay": options.weight_decay}
+    for name in defaults.keys() - parameters_of(entry).supplied.keys():
+        if defaults[name] != TrainingSettings.model_fields[name].default:
             raise UserError(f"optimizer ({entry.name}): it has no {name}; leave the stage's {name} out")
-    made: Optimizer = build(registry, "optimizer", options.optimizer, **given)
-    return made
+    optimizer: Optimizer = build(registry, "optimizer", options.optimizer, **defaults)
+    return optimizer
 
 
 def adam(groups: Sequence[ParameterGroup], options: TrainingSettings) -> torch.optim.Optimizer:

@@ -41,7 +41,7 @@ class Reporter(Shown):
     """Reports the progress of a stage; silent on all processes but the main one."""
 
     def __init__(self, stage: str, steps: int, start: int, say: Say, main: bool) -> None:
-        super().__init__(bar(TextColumn("{task.fields[losses]}")), wanted=main)
+        super().__init__(bar(TextColumn("{task.fields[losses]}")), visible=main)
         self._stage, self._steps, self._start, self._say, self._main = stage, steps, start, say, main
         self._began = self._said = time.monotonic()
         self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")

@@ -110,10 +110,10 @@ def _train(
     system.to(accelerator.device)
     with accelerator.local_main_process_first():  # which looks at the files that the others then know
         data = _data(system, say)
-    made = _stage(system, stage, store, data, say)
+    training = _stage(system, stage, store, data, say)
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
     callbacks = build_callbacks(system.registry, slots, say)
-    Loop(made, store, accelerator, say, callbacks, flat(system.recipe)).run()
+    Loop(training, store, accelerator, say, callbacks, flat(system.recipe)).run()
     sums = Sums(store.folder.parent)
     if accelerator.is_main_process:
         replace(origin, weights=sums.remember(store.weights)).write(store.folder)
@@ -135,21 +135,21 @@ def accelerator_on(device: torch.device) -> Accelerator:
 
 def _initialise(system: System, stage: StageName, say: Say) -> Path | None:
     """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
-    given = initial_weights(system.recipe, system.registry, stage)
+    path = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
-        check_teacher(system.recipe.train.diffusion, given)
+        check_teacher(system.recipe.train.diffusion, path)
     options = getattr(system.recipe.train, stage)
     widens = stage == "diffusion" and options is not None and options.widen
-    if given is not None and not widens:
-        _load_all(system, stage, given)
-        return given
+    if path is not None and not widens:
+        _load_all(system, stage, path)
+        return path
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
-    if given is not None:
-        say(f"{stage}: {widen(stage_state(system, stage), files.read_tensors(given), str(given))}")
-    return given
+    if path is not None:
+        say(f"{stage}: {widen(stage_state(system, stage), files.read_tensors(path), str(path))}")
+    return path
 
 
 def _load_all(system: System, stage: StageName, path: Path) -> None:

@@ -27,7 +27,7 @@ def shares(options: TrainingSettings) -> bool:
         "precision fp16": options.precision == "fp16",
         "the training of an adapter": isinstance(options, AdapterTraining),
     }
-    for name in (name for name, given in others.items() if given):
+    for name in (name for name, setting in others.items() if setting):
         raise UserError(f"fsdp does not go with {name}: leave one of them out")
     return True
 
@@ -61,16 +61,16 @@ class Reached(nn.Module):
 
 def _reached(loss: Tensor) -> set[int]:
     """The ids of the weights that a loss was computed from, by a walk through its graph."""
-    found, seen, left = set(), set(), [loss.grad_fn]
+    leaves, seen, left = set(), set(), [loss.grad_fn]
     while left:
         node = left.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found.add(id(node.variable))
+            leaves.add(id(node.variable))
         left.extend(following for following, _ in node.next_functions)
-    return found
+    return leaves
 
 
 class Sharded:

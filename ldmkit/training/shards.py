@@ -117,11 +117,11 @@ class Shards:
 
     def length(self, name: str) -> int:
         """The greatest length of a tensor's rows: shards may be cut to their own longest."""
-        found = 0
+        count = 0
         for path in self.paths:
             with opened(path) as shard:
-                found = max(found, shard.get_slice(name).get_shape()[1])
-        return found
+                count = max(count, shard.get_slice(name).get_shape()[1])
+        return count
 
     def rows(self, indices: Sequence[int], names: Sequence[Sequence[str]]) -> list[list[Tensor | None]]:
         """Of each index, the rows of the tensors that its `names` say; None for one that is not there.

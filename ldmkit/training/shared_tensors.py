@@ -32,12 +32,12 @@ def part_of(value: Tensor, like: Tensor) -> Tensor:
 def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
     """The whole tensors, one after another, in the main memory where they were shared out; by all processes.
     Nothing where a process has no use for them (`keep` is False)."""
-    found: dict[str, Tensor] = {}
+    wholes: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         value = whole(tensor)
         if keep:
-            found[name] = value if value is tensor else value.cpu()
-    return found
+            wholes[name] = value if value is tensor else value.cpu()
+    return wholes
 
 
 def total_norm(gradients: Sequence[Tensor]) -> Tensor:

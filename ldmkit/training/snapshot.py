@@ -49,9 +49,9 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
         restore_optimizer(learner.optimizer, learner.parameters, moments, figures)
 
 
-def _restore_average(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+def _restore_average(own: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> None:
     """Each process takes its part where averages are shared out."""
-    parts = {n: part_of(x, own[n]) if n in own and own[n].shape == x.shape else x for n, x in given.items()}
+    parts = {n: part_of(x, own[n]) if n in own and own[n].shape == x.shape else x for n, x in average.items()}
     restore(own, parts, "checkpoint (ema)")
 
 

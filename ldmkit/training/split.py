@@ -109,11 +109,11 @@ class Split:
         """
         shown, raw = self._raw(indices, draws, own)
         cached = {name: c.spec.fields for name, c in self._named if name in self._states}
-        given = Given(
+        inputs = Given(
             encoded={n: self._encoded(n, fields, raw, draws.drop).to(device) for n, fields in cached.items()},
             prepared={n: _prepared(n, c, raw, device) for n, c in self._named if n not in cached},
         )
-        return self.latents.posterior(shown, draws.flip), given
+        return self.latents.posterior(shown, draws.flip), inputs
 
     def _raw(
         self, indices: Sequence[int], draws: DiffusionDraws, own: bool

@@ -41,7 +41,7 @@ def last_weight(model: Module, run: Callable[[], Any]) -> nn.Parameter:
     # A hook of a module fires after those of its children: layers without children come first.
     layers = [m for m in reached if not any(m.children())] or reached
     weights = [p for m in reversed(layers) for p in m.parameters(recurse=False)]
-    found = next((p for p in weights if p.requires_grad and p.ndim > 1), None)
-    if found is None:
+    weight = next((p for p in weights if p.requires_grad and p.ndim > 1), None)
+    if weight is None:
         raise UserError("train.compression: the decoder has no weights to train; leave the adversary out")
-    return found
+    return weight

@@ -65,8 +65,8 @@ def _versions(stated: int | None, kinds: set[str]) -> tuple[tuple[int, ...], Seq
         return (), [f"needs a newer ldmkit: it is written for API {stated}, this one provides {API_VERSION}"]
     for version in range(stated + 1, API_VERSION + 1):
         if changed := sorted(kinds & {*CHANGED.get(version, ())}):
-            said = f"breaks with API {version}, which changed {', '.join(changed)}: see ldmkit.interfaces"
-            return tuple(range(stated, version)), [said]
+            reason = f"breaks with API {version}, which changed {', '.join(changed)}: see ldmkit.interfaces"
+            return tuple(range(stated, version)), [reason]
     return tuple(range(stated, API_VERSION + 1)), []
 
 

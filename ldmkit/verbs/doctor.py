@@ -31,8 +31,8 @@ def facts(host: Host, runs: Path) -> Iterator[Fact]:
     """One after the other: libraries, plugins, devices, threads, memory, disk and speed."""
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", ""
     for name in LIBRARIES:
-        found = _version(name)
-        yield name, found or "missing", "" if found else f"pip install {name}"
+        installed = _version(name)
+        yield name, installed or "missing", "" if installed else f"pip install {name}"
     yield from _plugins(host)
     yield from _devices()
     yield "memory free", size(free_memory()), ""

@@ -146,11 +146,11 @@ def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     maker = Maker.of(system)
     problems: list[str] = []
     sizes = {path: _size(path, maker, problems) for path in latents}
-    found = {path: size for path, size in sizes.items() if size is not None}
-    for path in _tracked("decode", list(found), say):
-        height, width = found[path]
+    readable = {path: size for path, size in sizes.items() if size is not None}
+    for path in _tracked("decode", list(readable), say):
+        height, width = readable[path]
         try:
-            latent = _read(path, system.compression, found[path])
+            latent = _read(path, system.compression, readable[path])
         except UserError as error:
             problems.append(str(error))
             continue
@@ -193,12 +193,12 @@ def _listed(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
     """Files below a folder, hidden ones left alone; UserError where there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = _below(folder, suffixes)
-    if not found:
+    paths = _below(folder, suffixes)
+    if not paths:
         others = _others(folder) if what == "picture" else []
         why = f"; {len(others)} of other formats are not read ({others[0].name})" if others else ""
         raise UserError(f"{folder} holds no {what} ({', '.join(suffixes)}){why}")
-    return found
+    return paths
 
 
 def _others(folder: Path) -> list[Path]:
@@ -240,17 +240,17 @@ def _size(path: Path, maker: Maker, problems: list[str]) -> tuple[int, int] | No
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
-        found = (int(about["height"]), int(about["width"]))
-        made = Maker(about["recipe"], about["compression"])
+        size = (int(about["height"]), int(about["width"]))
+        origin = Maker(about["recipe"], about["compression"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         problems.append(f"{path}: no latent written by `ldmkit encode` ({type(error).__name__}: {error})")
         return None
-    if made.weights != maker.weights:
+    if origin.weights != maker.weights:
         raise UserError(
-            f"{path} was made by recipe '{made.recipe}' with compression weights {made.weights[:12]}; "
+            f"{path} was made by recipe '{origin.recipe}' with compression weights {origin.weights[:12]}; "
             f"those of '{maker.recipe}' are {maker.weights[:12]}"
         )
-    return found
+    return size
 
 
 def _read(path: Path, model: CompressionModel, size: tuple[int, int]) -> Latent:

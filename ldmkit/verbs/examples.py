@@ -33,13 +33,13 @@ def inputs(
 def validation(system: System, fields: Sequence[str]) -> Dataset:
     """The validation split; UserError where it cannot give the fields."""
     needs = f"recipe '{system.recipe.name}' reads {', '.join(fields)}: give"
-    given = " ".join(f"--input {f}=..." for f in fields)
+    options = " ".join(f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
-        raise UserError(f"{needs} {given}, or sample.fields; there is no data to take them from")
+        raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
     data = system.dataset()
     if missing := [f for f in fields if f != "image" and f not in data.fields]:
         there = ", ".join(data.fields) or "no fields"
-        raise UserError(f"{needs} {given}, or sample.fields; the data lack {', '.join(missing)}: {there}")
+        raise UserError(f"{needs} {options}, or sample.fields; the data lack {', '.join(missing)}: {there}")
     return data.split(SPLIT)
 
 

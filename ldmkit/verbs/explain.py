@@ -29,23 +29,23 @@ class Explained:
 def explain(recipe: Recipe, registry: Registry) -> Iterator[Explained]:
     """Every value of a completed recipe, in its order."""
     meanings = _meanings(recipe, registry)
-    given = {".".join(map(str, place)): where for place, where in recipe.source.values.items()}
+    places = {".".join(map(str, place)): where for place, where in recipe.source.values.items()}
     for path, value in leaves(flat(recipe)):
         parts = path.split(".")
         around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         meaning = next((meanings[p] for p in around if p in meanings), "")
-        yield Explained(path, value, given.get(path, "default"), meaning)
+        yield Explained(path, value, places.get(path, "default"), meaning)
 
 
 def _meanings(recipe: Recipe, registry: Registry) -> dict[str, str]:
     """By dotted path: what each component is, and what each of its parameters does."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
 
     def visit(path: Place, kind: str, component: Component) -> Component:
         entry, at = registry.get(kind, component.name), ".".join(map(str, path))
-        found[f"{at}.name"] = f"{kind}: {entry.summary}"
-        found.update({f"{at}.{one.name}": one.meaning for one in parameters(entry)})
+        meanings[f"{at}.name"] = f"{kind}: {entry.summary}"
+        meanings.update({f"{at}.{one.name}": one.meaning for one in parameters(entry)})
         return component
 
     replace_components(recipe, visit)
-    return found
+    return meanings

@@ -40,8 +40,8 @@ def planned(names: Sequence[str]) -> list[Change]:
     """
     _check(names)
     told = _pip("install", "--dry-run", "--report", "-", "--", *names)
-    found = [one["metadata"] for one in json.loads(told)["install"]]
-    return [Change(one["name"], _installed(one["name"]), one["version"]) for one in found]
+    packages = [one["metadata"] for one in json.loads(told)["install"]]
+    return [Change(one["name"], _installed(one["name"]), one["version"]) for one in packages]
 
 
 def install(names: Sequence[str]) -> None:

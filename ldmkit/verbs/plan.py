@@ -30,9 +30,9 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
     recipe = system.recipe
     for stage in stages_of(recipe):
         options = getattr(recipe.train, stage)
-        found = None if retrain and options else find_weights(recipe, system.registry, stage, runs)
-        if found is not None:
-            yield f"{stage}: would be reused, {found}"
+        path = None if retrain and options else find_weights(recipe, system.registry, stage, runs)
+        if path is not None:
+            yield f"{stage}: would be reused, {path}"
         elif not learns(system, stage):
             yield f"{stage}: has nothing to learn"
         elif options is None:

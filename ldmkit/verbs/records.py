@@ -27,10 +27,10 @@ def of(system: Parts, inputs: Inputs, i: int, example: int | None) -> dict[str, 
     split of the data whose fields were taken.
     """
     about: dict[str, str] = {}
-    given, texts = {f: values[i] for f, values in inputs.raw.items()}, text_fields(system)
-    if isinstance(given.get(texts[0]), str):
-        about["prompt"] = given.pop(texts[0])
-    fields = {f: v if f in texts and isinstance(v, str) else _record(v, example) for f, v in given.items()}
+    own, texts = {f: values[i] for f, values in inputs.raw.items()}, text_fields(system)
+    if isinstance(own.get(texts[0]), str):
+        about["prompt"] = own.pop(texts[0])
+    fields = {f: v if f in texts and isinstance(v, str) else _record(v, example) for f, v in own.items()}
     if fields:
         about["inputs"] = json.dumps(fields, ensure_ascii=False)
     if len(inputs.init):

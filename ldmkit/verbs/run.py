@@ -47,11 +47,11 @@ def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
         inputs, shown = examples.inputs(system, fields, inputs, asked.count)
     sampling.check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)
-    said = [
+    kept = [
         records.of(system, inputs, i, None if shown is None else shown[i]) | options
         for i in range(len(inputs.seeds))
     ]
-    return RecordedInputs(inputs, said)
+    return RecordedInputs(inputs, kept)
 
 
 def draws(system: System) -> bool:

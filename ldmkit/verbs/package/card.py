@@ -40,15 +40,15 @@ def write_card(system: System, out: Path, runs: Path, license: str) -> None:
 
 def distributions(recipe: Recipe, registry: Registry) -> list[str]:
     """ldmkit and the distributions of the components that drawing with a recipe takes."""
-    found = {"ldmkit"}
+    names = {"ldmkit"}
 
     def visit(path: Any, kind: str, component: Component) -> Component:
         if kind not in ("data", "metric", "loss", "adversary", "callback", "optimizer", "auxiliary"):
-            found.add(registry.get(kind, component.name).distribution)
+            names.add(registry.get(kind, component.name).distribution)
         return component
 
     replace_components(recipe, visit)
-    return sorted(found)
+    return sorted(names)
 
 
 def _figures(report: Path) -> list[tuple[str, str, Any]]:

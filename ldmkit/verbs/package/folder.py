@@ -67,8 +67,8 @@ def _write(system: System, out: Path, runs: Path, license: str, say: Say) -> Non
 
 def _moved(recipe: Recipe, out: Path) -> Recipe:
     """The recipe as it stands in the folder: nothing to train, weights and pictures beside it."""
-    given = recipe.sample.fields.items()
-    fields = {name: [_copied(recipe, one, out) for one in _all(value)] for name, value in given}
+    inputs = recipe.sample.fields.items()
+    fields = {name: [_copied(recipe, one, out) for one in _all(value)] for name, value in inputs}
     init = recipe.sample.init and _copied(recipe, recipe.sample.init, out)
     sample: Sample = recipe.sample.model_copy(update={"fields": fields, "init": init})
     return recipe.model_copy(update={"train": Train(), "weights": ".", "sample": sample})

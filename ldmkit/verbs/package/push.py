@@ -23,8 +23,8 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
     try:
         hub = HfApi()
         hub.create_repo(name, private=private, exist_ok=True)
-        made = hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by ldmkit")
+        commit = hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by ldmkit")
     except Exception as error:  # what the hub's library raises depends on its version
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{name}: the hub did not take it ({type(error).__name__}: {said})") from error
-    return str(made.oid)
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{name}: the hub did not take it ({type(error).__name__}: {reason})") from error
+    return str(commit.oid)

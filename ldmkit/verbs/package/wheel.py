@@ -79,5 +79,5 @@ def _pip(root: Path, out: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run([*command, "--wheel-dir", str(out), str(root)], capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"pip cannot build the wheel ({said}); is setuptools 77 or newer installed?")
+        line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UserError(f"pip cannot build the wheel ({line}); is setuptools 77 or newer installed?")

@@ -64,7 +64,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         stages=[section for stage in _stages(runs) if (section := _stage(stage, runs))],
         chosen=_recipe(runs),
         differing=differences(_recipes(runs)) if len(runs) > 1 else [],
-        evaluations=[found for run in runs if (found := _evaluation(run))],
+        evaluations=[evaluation for run in runs if (evaluation := _evaluation(run))],
         samples=[(run.name, shown) for run in runs if (shown := _samples(run.folder / "samples"))],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -141,12 +141,12 @@ def _recipes(runs: Sequence[Run]) -> dict[str, Path]:
 
 def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None, str]]:
     """(run, its values that are no defaults, its whole text)."""
-    found = []
+    lines = []
     for name, path in _recipes(runs).items():
         values = chosen(path)
         rows = None if values is None else list(values.items())
-        found.append((name, rows, path.read_text(encoding="utf-8", errors="replace")))
-    return found
+        lines.append((name, rows, path.read_text(encoding="utf-8", errors="replace")))
+    return lines
 
 
 def _over_steps(stage: StageRun) -> Iterator[Picture]:

@@ -65,8 +65,8 @@ def _visitor(registry: Registry) -> Any:
     def visit(path: Place, kind: str, component: Component) -> Component:
         """The component without the parameters whose value is the default."""
         fields = parameters_of(registry.get(kind, component.name)).model.model_fields
-        given = component.parameters
-        kept = {k: v for k, v in given.items() if k not in fields or not _is_default(fields[k], v)}
+        values = component.parameters
+        kept = {k: v for k, v in values.items() if k not in fields or not _is_default(fields[k], v)}
         return component.model_copy(update={"parameters": kept})
 
     return visit

@@ -34,18 +34,18 @@ MULTIPLIERS = {
 def choose_multipliers(
     factor: int,
     patch: int,
-    given: tuple[int | float, ...] | None,
+    multipliers: tuple[int | float, ...] | None,
     published: Mapping[int, tuple[int, ...]] = MULTIPLIERS,
 ) -> tuple[int | float, ...]:
     """The given multipliers, checked against the factor, or the published ones. Raises ValueError."""
-    if given is not None:
-        implied = patch * 2 ** (len(given) - 1)
+    if multipliers is not None:
+        implied = patch * 2 ** (len(multipliers) - 1)
         if implied != factor:
             raise ValueError(
-                f"{len(given)} multipliers and patch {patch} give factor {implied}, not {factor}; "
+                f"{len(multipliers)} multipliers and patch {patch} give factor {implied}, not {factor}; "
                 "factor = patch x 2^(multipliers - 1)"
             )
-        return given
+        return multipliers
     if factor % patch or factor // patch not in published:
         raise ValueError(
             f"no published widths for factor {factor} with patch {patch}; factor over patch is one of "

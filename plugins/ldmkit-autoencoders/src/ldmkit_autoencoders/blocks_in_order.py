@@ -72,13 +72,13 @@ def rules(
             renamed[f"{block.path}.{leaf}"] = f"{block_name(block)}.{published}"
             if block.sort == "attention":
                 attention.add(f"{block.path}.{leaf}")
-    found = []
+    result = []
     for ours, tensor in model.named_parameters():
         stem, _, kind = ours.rpartition(".")
         name = singles[ours] if ours in singles else f"{renamed[stem]}.{kind}"
         axes = 2 if linear and stem in attention and tensor.ndim > 1 else None
-        found.append(Rule(ours, (name,), axes=axes))
-    return found
+        result.append(Rule(ours, (name,), axes=axes))
+    return result
 
 
 def load(tensors: Mapping[str, Tensor], model: Autoencoder, named: list[Rule]) -> dict[str, Tensor]:

@@ -19,11 +19,11 @@ def fold(
     scale, shift = scale.double(), shift.double()
     mean, log_variance = weight.chunk(2)
     mean_bias, log_variance_bias = bias.chunk(2)
-    made = (
+    columns = (
         torch.cat([mean * scale.view(-1, 1, 1, 1), log_variance]),
         torch.cat([(mean_bias - shift) * scale, log_variance_bias + 2 * scale.log()]),
         back / scale.view(1, -1, 1, 1),
         back_bias + back[:, :, 0, 0] @ shift,
     )
-    folded = {name: x.to(tensors[name].dtype) for name, x in zip(names, made, strict=True)}
+    folded = {name: x.to(tensors[name].dtype) for name, x in zip(names, columns, strict=True)}
     return {**tensors, **folded}

@@ -52,7 +52,7 @@ class Perceptual(nn.Module):
     def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 1 1 1"]:
         """The weighted distance of each picture, from 0 to 4 a layer."""
         with torch.no_grad():
-            wanted = [F.normalize(x, dim=1) for x in self.features(image)]
+            target = [F.normalize(x, dim=1) for x in self.features(image)]
         got = [F.normalize(x, dim=1) for x in self.features(reconstruction)]
-        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in zip(got, wanted, strict=True)]
+        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in zip(got, target, strict=True)]
         return self.weight * rearrange(torch.stack(layers).sum(0), "b -> b 1 1 1")

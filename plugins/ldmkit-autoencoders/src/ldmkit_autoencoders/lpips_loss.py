@@ -44,15 +44,15 @@ class LPIPS(nn.Module):
         weight: Annotated[float, Field(ge=0)] = 1.0,
     ) -> None:
         super().__init__()
-        given = read_trunk(trunk)
+        weights = read_trunk(trunk)
         self.weight = weight
         # pnet_rand: the package would fetch the trunk from the network otherwise
         self.network = lpips.LPIPS(net=network, pnet_rand=True, verbose=False).requires_grad_(False)
-        wanted = {name: f"features.{name.split('.', 1)[1]}" for name in self.network.net.state_dict()}
-        missing = sorted(set(wanted.values()) - set(given))
+        names = {name: f"features.{name.split('.', 1)[1]}" for name in self.network.net.state_dict()}
+        missing = sorted(set(names.values()) - set(weights))
         if missing:
             raise ValueError(f"{trunk} is not of {network}: lacks {', '.join(missing)}")
-        self.network.net.load_state_dict({name: given[source] for name, source in wanted.items()})
+        self.network.net.load_state_dict({name: weights[source] for name, source in names.items()})
         self.eval()
 
     def train(self, mode: bool = True) -> LPIPS:
@@ -63,9 +63,9 @@ class LPIPS(nn.Module):
         """The weighted distance, without the package's own normalisation: its gradient is NaN where all
         features of a position are 0."""
         with torch.no_grad():
-            wanted = self.features(image)
+            target = self.features(image)
         total = torch.zeros((), device=image.device)
-        for head, got, goal in zip(self.network.lins, self.features(reconstruction), wanted, strict=True):
+        for head, got, goal in zip(self.network.lins, self.features(reconstruction), target, strict=True):
             total = total + head((got - goal).square()).mean((2, 3), keepdim=True)
         return self.weight * total
 

@@ -39,10 +39,10 @@ def topology_of(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> T
     """The topology of complete recipe parameters; ValueError where no format can hold it."""
     if p["patch"] != 1:
         raise ValueError("patch is ldmkit's own extension: no published format can hold a patch above 1")
-    given = None if p["multipliers"] is None else tuple(p["multipliers"])
+    multipliers = None if p["multipliers"] is None else tuple(p["multipliers"])
     return Topology(
         p["width"],
-        choose_multipliers(p["factor"], 1, given, table),
+        choose_multipliers(p["factor"], 1, multipliers, table),
         p["blocks"],
         tuple(p["attention"]),
         p["resolution"],

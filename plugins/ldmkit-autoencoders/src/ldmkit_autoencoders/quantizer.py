@@ -109,8 +109,8 @@ class VectorQuantizer(nn.Module):
     def codes(self, latent: Latent) -> Codes:
         """The index of each position's nearest code."""
         b, _, h, w = latent.shape
-        found = nearest(rearrange(latent, "b c h w -> (b h w) c"), self.codebook)
-        return rearrange(found, "(b h w) -> b h w", b=b, h=h, w=w)
+        indices = nearest(rearrange(latent, "b c h w -> (b h w) c"), self.codebook)
+        return rearrange(indices, "(b h w) -> b h w", b=b, h=h, w=w)
 
     def lookup(self, codes: Codes) -> Latent:
         """The latent that consists of these codes."""

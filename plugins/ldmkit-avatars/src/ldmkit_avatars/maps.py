@@ -37,13 +37,13 @@ def draw_map(name: str, seed: str, size: int) -> UInt8[np.ndarray, "H W"]:
 def boxes(labels: UInt8[np.ndarray, "H W"]) -> tuple[Box, ...]:
     """The box around all that is seen of each class but the background, in the order of ids."""
     height, width = labels.shape
-    found = []
+    objects = []
     for kind in sorted(set(np.unique(labels).tolist()) - {0}):
         rows, columns = np.nonzero(labels == kind)
         top, left = int(rows.min()), int(columns.min())
         tall, wide = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
-        found.append((kind, left / width, top / height, wide / width, tall / height))
-    return tuple(found)
+        objects.append((kind, left / width, top / height, wide / width, tall / height))
+    return tuple(objects)
 
 
 def _code(kind: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "... 3"]:

@@ -25,23 +25,25 @@ NONE = "none"
 
 def attributes(name: str, choice: Choice) -> dict[str, str]:
     """English values by attribute: "hair": "spiky hair", "hair colour": "brown"; of missing parts "none"."""
-    said = {}
+    phrases = {}
     for key, attribute in knowledge(name).attributes.items():
         variant = choice.variants.get(attribute.part or key)
         if attribute.words:
-            said[key] = NONE if variant is None else attribute.words[variant][0]
+            phrases[key] = NONE if variant is None else attribute.words[variant][0]
         colour = _colour(name, key, attribute, choice)
         if colour is not None:
-            said[f"{key} colour" if attribute.words else key] = colour[0]
-    return said
+            phrases[f"{key} colour" if attribute.words else key] = colour[0]
+    return phrases
 
 
 def captions(name: str, choice: Choice, languages: tuple[Language, ...]) -> tuple[str, ...]:
     """The whole caption in each language, then, in each, the style with its first two phrases."""
     known = knowledge(name)
     phrases = [p for key, a in known.attributes.items() if (p := _phrase(name, key, a, choice)) is not None]
-    said = [_join([known.name, *some], language) for some in (phrases, phrases[:2]) for language in languages]
-    return tuple(dict.fromkeys(said))
+    sentences = [
+        _join([known.name, *some], language) for some in (phrases, phrases[:2]) for language in languages
+    ]
+    return tuple(dict.fromkeys(sentences))
 
 
 def _join(phrases: list[Words], language: Language) -> str:

@@ -44,11 +44,11 @@ class ClipText(nn.Module):
         """Texts (strings, or the network's ids) to ids "b length"; ValueError says what is expected."""
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; {self.expected}")
-        given = raw[self.field]
-        if isinstance(given, list | tuple) and given and all(isinstance(text, str) for text in given):
-            return {self.field: self.clip.ids(given)}
+        value = raw[self.field]
+        if isinstance(value, list | tuple) and value and all(isinstance(text, str) for text in value):
+            return {self.field: self.clip.ids(value)}
         try:
-            ids = torch.as_tensor(given)
+            ids = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(self.expected) from None
         if ids.ndim != 2 or ids.shape[1] != self.clip.length or ids.dtype not in (torch.int32, torch.int64):

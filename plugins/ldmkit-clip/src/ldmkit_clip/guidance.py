@@ -85,8 +85,8 @@ class ClipGuidance:
 
         def score(image: Image) -> PerPicture:
             parts = cutouts(image, self.cutouts, self.smallest, generator)
-            wanted = texts.to(image)
-            cosines = [(self.network.images(part) * wanted).sum(1) for part in parts]
+            target = texts.to(image)
+            cosines = [(self.network.images(part) * target).sum(1) for part in parts]
             return self.network.scale * torch.stack(cosines).mean(0)
 
         return score
@@ -94,10 +94,10 @@ class ClipGuidance:
     def _texts(self, request: Request) -> list[str]:
         if self.prompt is not None:
             return [self.prompt]
-        given = request.raw.get(self.field)
-        if given is None or isinstance(given, str) or not all(isinstance(text, str) for text in given):
+        texts = request.raw.get(self.field)
+        if texts is None or isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"needs a text a picture in '{self.field}': give prompts, or set `prompt`")
-        return list(given)
+        return list(texts)
 
     def _guides(self, level: Level) -> bool:
         low, high = self.interval or (0.0, math.inf)

@@ -76,10 +76,10 @@ class Clip(nn.Module):
     @torch.no_grad()
     def token_states(self, ids: Ids) -> Float[Tensor, "b l d"]:
         """The text tower's normalised states of all positions, before pooling."""
-        found = self.model.forward_intermediates(
+        features = self.model.forward_intermediates(
             text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
         )
-        states: Tensor = found["text_intermediates"][-1]
+        states: Tensor = features["text_intermediates"][-1]
         return states
 
     def mask(self, ids: Ids) -> Bool[Tensor, "b l"]:
@@ -166,8 +166,10 @@ def _tokenizer(files: Files) -> Any:
 def _statistics(files: Files) -> tuple[list[float], list[float]]:
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-    found = files.preprocessing
-    return list(found.get("mean") or OPENAI_DATASET_MEAN), list(found.get("std") or OPENAI_DATASET_STD)
+    statistics = files.preprocessing
+    return list(statistics.get("mean") or OPENAI_DATASET_MEAN), list(
+        statistics.get("std") or OPENAI_DATASET_STD
+    )
 
 
 def _square(image: Image) -> Image:

@@ -103,10 +103,10 @@ def _folder(folder: Path) -> Files:
 
 
 def _weights(folder: Path) -> Path:
-    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if found is None:
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
         raise ValueError(f"{folder} holds no weights; expects one of {', '.join(WEIGHTS)}")
-    return found
+    return path
 
 
 def _architecture(name: str) -> dict[str, Any]:
@@ -124,10 +124,10 @@ def _published_preprocessing(architecture: str) -> Mapping[str, Any]:
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    found = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    configurations = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
     shared = {}
     for key in ("mean", "std"):
-        values = {tuple(cfg[key]) for cfg in found if cfg.get(key)}
+        values = {tuple(cfg[key]) for cfg in configurations if cfg.get(key)}
         if len(values) == 1:
             shared[key] = values.pop()
     return shared

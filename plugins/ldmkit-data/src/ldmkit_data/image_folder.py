@@ -111,11 +111,11 @@ class ImageFolder:
     ) -> Mapping[str, Any]:
         """The example, or those of its fields alone; drawn by `key`, where tags or crops are drawn at random
         (the crop only where "image" is among the fields)."""
-        wanted = {"image", *self.fields} if fields is None else fields
+        names = {"image", *self.fields} if fields is None else fields
         for i in self._from(index):
             row = self._rows[i]
             try:
-                return self._example(row, wanted, key)
+                return self._example(row, names, key)
             except (PictureError, ValueError) as error:
                 self._late[row.name] = str(error)
                 self.problems[self._root / row.name] = str(error)
@@ -135,10 +135,10 @@ class ImageFolder:
     @cached_property
     def buckets(self) -> Sequence[Sequence[int]]:
         """The examples of each shape, where there are several."""
-        found: dict[tuple[int, int], list[int]] = {}
+        buckets: dict[tuple[int, int], list[int]] = {}
         for i, row in enumerate(self._rows):
-            found.setdefault(self._shape(row), []).append(i)
-        return [found[shape] for shape in sorted(found)]
+            buckets.setdefault(self._shape(row), []).append(i)
+        return [buckets[shape] for shape in sorted(buckets)]
 
     @property
     def notes(self) -> Sequence[str]:
@@ -173,8 +173,8 @@ class ImageFolder:
         if name not in ("train", "validation"):
             raise ValueError(f"image-folder has no split '{name}'; there are train, validation")
         part = self._copy()
-        wanted = name == "validation"
-        part._rows = [row for row in self._rows if (row.name in self._validation) == wanted]
+        validating = name == "validation"
+        part._rows = [row for row in self._rows if (row.name in self._validation) == validating]
         return part
 
     @cached_property
@@ -226,16 +226,16 @@ class ImageFolder:
     def _is_text(self, field: str) -> bool:
         return "text" in (self._kinds.get(field), self._kinds.get(field.removesuffix("s")))
 
-    def _example(self, row: Row, wanted: Collection[str], key: int | None) -> Mapping[str, Any]:
+    def _example(self, row: Row, fields: Collection[str], key: int | None) -> Mapping[str, Any]:
         """Raises PictureError or ValueError where the picture or a file of a field is unusable."""
         entry, image = self._entries[row.name], {}
-        if "image" in wanted:
+        if "image" in fields:
             cut, pixels = decode(self._root / row.name, lambda p: self._views.picture(p, key))
             image = {"image": pixels}
         else:
             cut = self._views.cut((entry.width, entry.height))
         values = row.values.items()
-        return {**image, **{f: self._value(row, f, v, cut, key) for f, v in values if f in wanted}}
+        return {**image, **{f: self._value(row, f, v, cut, key) for f, v in values if f in fields}}
 
     def _value(self, row: Row, field: str, value: Any, cut: Cut, key: int | None) -> Any:
         kind = self._kinds.get(field)

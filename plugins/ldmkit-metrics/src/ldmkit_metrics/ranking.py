@@ -106,8 +106,8 @@ class Targets:
         """Places of training pictures that show a caption's concept in another style, and those captions."""
         there = self._same_concept & ~self._same_style
         there[:, self.reference.trained :] = False
-        found = there.any(1)
-        return there[found].int().argmax(1), Targets(self.reference, self.place[found])
+        matches = there.any(1)
+        return there[matches].int().argmax(1), Targets(self.reference, self.place[matches])
 
     def styles(self) -> list[str]:
         """The style that each caption asks for."""

@@ -59,23 +59,23 @@ class Reconstruction:
 
     def _scores(self, evaluation: Evaluation, split: str) -> dict[str, Tensor]:
         """One figure a picture for each name."""
-        pixels, made = evaluation.pixels(split), evaluation.reconstructions(split)
-        scores = fidelity(pixels, made)
+        pixels, reconstructions = evaluation.pixels(split), evaluation.reconstructions(split)
+        scores = fidelity(pixels, reconstructions)
         if self.features is not None:
             network = evaluation.network("features", self.features)
-            original, copy = (evaluation.embed(network, x) for x in (pixels, made))
+            original, copy = (evaluation.embed(network, x) for x in (pixels, reconstructions))
             scores[f"feature_distance_{network.name}"] = 1 - F.cosine_similarity(original, copy)
         return scores
 
 
-def fidelity(pixels: Pixels, made: Pixels) -> dict[str, Float[Tensor, " n"]]:
+def fidelity(pixels: Pixels, reconstructions: Pixels) -> dict[str, Float[Tensor, " n"]]:
     """Squared errors (of values in 0..1) and SSIM of each picture, over all and over non-white pixels."""
     from torchmetrics.functional.image import (  # here: a recipe is checked without it
         structural_similarity_index_measure,
     )
 
     colored = (pixels < WHITE).any(1, keepdim=True).expand_as(pixels)
-    original, copy = pixels.float() / 255, made.float() / 255
+    original, copy = pixels.float() / 255, reconstructions.float() / 255
     error = (original - copy).square()
     _, similarity = structural_similarity_index_measure(
         copy, original, data_range=1.0, reduction="none", return_full_image=True

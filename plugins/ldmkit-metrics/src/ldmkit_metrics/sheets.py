@@ -35,8 +35,8 @@ def show(evaluation: Evaluation, title: str, chosen: Chosen, columns: Mapping[st
 def _painted(evaluation: Evaluation, chosen: Chosen, field: str) -> list[Image.Image] | None:
     kind = evaluation.condition_kinds.get(field, "other")
     pictures = [paint(value, kind) for value in chosen.fields[field][:SHOWN]]
-    found = [picture for picture in pictures if picture is not None]
-    return found if len(found) == len(pictures) else None
+    present = [picture for picture in pictures if picture is not None]
+    return present if len(present) == len(pictures) else None
 
 
 def _said(chosen: Chosen, painted: Mapping[str, Any], i: int) -> tuple[str, str]:

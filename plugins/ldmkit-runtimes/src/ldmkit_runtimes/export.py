@@ -179,8 +179,8 @@ def _traced(graph: Graph, seen: Seen, path: Path) -> None:
                 verbose=False,
             )
         except Exception as error:  # its errors share no class
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"the denoiser cannot be traced: {said[0][:200]}") from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"the denoiser cannot be traced: {lines[0][:200]}") from error
 
 
 def _recipe(system: System, file: str, runtime: Runtime) -> str:

@@ -45,25 +45,25 @@ class Exported(nn.Module):
 
     def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
         """The network on one condition; ValueError where the file takes other parts of a condition."""
-        given = self._given(condition)
+        inputs = self._given(condition)
 
         def bound(z: Latent, time: PerPicture) -> Latent:
             if torch.is_grad_enabled() and z.requires_grad:
                 raise ValueError("an exported network has no gradients")
-            arrays = {"z": z.float(), "time": time.float().expand(len(z)), **given}
-            made = self._run({name: x.detach().cpu().contiguous().numpy() for name, x in arrays.items()})
-            return torch.from_numpy(made.copy()).to(z)
+            arrays = {"z": z.float(), "time": time.float().expand(len(z)), **inputs}
+            output = self._run({name: x.detach().cpu().contiguous().numpy() for name, x in arrays.items()})
+            return torch.from_numpy(output.copy()).to(z)
 
         return bound
 
     def _given(self, condition: Condition) -> dict[str, Tensor]:
         """The parts that the file takes; a mask that it takes and the condition has not lets all count."""
-        given = {part: getattr(condition, part) for part in PARTS if getattr(condition, part) is not None}
+        tensors = {part: getattr(condition, part) for part in PARTS if getattr(condition, part) is not None}
         tokens = condition.tokens
-        if "mask" in self._inputs and "mask" not in given and tokens is not None:
-            given["mask"] = torch.ones(tokens.shape[:2], dtype=torch.bool)
-        if set(given) != set(self._inputs) - {"z", "time"}:
+        if "mask" in self._inputs and "mask" not in tensors and tokens is not None:
+            tensors["mask"] = torch.ones(tokens.shape[:2], dtype=torch.bool)
+        if set(tensors) != set(self._inputs) - {"z", "time"}:
             raise ValueError(
-                f"the file takes {', '.join(self._inputs)}; given are z, time, {', '.join(given)}"
+                f"the file takes {', '.join(self._inputs)}; given are z, time, {', '.join(tensors)}"
             )
-        return given
+        return tensors

@@ -24,11 +24,11 @@ class CompvisSpatialRescaler:
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """spatial-rescaler's parameters; ValueError for what it cannot be."""
         check_entries(config, (*RENAMED, "method", "bias"), fixed={"multiplier": (0.5,)})
-        given = {RENAMED.get(key, key): value for key, value in config.items() if key != "multiplier"}
-        made = {**DEFAULTS, **given}
-        if made["channels"] is None:
+        config_values = {RENAMED.get(key, key): value for key, value in config.items() if key != "multiplier"}
+        values = {**DEFAULTS, **config_values}
+        if values["channels"] is None:
             raise ValueError("out_channels: missing; without it the map is not encoded")
-        return made
+        return values
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The published params; the reverse of `parameters`."""

@@ -109,8 +109,8 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
         )
         dropped = gradio.File(label="drop a picture of ours: its settings come back", file_types=[".png"])
         history = gradio.State([])
-        given = [c for one in conditions for c in one.components]
-        inputs = [*given, *chosen.values()]
+        components = [c for one in conditions for c in one.components]
+        inputs = [*components, *chosen.values()]
         drawing = go.click(
             partial(_draw, served, conditions, chosen, itertools.count()),
             [history, *inputs],
@@ -118,7 +118,7 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
             concurrency_id="sampling",
         )
         stop.click(lambda: "cancelled", None, words, cancels=[drawing])
-        example.click(partial(_example, conditions, facts), None, given)
+        example.click(partial(_example, conditions, facts), None, components)
         dropped.upload(partial(_dropped, served, conditions, chosen), dropped, [*inputs, words])
         for one in conditions:
             one.listen()

@@ -99,11 +99,11 @@ class Examples:
     ) -> Mapping[str, Any]:
         """The example, or those of its fields alone; drawn by `key`, where tags or crops are drawn at random
         (the crop only where "image" is among the fields)."""
-        wanted = {"image", *self.fields} if fields is None else fields
+        names = {"image", *self.fields} if fields is None else fields
         for i in self._from(index):
             place = self._places[i]
             try:
-                return self._example(self._source.record(place), wanted, key)
+                return self._example(self._source.record(place), names, key)
             except (PictureError, ValueError) as error:
                 self._late.add(place)
                 self.problems[place] = f"{self._source.name(place)}: {error}"
@@ -123,10 +123,10 @@ class Examples:
     @cached_property
     def buckets(self) -> Sequence[Sequence[int]]:
         """The examples of each shape, where there are several."""
-        found: dict[tuple[int, int], list[int]] = {}
+        buckets: dict[tuple[int, int], list[int]] = {}
         for i, place in enumerate(self._places):
-            found.setdefault(self._shape(place), []).append(i)
-        return [found[shape] for shape in sorted(found)]
+            buckets.setdefault(self._shape(place), []).append(i)
+        return [buckets[shape] for shape in sorted(buckets)]
 
     @property
     def notes(self) -> Sequence[str]:
@@ -154,8 +154,8 @@ class Examples:
         """The examples of one split; ValueError names the splits there are."""
         if name not in ("train", "validation"):
             raise ValueError(f"{self._kind} has no split '{name}'; there are train, validation")
-        part, keys, wanted = self._copy(), self._source.keys, name == "validation"
-        part._places = [i for i in self._places if (keys[i] in self._held_out) == wanted]
+        part, keys, validating = self._copy(), self._source.keys, name == "validation"
+        part._places = [i for i in self._places if (keys[i] in self._held_out) == validating]
         return part
 
     @cached_property
@@ -201,17 +201,17 @@ class Examples:
     def _is_text(self, field: str) -> bool:
         return "text" in (self._kinds.get(field), self._kinds.get(field.removesuffix("s")))
 
-    def _example(self, record: Record, wanted: Collection[str], key: int | None) -> Mapping[str, Any]:
+    def _example(self, record: Record, names: Collection[str], key: int | None) -> Mapping[str, Any]:
         """The picture is decoded where it is wanted, or a field that is cut with it."""
         cut, image = None, {}
-        if "image" in wanted or any(self._is_cut(record.values.get(f), f) for f in wanted):
+        if "image" in names or any(self._is_cut(record.values.get(f), f) for f in names):
             content, name = record.picture.content, record.picture.name
-            drawn = key if "image" in wanted else None
+            drawn = key if "image" in names else None
             cut, pixels = decode_bytes(content, name, lambda p: self._views.picture(p, drawn))
-            image = {"image": pixels} if "image" in wanted else {}
+            image = {"image": pixels} if "image" in names else {}
         if missing := [f for f in self.fields if record.values.get(f) is None]:
             raise ValueError(f"has no '{missing[0]}'")
-        fields = [f for f in self.fields if f in wanted]
+        fields = [f for f in self.fields if f in names]
         return {**image, **{f: self._value(f, record.values, cut, key) for f in fields}}
 
     def _is_cut(self, value: Any, field: str) -> bool:

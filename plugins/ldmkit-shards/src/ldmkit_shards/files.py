@@ -27,15 +27,15 @@ class State(NamedTuple):
 def state_of(path: Path) -> State:
     """DiskError where there is no such file."""
     with explained(path, "read"):
-        found = path.stat()
-    return State(found.st_size, found.st_mtime_ns)
+        status = path.stat()
+    return State(status.st_size, status.st_mtime_ns)
 
 
 def read_at(path: Path, state: State, offset: int, size: int) -> bytes:
     """Some bytes of a file; UserError where it is no longer as `state` says."""
     with explained(path, "read"), path.open("rb") as file:
-        found = os.fstat(file.fileno())
-        if State(found.st_size, found.st_mtime_ns) != state:
+        status = os.fstat(file.fileno())
+        if State(status.st_size, status.st_mtime_ns) != state:
             raise UserError(
                 f"{shown(path)}: changed since this run opened it; start again to read the new one"
             )

@@ -66,9 +66,9 @@ class ClassEmbedding(nn.Module):
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Class ids or names to a tensor "b"; ValueError says what is expected."""
         expected = f"{self.field}: expects class ids from 0 to {self.classes - 1}, one a picture"
-        given = self._numbers(raw.get(self.field))
+        classes = self._numbers(raw.get(self.field))
         try:
-            labels = torch.as_tensor(given)
+            labels = torch.as_tensor(classes)
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise ValueError(expected) from None
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:

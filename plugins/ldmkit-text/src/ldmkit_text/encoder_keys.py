@@ -130,7 +130,7 @@ class DiffusersPretrainedText:
         else:
             copy_files(module.folders["text_encoder"], out / "text_encoder", ("config.json", weights.name))
         classes = {"text_encoder": module.encoder, "tokenizer": module.tokenizer}
-        return {name: ["transformers", type(made).__name__] for name, made in classes.items()}
+        return {name: ["transformers", type(part).__name__] for name, part in classes.items()}
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """Nothing: see `write_folders`."""
@@ -188,21 +188,21 @@ def _open_clip(tensors: Mapping[str, Tensor], penultimate: bool) -> Encoder:
     """open_clip's text tower under transformers' names."""
     own = {name.removeprefix("model."): x for name, x in tensors.items()}
     own = {name: x for name, x in own.items() if name not in UNREAD and not name.startswith("visual.")}
-    blocks = {int(found[1]) for name in own if (found := BLOCK.match(name))}
+    blocks = {int(match[1]) for name in own if (match := BLOCK.match(name))}
     last = max(blocks, default=0) if penultimate else None
-    made: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     strange = []
     for name, tensor in own.items():
-        found = BLOCK.match(name)
+        match = BLOCK.match(name)
         if name in OUTER:
-            made[f"text_model.{OUTER[name]}"] = tensor
-        elif found and int(found[1]) != last:
-            made |= _block(f"text_model.encoder.layers.{found[1]}", found[2], tensor)
-        elif not found:
+            renamed[f"text_model.{OUTER[name]}"] = tensor
+        elif match and int(match[1]) != last:
+            renamed |= _block(f"text_model.encoder.layers.{match[1]}", match[2], tensor)
+        elif not match:
             strange.append(name)
     refuse(f"left over: {some(strange)}" if strange else "")
     note = f"left aside: block {last} of the text encoder, which its penultimate states do not pass"
-    return Encoder(_config(made, "gelu"), made, [note] if penultimate else [])
+    return Encoder(_config(renamed, "gelu"), renamed, [note] if penultimate else [])
 
 
 def _is_open_clip(module: PretrainedText) -> bool:
@@ -216,20 +216,22 @@ def _is_open_clip(module: PretrainedText) -> bool:
 def _as_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """transformers' tensors under open_clip's names, with a block of zeros behind the last."""
     own = {name.removeprefix("text_model."): x for name, x in state.items()}
-    made = {f"model.{theirs}": own[ours] for theirs, ours in OUTER.items()}
+    tensors = {f"model.{theirs}": own[ours] for theirs, ours in OUTER.items()}
     layers = {int(name.split(".")[2]) for name in own if name.startswith("encoder.layers.")}
     for layer in sorted(layers):
         prefix, block = f"encoder.layers.{layer}.", f"model.transformer.resblocks.{layer}."
         for kind in ("weight", "bias"):
             joint = [own[f"{prefix}self_attn.{x}_proj.{kind}"] for x in "qkv"]
-            made[f"{block}attn.in_proj_{kind}"] = torch.cat(joint)
-            made |= {
+            tensors[f"{block}attn.in_proj_{kind}"] = torch.cat(joint)
+            tensors |= {
                 f"{block}{theirs}.{kind}": own[f"{prefix}{ours}.{kind}"] for theirs, ours in RENAMED.items()
             }
     last, spare = max(layers), f"model.transformer.resblocks.{max(layers) + 1}."
     before = f"model.transformer.resblocks.{last}."
-    zeros = {n.replace(before, spare): torch.zeros_like(x) for n, x in made.items() if n.startswith(before)}
-    return made | zeros
+    zeros = {
+        n.replace(before, spare): torch.zeros_like(x) for n, x in tensors.items() if n.startswith(before)
+    }
+    return tensors | zeros
 
 
 def _block(prefix: str, name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 def locate(path: Path | None, package: str | None, hub: str | None, revision: str | None) -> Path:
     """The folder that exactly one of `path`, `package` and `hub` names; ValueError says what is missing."""
-    given = [name for name, value in (("path", path), ("package", package), ("hub", hub)) if value]
-    if len(given) != 1:
-        raise ValueError(f"give exactly one of path, package, hub; given: {', '.join(given) or 'none'}")
+    names = [name for name, value in (("path", path), ("package", package), ("hub", hub)) if value]
+    if len(names) != 1:
+        raise ValueError(f"give exactly one of path, package, hub; given: {', '.join(names) or 'none'}")
     if (hub is None) != (revision is None):
         raise ValueError("hub and revision (the commit, 40 hex digits) go together")
     if path:

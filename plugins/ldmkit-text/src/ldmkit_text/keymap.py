@@ -115,11 +115,11 @@ class CompvisTextTransformer(TransformerKeys):
         }
         ignored = ("device", "use_tokenizer", "embedding_dropout")
         check_entries(config, renamed, harmless=ignored, required=("n_embed", "n_layer"))
-        made = {ours: config[key] for key, ours in renamed.items() if key in config}
+        values = {ours: config[key] for key, ours in renamed.items() if key in config}
         if not config.get("use_tokenizer", True):
             objects, rest = divmod(config.get("max_seq_len", 77) - CROP, PER_OBJECT)
-            made["tokenizer"] = "boxes" if objects > 0 and not rest else "ids"
-        return {**made, "logits": True}
+            values["tokenizer"] = "boxes" if objects > 0 and not rest else "ids"
+        return {**values, "logits": True}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """`BERTEmbedder`'s params; ValueError for heads that it cannot have."""
@@ -154,23 +154,23 @@ class DiffusersTextTransformer(TransformerKeys):
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """text-transformer's parameters; ValueError for what it cannot be."""
-        made = {ours: config.get(key, default) for key, ours, default in self.RENAMED}
+        values = {ours: config.get(key, default) for key, ours, default in self.RENAMED}
         fixed = {
             "activation_function": "gelu",
             "scale_embedding": False,
-            "encoder_ffn_dim": 4 * made["width"],
+            "encoder_ffn_dim": 4 * values["width"],
         }
         for key, value in fixed.items():
             if config.get(key, value) != value:
                 raise ValueError(f"{key}: {config[key]!r} is not supported; only {value!r}")
-        return {**made, "logits": True}
+        return {**values, "logits": True}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """config.json of `LDMBertModel`."""
-        made = {key: parameters.get(ours, default) for key, ours, default in self.RENAMED}
+        values = {key: parameters.get(ours, default) for key, ours, default in self.RENAMED}
         return {
-            **made,
-            "encoder_ffn_dim": 4 * made["d_model"],
+            **values,
+            "encoder_ffn_dim": 4 * values["d_model"],
             "activation_function": "gelu",
             "scale_embedding": False,
             "pad_token_id": 0,

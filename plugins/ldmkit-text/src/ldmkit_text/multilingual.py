@@ -50,11 +50,11 @@ class MultilingualText(nn.Module):
         """Captions (strings, or the encoder's ids) to ids "b length"; ValueError says what is expected."""
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; expects {EXPECTS}")
-        given = raw[self.field]
-        if is_text(given):
-            given = word_pieces(given, self.length)
+        value = raw[self.field]
+        if is_text(value):
+            value = word_pieces(value, self.length)
         return {
-            self.field: fill(check_ids(given, self.field, PAD + 1, EXPECTS), self.field, self.length, PAD)
+            self.field: fill(check_ids(value, self.field, PAD + 1, EXPECTS), self.field, self.length, PAD)
         }
 
     @torch.no_grad()

@@ -50,11 +50,11 @@ class PairedText(nn.Module):
             if not folder.is_dir():
                 raise ValueError(f"no folder {folder}: path names one that holds {', '.join(self.folders)}")
         self.tokenizers = [load_tokenizer(self.folders[name]) for name in TOKENIZERS]
-        made = [load_encoder(self.folders[name], projected=i == 1) for i, name in enumerate(ENCODERS)]
-        self.encoder = nn.ModuleList(made)
+        encoders = [load_encoder(self.folders[name], projected=i == 1) for i, name in enumerate(ENCODERS)]
+        self.encoder = nn.ModuleList(encoders)
         self._check(length)
-        tokens = sum(int(one.config.hidden_size) for one in made)
-        vector = int(made[1].config.projection_dim)
+        tokens = sum(int(one.config.hidden_size) for one in encoders)
+        vector = int(encoders[1].config.projection_dim)
         self.spec = ConditionSpec(fields=(field,), tokens=tokens, vector=vector, kinds={field: "text"})
         self.encoder.requires_grad_(False)
         keep_out_of_checkpoints(self)
@@ -70,8 +70,8 @@ class PairedText(nn.Module):
         """Captions, or ids, to ids "b 2 length", a row an encoder; ValueError says what is expected."""
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; expects {EXPECTS}")
-        given = raw[self.field]
-        ids = self._words(given) if is_text(given) else _both(given)
+        value = raw[self.field]
+        ids = self._words(value) if is_text(value) else _both(value)
         size = min(one.get_input_embeddings().num_embeddings for one in self.encoder)
         pads = [tokenizer.pad_token_id or 0 for tokenizer in self.tokenizers]
         filled = [
@@ -88,9 +88,9 @@ class PairedText(nn.Module):
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b length d1+d2" and a vector "b p"."""
         ids: Int[Tensor, "b 2 l"] = prepared[self.field]
-        made = [one(input_ids=ids[:, i], output_hidden_states=True) for i, one in enumerate(self.encoder)]
-        states = torch.cat([one.hidden_states[-2] for one in made], dim=-1)
-        return Condition(tokens=states, vector=made[1].text_embeds)
+        outputs = [one(input_ids=ids[:, i], output_hidden_states=True) for i, one in enumerate(self.encoder)]
+        states = torch.cat([one.hidden_states[-2] for one in outputs], dim=-1)
+        return Condition(tokens=states, vector=outputs[1].text_embeds)
 
     def null(self, like: Condition) -> Condition:
         """Zeros, or the encoded empty string for each picture of `like`."""

@@ -91,10 +91,10 @@ class PretrainedText(nn.Module):
         """Captions (strings, or the tokenizer's ids) to ids "b length"; ValueError says what is expected."""
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; expects {EXPECTS}")
-        given = raw[self.field]
-        if is_text(given):
-            given = self.tokenizer(
-                list(given),
+        value = raw[self.field]
+        if is_text(value):
+            value = self.tokenizer(
+                list(value),
                 padding="max_length",
                 truncation=True,
                 max_length=self.length,
@@ -102,7 +102,7 @@ class PretrainedText(nn.Module):
             )["input_ids"]
         size = self.encoder.get_input_embeddings().num_embeddings
         return {
-            self.field: fill(check_ids(given, self.field, size, EXPECTS), self.field, self.length, self._pad)
+            self.field: fill(check_ids(value, self.field, size, EXPECTS), self.field, self.length, self._pad)
         }
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:

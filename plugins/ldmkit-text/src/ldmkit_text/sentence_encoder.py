@@ -153,11 +153,11 @@ def _renamed(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def packaged(name: str) -> Path:
     """One of the package's files, found without importing it and checked against the recorded sha256."""
-    found = [path for path in installed_files(PACKAGE) if path.name == name]
-    if not found:
+    paths = [path for path in installed_files(PACKAGE) if path.name == name]
+    if not paths:
         raise ValueError(f"{PACKAGE} is not installed; pip install {PACKAGE}=={VERSION}")
-    check_sha256(found[0], RECORDED[name], f"reinstall it: {PACKAGE} {VERSION}")
-    return found[0]
+    check_sha256(paths[0], RECORDED[name], f"reinstall it: {PACKAGE} {VERSION}")
+    return paths[0]
 
 
 @cache

@@ -128,12 +128,12 @@ class TextTransformer(nn.Module):
         """Captions, layouts or ids to ids "b l"; ValueError says what the field expects."""
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; expects {self._expects}")
-        given = raw[self.field]
-        if self.tokenizer == "bert" and is_text(given):
-            given = encode_text(given, self.length)
-        elif self.tokenizer == "boxes" and is_layout(given):
-            given = encode_layouts(given, self.field, self.length, self.vocabulary)
-        ids = check_ids(given, self.field, self.vocabulary, self._expects)
+        value = raw[self.field]
+        if self.tokenizer == "bert" and is_text(value):
+            value = encode_text(value, self.length)
+        elif self.tokenizer == "boxes" and is_layout(value):
+            value = encode_layouts(value, self.field, self.length, self.vocabulary)
+        ids = check_ids(value, self.field, self.vocabulary, self._expects)
         return {self.field: fill(ids, self.field, self.length, None if self.tokenizer == "boxes" else 0)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:

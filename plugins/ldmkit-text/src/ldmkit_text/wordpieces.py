@@ -42,11 +42,11 @@ def check_ids(raw: Any, field: str, vocabulary: int, expects: str) -> Int[Tensor
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{field}: expects {expects}") from None
     if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        found = f"{ids.dtype} of shape {tuple(ids.shape)}".removeprefix("torch.")
-        raise ValueError(f"{field}: expects {expects}; not {found}")
+        description = f"{ids.dtype} of shape {tuple(ids.shape)}".removeprefix("torch.")
+        raise ValueError(f"{field}: expects {expects}; not {description}")
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
-        found = f"{int(ids.min())} to {int(ids.max())}"
-        raise ValueError(f"{field}: ids from {found}; the vocabulary has 0 to {vocabulary - 1}")
+        description = f"{int(ids.min())} to {int(ids.max())}"
+        raise ValueError(f"{field}: ids from {description}; the vocabulary has 0 to {vocabulary - 1}")
     return ids.long()
 
 

@@ -96,52 +96,52 @@ class CompVisUNet:
         """Recipe parameters of the published configuration; ValueError names every entry it cannot hold."""
         required = ("model_channels", "num_res_blocks", "attention_resolutions")
         check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS, required=required)
-        given = {**DEFAULTS, **config}
-        found: dict[str, Any] = {
-            "width": given["model_channels"],
-            "multipliers": list(given["channel_mult"]),
-            "blocks": same("num_res_blocks", given["num_res_blocks"]),
-            "attention": list(given["attention_resolutions"]),
-            **_heads(given),
-            "scale_shift": given["use_scale_shift_norm"],
-            "resample": "residual" if given["resblock_updown"] else "conv",
-            "dropout": float(given["dropout"]),
-            "checkpoint": given["use_checkpoint"],
+        settings = {**DEFAULTS, **config}
+        values: dict[str, Any] = {
+            "width": settings["model_channels"],
+            "multipliers": list(settings["channel_mult"]),
+            "blocks": same("num_res_blocks", settings["num_res_blocks"]),
+            "attention": list(settings["attention_resolutions"]),
+            **_heads(settings),
+            "scale_shift": settings["use_scale_shift_norm"],
+            "resample": "residual" if settings["resblock_updown"] else "conv",
+            "dropout": float(settings["dropout"]),
+            "checkpoint": settings["use_checkpoint"],
         }
-        found |= {"vector": "mlp"} if given["num_classes"] == SEQUENTIAL else {}
-        if given["use_spatial_transformer"]:
-            return {**found, "depth": _depth(given), **_cross_only(given)}
-        return {**found, "head_order": "split" if given["use_new_attention_order"] else "legacy"}
+        values |= {"vector": "mlp"} if settings["num_classes"] == SEQUENTIAL else {}
+        if settings["use_spatial_transformer"]:
+            return {**values, "depth": _depth(settings), **_cross_only(settings)}
+        return {**values, "head_order": "split" if settings["use_new_attention_order"] else "legacy"}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """`unet_config.params` of the constructor's arguments."""
-        given = arguments(parameters)
-        conditions = given["conditions"]
-        found = {
-            "in_channels": in_channels(given["latent"], conditions),
-            "out_channels": given["out_channels"],
-            "model_channels": given["width"],
-            "attention_resolutions": list(given["attention"]),
-            "num_res_blocks": given["blocks"],
-            "channel_mult": list(given["multipliers"]),
-            "use_scale_shift_norm": given["scale_shift"],
-            "resblock_updown": given["resample"] == "residual",
-            "dropout": given["dropout"],
-            "use_checkpoint": given["checkpoint"],
+        settings = arguments(parameters)
+        conditions = settings["conditions"]
+        values = {
+            "in_channels": in_channels(settings["latent"], conditions),
+            "out_channels": settings["out_channels"],
+            "model_channels": settings["width"],
+            "attention_resolutions": list(settings["attention"]),
+            "num_res_blocks": settings["blocks"],
+            "channel_mult": list(settings["multipliers"]),
+            "use_scale_shift_norm": settings["scale_shift"],
+            "resblock_updown": settings["resample"] == "residual",
+            "dropout": settings["dropout"],
+            "use_checkpoint": settings["checkpoint"],
         }
-        if given["heads"]:
-            found["num_heads"] = given["heads"]
+        if settings["heads"]:
+            values["num_heads"] = settings["heads"]
         else:
-            found["num_head_channels"] = given["head_channels"] or UNet.HEAD_CHANNELS
+            values["num_head_channels"] = settings["head_channels"] or UNet.HEAD_CHANNELS
         if conditions.tokens:
-            found |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
-            depth = given["depth"]
-            found |= {"transformer_depth": depth if isinstance(depth, int) else list(depth)}
-            cross = [2**i in given["cross_only"] for i in range(len(given["multipliers"]))]
-            found |= {"disable_self_attentions": cross} if any(cross) else {}
+            values |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
+            depth = settings["depth"]
+            values |= {"transformer_depth": depth if isinstance(depth, int) else list(depth)}
+            cross = [2**i in settings["cross_only"] for i in range(len(settings["multipliers"]))]
+            values |= {"disable_self_attentions": cross} if any(cross) else {}
         else:
-            found["use_new_attention_order"] = given["head_order"] == "split"
-        return found | _vector(given)
+            values["use_new_attention_order"] = settings["head_order"] == "split"
+        return values | _vector(settings)
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors without prefix as the UNet's state dict; ValueError names every key that does not fit."""
@@ -152,19 +152,19 @@ class CompVisUNet:
         return keymaps.save(NAMES.rules(as_unet(module)), module)
 
 
-def _depth(given: Mapping[str, Any]) -> Any:
+def _depth(settings: Mapping[str, Any]) -> Any:
     """One figure where all levels with attention have the same, else one a level."""
-    depth, levels = given["transformer_depth"], len(given["channel_mult"])
+    depth, levels = settings["transformer_depth"], len(settings["channel_mult"])
     if not isinstance(depth, Sequence):
         return depth
     refuse(f"transformer_depth: {depth!r} for {levels} levels" if len(depth) != levels else "")
-    reached = [i for i in range(levels) if 2**i in given["attention_resolutions"]]
+    reached = [i for i in range(levels) if 2**i in settings["attention_resolutions"]]
     return depth[-1] if len({depth[i] for i in [*reached, -1]}) == 1 else list(depth)
 
 
-def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
+def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The factors without self-attention."""
-    flags, levels = given["disable_self_attentions"], len(given["channel_mult"])
+    flags, levels = settings["disable_self_attentions"], len(settings["channel_mult"])
     if flags is None:
         return {}
     if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
@@ -172,33 +172,38 @@ def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
-def _vector(given: Mapping[str, Any]) -> dict[str, Any]:
+def _vector(settings: Mapping[str, Any]) -> dict[str, Any]:
     """How the vector is embedded: as a class, or by two layers."""
-    vector = given["conditions"].vector
-    if given["vector"] == "mlp":
+    vector = settings["conditions"].vector
+    if settings["vector"] == "mlp":
         mlp = {"num_classes": SEQUENTIAL, "adm_in_channels": vector, "use_linear_in_transformer": True}
         return mlp if vector else {}
     return {"num_classes": vector} if vector else {}
 
 
-def _heads(given: Mapping[str, Any]) -> dict[str, Any]:
+def _heads(settings: Mapping[str, Any]) -> dict[str, Any]:
     """heads or head_channels: the published code lets the channels a head win where both are given."""
-    count, channels = given["num_heads"], given["num_head_channels"]
+    count, channels = settings["num_heads"], settings["num_head_channels"]
     if channels == -1:
         if count == -1:
             refuse("num_heads and num_head_channels: neither is given")
-        if given["num_heads_upsample"] not in (-1, None, count) and not given["use_spatial_transformer"]:
-            refuse(f"num_heads_upsample: {given['num_heads_upsample']} (the UNet has num_heads everywhere)")
+        if (
+            settings["num_heads_upsample"] not in (-1, None, count)
+            and not settings["use_spatial_transformer"]
+        ):
+            refuse(
+                f"num_heads_upsample: {settings['num_heads_upsample']} (the UNet has num_heads everywhere)"
+            )
         return {"heads": count}
-    widths = _attended(given)
-    if given["use_spatial_transformer"] and given["legacy"] and any(w % channels for w in widths):
+    widths = _attended(settings)
+    if settings["use_spatial_transformer"] and settings["legacy"] and any(w % channels for w in widths):
         # "legacy": the number of heads is rounded down, and the heads then share the whole width.
         return {"heads": same("num_head_channels", [w // channels for w in widths])}
     return {"head_channels": channels}
 
 
-def _attended(given: Mapping[str, Any]) -> list[int]:
+def _attended(settings: Mapping[str, Any]) -> list[int]:
     """Channels of every level that has attention, the middle block's last."""
-    widths = [m * given["model_channels"] for m in given["channel_mult"]]
-    reached = [w for level, w in enumerate(widths) if 2**level in given["attention_resolutions"]]
+    widths = [m * settings["model_channels"] for m in settings["channel_mult"]]
+    reached = [w for level, w in enumerate(widths) if 2**level in settings["attention_resolutions"]]
     return [*reached, widths[-1]]

@@ -81,44 +81,44 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     """Recipe parameters of a `config.json`."""
     family = _family(config)
     check_entries(config, UNDERSTOOD, fixed=FIXED, harmless=HARMLESS)
-    given = {**DEFAULTS, **family.defaults, **config}
-    width, multipliers = _multipliers(given["block_out_channels"])
-    attended = _attended(given, family)
-    found: dict[str, Any] = {
+    settings = {**DEFAULTS, **family.defaults, **config}
+    width, multipliers = _multipliers(settings["block_out_channels"])
+    attended = _attended(settings, family)
+    values: dict[str, Any] = {
         "width": width,
         "multipliers": multipliers,
-        "blocks": same("layers_per_block", given["layers_per_block"]),
+        "blocks": same("layers_per_block", settings["layers_per_block"]),
         "attention": [2**level for level in attended],
-        **_heads(given, family, attended),
-        "scale_shift": _scale_shift(given, family),
-        "resample": _resample(given, family),
-        "dropout": float(given["dropout"]),
+        **_heads(settings, family, attended),
+        "scale_shift": _scale_shift(settings, family),
+        "resample": _resample(settings, family),
+        "dropout": float(settings["dropout"]),
     }
     if family is UNCONDITIONAL:
-        return {**found, "head_order": "split"}
-    return {**found, **_vector(given), **_cross_only(given), "depth": _depth(given, attended)}
+        return {**values, "head_order": "split"}
+    return {**values, **_vector(settings), **_cross_only(settings), "depth": _depth(settings, attended)}
 
 
-def write(given: Mapping[str, Any]) -> dict[str, Any]:
+def write(values: Mapping[str, Any]) -> dict[str, Any]:
     """The `config.json` of the constructor's arguments."""
-    conditions, multipliers = given["conditions"], given["multipliers"]
+    conditions, multipliers = values["conditions"], values["multipliers"]
     family = CONDITIONAL if conditions.tokens else UNCONDITIONAL
-    widths = [given["width"] * m for m in multipliers]
-    attended = [level for level in range(len(widths)) if 2**level in given["attention"]]
+    widths = [values["width"] * m for m in multipliers]
+    attended = [level for level in range(len(widths)) if 2**level in values["attention"]]
     refuse(f"multipliers: {list(multipliers)} (the first must be 1)" if multipliers[0] != 1 else "")
     return {
         "_class_name": family.name,
-        "in_channels": in_channels(given["latent"], conditions),
-        "out_channels": given["out_channels"],
+        "in_channels": in_channels(values["latent"], conditions),
+        "out_channels": values["out_channels"],
         "block_out_channels": widths,
-        "layers_per_block": given["blocks"],
+        "layers_per_block": values["blocks"],
         "mid_block_type": family.middle,
-        "attention_head_dim": _head_dim(given, family, widths, attended),
-        "resnet_time_scale_shift": "scale_shift" if given["scale_shift"] else "default",
-        "dropout": given["dropout"],
-        **_embedded(given, family),
-        **_block_types(given, family, attended),
-        **(_conditional(given) if conditions.tokens else _unconditional(given)),
+        "attention_head_dim": _head_dim(values, family, widths, attended),
+        "resnet_time_scale_shift": "scale_shift" if values["scale_shift"] else "default",
+        "dropout": values["dropout"],
+        **_embedded(values, family),
+        **_block_types(values, family, attended),
+        **(_conditional(values) if conditions.tokens else _unconditional(values)),
     }
 
 
@@ -138,11 +138,11 @@ def _multipliers(widths: Sequence[int]) -> tuple[int, list[int]]:
     return widths[0], [w // widths[0] for w in widths]
 
 
-def _attended(given: Mapping[str, Any], family: Family) -> list[int]:
+def _attended(settings: Mapping[str, Any], family: Family) -> list[int]:
     """Levels with attention; ValueError where a block type is unknown or the two ways differ."""
     plain = {"DownBlock2D", "ResnetDownsampleBlock2D", "UpBlock2D", "ResnetUpsampleBlock2D"}
     known = plain | {f"{family.attends}DownBlock2D", f"{family.attends}UpBlock2D"}
-    down, up = list(given["down_block_types"]), list(reversed(given["up_block_types"]))
+    down, up = list(settings["down_block_types"]), list(reversed(settings["up_block_types"]))
     problems = [f"block type {name!r} (unknown)" for name in [*down, *up] if name not in known]
     levels = [[i for i, name in enumerate(names) if name not in plain] for names in (down, up)]
     if levels[0] != levels[1]:
@@ -151,19 +151,19 @@ def _attended(given: Mapping[str, Any], family: Family) -> list[int]:
     return levels[0]
 
 
-def _depth(given: Mapping[str, Any], attended: list[int]) -> Any:
+def _depth(settings: Mapping[str, Any], attended: list[int]) -> Any:
     """One figure where all levels that attend have the same (the last one's is the middle's), else one a
     level."""
-    value, levels = given["transformer_layers_per_block"], len(given["block_out_channels"])
+    value, levels = settings["transformer_layers_per_block"], len(settings["block_out_channels"])
     if not isinstance(value, Sequence):
         return value
     refuse(f"transformer_layers_per_block: {value!r} for {levels} levels" if len(value) != levels else "")
     return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
 
 
-def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
+def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The factors without self-attention."""
-    flags, levels = given["only_cross_attention"], len(given["block_out_channels"])
+    flags, levels = settings["only_cross_attention"], len(settings["block_out_channels"])
     if flags is False:
         return {}
     if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
@@ -171,30 +171,30 @@ def _cross_only(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
-def _vector(given: Mapping[str, Any]) -> dict[str, Any]:
+def _vector(settings: Mapping[str, Any]) -> dict[str, Any]:
     """How pooled text and sizes join the time embedding; ValueError for other kinds of addition."""
-    kind = given["addition_embed_type"]
+    kind = settings["addition_embed_type"]
     refuse(f"addition_embed_type: {kind!r} is not supported; only 'text_time'" if kind not in ADDED else "")
     return {"vector": "mlp"} if kind else {}
 
 
-def _heads(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
+def _heads(settings: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
     """The trap: a number of heads in the conditional model, channels of one head in the other."""
-    value = given["attention_head_dim"]
+    value = settings["attention_head_dim"]
     if family is UNCONDITIONAL:
         return {"heads": 1} if value is None else {"head_channels": value}
-    value = given["num_attention_heads"] or value
+    value = settings["num_attention_heads"] or value
     if not isinstance(value, Sequence):
         return {"heads": value}
     levels = [*attended, -1]
     if len({value[i] for i in levels}) == 1:
         return {"heads": value[-1]}
-    widths = given["block_out_channels"]
+    widths = settings["block_out_channels"]
     return {"head_channels": same("attention_head_dim", [widths[i] // value[i] for i in levels])}
 
 
-def _scale_shift(given: Mapping[str, Any], family: Family) -> bool:
-    kind, groups = given["resnet_time_scale_shift"], given["attn_norm_num_groups"]
+def _scale_shift(settings: Mapping[str, Any], family: Family) -> bool:
+    kind, groups = settings["resnet_time_scale_shift"], settings["attn_norm_num_groups"]
     if kind not in ("default", "scale_shift"):
         refuse(f"resnet_time_scale_shift: {kind!r} (the UNet has 'default' and 'scale_shift')")
     implied = 32 if kind == "default" else None  # the middle attention has no norm under scale_shift
@@ -203,13 +203,13 @@ def _scale_shift(given: Mapping[str, Any], family: Family) -> bool:
     return bool(kind == "scale_shift")
 
 
-def _resample(given: Mapping[str, Any], family: Family) -> str:
+def _resample(settings: Mapping[str, Any], family: Family) -> str:
     """How maps are halved and doubled: the block types say it, for plain attention an entry of its own."""
-    names = [*list(given["down_block_types"])[:-1], *list(given["up_block_types"])[:-1]]
+    names = [*list(settings["down_block_types"])[:-1], *list(settings["up_block_types"])[:-1]]
     kinds = set()
     for name in names:
         if family is UNCONDITIONAL and name.startswith("Attn"):
-            kinds.add(given["downsample_type" if "Down" in name else "upsample_type"])
+            kinds.add(settings["downsample_type" if "Down" in name else "upsample_type"])
         else:
             kinds.add("resnet" if name.startswith("Resnet") else "conv")
     if not kinds <= {"conv", "resnet"} or len(kinds) > 1:
@@ -217,8 +217,8 @@ def _resample(given: Mapping[str, Any], family: Family) -> str:
     return "residual" if kinds == {"resnet"} else "conv"
 
 
-def _head_dim(given: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]) -> Any:
-    heads, channels = given["heads"], given["head_channels"] or UNet.HEAD_CHANNELS
+def _head_dim(settings: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]) -> Any:
+    heads, channels = settings["heads"], settings["head_channels"] or UNet.HEAD_CHANNELS
     if family is CONDITIONAL:
         return heads or [max(1, width // channels) for width in widths]
     if not heads:
@@ -226,11 +226,11 @@ def _head_dim(given: Mapping[str, Any], family: Family, widths: list[int], atten
     return same("heads", [widths[i] // heads for i in [*attended, -1]])
 
 
-def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
-    residual = given["resample"] == "residual"
+def _block_types(settings: Mapping[str, Any], family: Family, attended: list[int]) -> dict[str, Any]:
+    residual = settings["resample"] == "residual"
     if residual and family is CONDITIONAL and attended:
         refuse("resample: 'residual' (the format has no such blocks with cross-attention)")
-    levels = range(len(given["multipliers"]))
+    levels = range(len(settings["multipliers"]))
     down = "ResnetDownsampleBlock2D" if residual else "DownBlock2D"
     up = "ResnetUpsampleBlock2D" if residual else "UpBlock2D"
     return {
@@ -239,26 +239,26 @@ def _block_types(given: Mapping[str, Any], family: Family, attended: list[int]) 
     }
 
 
-def _conditional(given: Mapping[str, Any]) -> dict[str, Any]:
-    depth, levels = given["depth"], range(len(given["multipliers"]))
-    cross = [2**level in given["cross_only"] for level in levels]
+def _conditional(settings: Mapping[str, Any]) -> dict[str, Any]:
+    depth, levels = settings["depth"], range(len(settings["multipliers"]))
+    cross = [2**level in settings["cross_only"] for level in levels]
     return {
         "only_cross_attention": cross if any(cross) else False,
-        "cross_attention_dim": given["conditions"].tokens,
+        "cross_attention_dim": settings["conditions"].tokens,
         "transformer_layers_per_block": depth if isinstance(depth, int) else list(depth),
     }
 
 
-def _embedded(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
+def _embedded(settings: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """How the vector joins the time embedding. Sizes' own width is the pipeline's to add."""
-    vector = given["conditions"].vector
-    if given["vector"] != "mlp" or not vector:
+    vector = settings["conditions"].vector
+    if settings["vector"] != "mlp" or not vector:
         return {"num_class_embeds": vector or None}
     refuse("vector: 'mlp' (the format has it beside cross-attention only)" if family is UNCONDITIONAL else "")
     added = {"addition_embed_type": "text_time", "projection_class_embeddings_input_dim": vector}
     return {**added, "use_linear_projection": True}
 
 
-def _unconditional(given: Mapping[str, Any]) -> dict[str, Any]:
-    kind = "resnet" if given["resample"] == "residual" else "conv"
+def _unconditional(settings: Mapping[str, Any]) -> dict[str, Any]:
+    kind = "resnet" if settings["resample"] == "residual" else "conv"
     return {"downsample_type": kind, "upsample_type": kind, "attn_norm_num_groups": 32}

@@ -28,12 +28,12 @@ def arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
     ValueError where those that build supplies (latent, conditions, out_channels) are missing: the published
     configuration holds what follows from them.
     """
-    found = {**parameters}
+    values = {**parameters}
     for name, parameter in inspect.signature(UNet).parameters.items():
-        if name not in found and parameter.default is inspect.Parameter.empty:
+        if name not in values and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"the UNet's published configuration follows from '{name}' too: supply it")
-        found.setdefault(name, parameter.default)
-    return found
+        values.setdefault(name, parameter.default)
+    return values
 
 
 def in_channels(latent: LatentSpec, conditions: ConditionSpec) -> int:

@@ -247,9 +247,9 @@ class UNet(nn.Module):
         return Resample(channels, direction)
 
     def _attention_at(self, level: int) -> AttentionBlock | SpatialTransformer | None:
-        wanted = 2**level in self.attention
+        attends = 2**level in self.attention
         channels, cross_only = self.width * self.multipliers[level], 2**level in self.cross_only
-        return self._attention(channels, self._depths[level], cross_only) if wanted else None
+        return self._attention(channels, self._depths[level], cross_only) if attends else None
 
     def _attention(
         self, channels: int, depth: int, cross_only: bool = False
@@ -257,8 +257,8 @@ class UNet(nn.Module):
         size = self.head_channels or self.HEAD_CHANNELS
         heads = self.heads or channels // size
         if channels % (self.heads or size):
-            given = f"heads {self.heads}" if self.heads else f"head_channels {size}"
-            raise ValueError(f"{given} does not divide the {channels} channels of a level with attention")
+            option = f"heads {self.heads}" if self.heads else f"head_channels {size}"
+            raise ValueError(f"{option} does not divide the {channels} channels of a level with attention")
         if self.conditions.tokens:
             return SpatialTransformer(channels, self.conditions.tokens, heads, depth, cross_only)
         return AttentionBlock(channels, heads, self.head_order)
@@ -301,9 +301,9 @@ def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
     """Each part of the condition is there exactly where the UNet has layers for it, at their width."""
     for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
         tensor, expected = getattr(condition, name), getattr(spec, name)
-        given = 0 if tensor is None else tensor.shape[axis]
-        if given != expected:
-            raise ValueError(f"condition.{name}: width {given} given, the UNet was built for {expected}")
+        width = 0 if tensor is None else tensor.shape[axis]
+        if width != expected:
+            raise ValueError(f"condition.{name}: width {width} given, the UNet was built for {expected}")
 
 
 def _check_size(z: Latent, multiple: int) -> None:

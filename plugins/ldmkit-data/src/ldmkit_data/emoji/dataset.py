@@ -55,11 +55,11 @@ class Pictures:
     @cached_property
     def _encoded(self) -> dict[tuple[str, str], bytes]:
         """Everything at once: an open archive is shared neither by threads nor by processes."""
-        found: dict[tuple[str, str], bytes] = {}
+        pictures: dict[tuple[str, str], bytes] = {}
         for style in self._styles:
             with zipfile.ZipFile(self._folder / f"{style}.zip") as archive:
-                found |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
-        return found
+                pictures |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
+        return pictures
 
     def encoded(self, row: Emoji) -> bytes:
         """The file of a row's picture."""
@@ -131,13 +131,13 @@ class EmojiPictures:
 
     def split(self, name: str) -> Self:
         """The pictures of one split, sharing the decoded ones; ValueError names the splits there are."""
-        wanted = "concepts" if name == "validation" else name
-        if wanted not in SPLITS:
+        rows_of = "concepts" if name == "validation" else name
+        if rows_of not in SPLITS:
             raise ValueError(f"{self._name} has no split '{name}'; there are {', '.join(SPLITS)}, validation")
         part = copy(self)
         part.__dict__.pop("digest", None)
-        part._split = wanted
-        part._rows = [row for row in self._rows if row.split == wanted]
+        part._split = rows_of
+        part._rows = [row for row in self._rows if row.split == rows_of]
         return part
 
 

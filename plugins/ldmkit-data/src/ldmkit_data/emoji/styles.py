@@ -117,9 +117,9 @@ def _spoken(
     animal, face", "3D fox, orange and pink", and, where `plain`, "fox"."""
     word, label = WORDS[style][language], entry["label"][language]
     spoken = [f"{word} {label}", f"{label}, {word}"]
-    said = telling(label, entry["tags"][language], tags)
-    if said:
-        spoken.append(f"{word} {label}: {', '.join(said)}")
+    words = telling(label, entry["tags"][language], tags)
+    if words:
+        spoken.append(f"{word} {label}: {', '.join(words)}")
     if named:
         colours = " and ".join(named) if language == "en" else ", ".join(COLOURS[name] for name in named)
         spoken.append(f"{word} {label}, {colours}")

@@ -40,15 +40,15 @@ TRAINING_ONLY = {
 def slot(registry: Registry, kind: str, section: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A component's slot of the recipe from a section with `target` and `params`."""
     name = component_of(registry, STYLE, kind, class_of(section), where)
-    given = section.get("params") or {}
-    if not isinstance(given, Mapping):
-        raise UserError(f"{where}: params {short(given)} is no mapping")
-    return parameters(registry, STYLE, name, given)
+    params = section.get("params") or {}
+    if not isinstance(params, Mapping):
+        raise UserError(f"{where}: params {short(params)} is no mapping")
+    return parameters(registry, STYLE, name, params)
 
 
-def conditioner(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any] | None:
+def conditioner(registry: Registry, params: Mapping[str, Any]) -> dict[str, Any] | None:
     """The slot of the condition that cond_stage_config names; None where the model has none."""
-    section = given.get("cond_stage_config")
+    section = params.get("cond_stage_config")
     if section == UNCONDITIONAL or section is None:
         return None
     if section == FIRST_STAGE:
@@ -58,9 +58,9 @@ def conditioner(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any] 
     return slot(registry, "conditioner", section, "cond_stage_config")
 
 
-def low_resolution(given: Mapping[str, Any]) -> dict[str, Any] | None:
+def low_resolution(model_params: Mapping[str, Any]) -> dict[str, Any] | None:
     """The slot of the low-resolution picture that an upscaler reads; None for other models."""
-    section = given.get("low_scale_config")
+    section = model_params.get("low_scale_config")
     if section is None:
         return None
     if not isinstance(section, Mapping) or class_of(section) != NOISED:
@@ -76,39 +76,39 @@ def low_resolution(given: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def check(where: str, given: Mapping[str, Any], read: Collection[str]) -> None:
+def check(where: str, params: Mapping[str, Any], read: Collection[str]) -> None:
     """UserError that names entries of a section that nobody reads."""
     try:
-        check_entries(given, read)
+        check_entries(params, read)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def schedule(given: Mapping[str, Any]) -> dict[str, Any]:
+def schedule(params: Mapping[str, Any]) -> dict[str, Any]:
     """The noise schedule's slot."""
-    kind = str(given.get("beta_schedule", "linear"))
+    kind = str(params.get("beta_schedule", "linear"))
     if kind not in SCHEDULES:
         raise UserError(f"beta_schedule '{short(kind)}' is not known: {', '.join(SCHEDULES)}")
-    made: dict[str, Any] = {"name": SCHEDULES[kind], "steps": given.get("timesteps", 1000)}
+    settings: dict[str, Any] = {"name": SCHEDULES[kind], "steps": params.get("timesteps", 1000)}
     if kind != "cosine":
-        made |= {"start": given.get("linear_start", 1e-4), "end": given.get("linear_end", 2e-2)}
-    elif "cosine_s" in given:
-        made["offset"] = given["cosine_s"]
-    return made
+        settings |= {"start": params.get("linear_start", 1e-4), "end": params.get("linear_end", 2e-2)}
+    elif "cosine_s" in params:
+        settings["offset"] = params["cosine_s"]
+    return settings
 
 
-def objective(given: Mapping[str, Any]) -> dict[str, Any]:
+def objective(params: Mapping[str, Any]) -> dict[str, Any]:
     """The objective's slot."""
-    kind = str(given.get("parameterization", "eps"))
+    kind = str(params.get("parameterization", "eps"))
     if kind not in OBJECTIVES:
         raise UserError(f"parameterization '{short(kind)}' is not known: {', '.join(OBJECTIVES)}")
-    return {"name": OBJECTIVES[kind], "loss": given.get("loss_type", "l2")}
+    return {"name": OBJECTIVES[kind], "loss": params.get("loss_type", "l2")}
 
 
-def refuse_unknown(given: Mapping[str, Any]) -> None:
+def refuse_unknown(params: Mapping[str, Any]) -> None:
     """UserError that names entries of `model.params` that nobody reads."""
     try:
-        check_entries(given, READ, harmless=TRAINING_ONLY)
+        check_entries(params, READ, harmless=TRAINING_ONLY)
     except ValueError as error:
         raise UserError(f"model.params: {error}") from error
 

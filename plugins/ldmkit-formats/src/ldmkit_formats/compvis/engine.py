@@ -24,23 +24,23 @@ ATTENTION = "spatial_transformer_attn_type"
 """Which kernel computes attention there."""
 
 
-def translated(given: Mapping[str, Any]) -> dict[str, Any]:
+def translated(params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` of LatentDiffusion that say what those of a DiffusionEngine say.
 
     Raises UserError for an entry that is not known, and for more than one embedder.
     """
-    _check("model.params", given, READ, LEFT)
-    denoiser = section_of(section_of(given, "denoiser_config"), "params")
+    _check("model.params", params, READ, LEFT)
+    denoiser = section_of(section_of(params, "denoiser_config"), "params")
     scaling = class_of(section_of(denoiser, "scaling_config"))
     if scaling not in SCALINGS:
         raise UserError(f"denoiser_config: scaling '{scaling}' is not known: {', '.join(SCALINGS)}")
     return {
         **_schedule(denoiser),
         "parameterization": SCALINGS[scaling],
-        "unet_config": _network(section_of(given, "network_config")),
-        "first_stage_config": section_of(given, "first_stage_config"),
-        "cond_stage_config": _embedder(given.get("conditioner_config")),
-        "scale_factor": given.get("scale_factor", 1.0),
+        "unet_config": _network(section_of(params, "network_config")),
+        "first_stage_config": section_of(params, "first_stage_config"),
+        "cond_stage_config": _embedder(params.get("conditioner_config")),
+        "scale_factor": params.get("scale_factor", 1.0),
     }
 
 
@@ -94,8 +94,8 @@ def _embedder(section: Any) -> Any:
     return {"target": models[0].get("target"), "params": models[0].get("params") or {}}
 
 
-def _check(where: str, given: Mapping[str, Any], read: tuple[str, ...], left: tuple[str, ...]) -> None:
+def _check(where: str, params: Mapping[str, Any], read: tuple[str, ...], left: tuple[str, ...]) -> None:
     try:
-        check_entries(given, read, harmless=left)
+        check_entries(params, read, harmless=left)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error

@@ -66,7 +66,7 @@ def _model(system: System, scale: float) -> dict[str, Any]:
 def _schedule(system: System) -> dict[str, Any]:
     """Schedule and objective."""
     schedule, objective = system.recipe.schedule, system.recipe.objective
-    made: dict[str, Any] = {
+    values: dict[str, Any] = {
         "beta_schedule": published_name(SCHEDULES, schedule, "schedule", STYLE),
         "parameterization": published_name(OBJECTIVES, objective, "objective", STYLE),
         "timesteps": schedule.parameters["steps"],
@@ -75,7 +75,7 @@ def _schedule(system: System) -> dict[str, Any]:
     refuse_others(schedule, "schedule", STYLE, {"zero_snr": False, "clip": 0.999})
     refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
     renamed = {"start": "linear_start", "end": "linear_end", "offset": "cosine_s"}
-    return made | {
+    return values | {
         theirs: schedule.parameters[ours] for ours, theirs in renamed.items() if ours in schedule.parameters
     }
 

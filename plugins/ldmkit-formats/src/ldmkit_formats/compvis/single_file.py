@@ -65,8 +65,8 @@ class SingleFile:
         state = {key: x for key, x in read_tensors(source).items() if key != PLACEHOLDER}
         model = section_of(config, "model")
         if class_of(model) == engine.NAME:
-            given = engine.translated(section_of(model, "params"))
-            return _whole(registry, engine.renamed(state), given, options)
+            params = engine.translated(section_of(model, "params"))
+            return _whole(registry, engine.renamed(state), params, options)
         if class_of(model) in MODELS:
             return _whole(registry, state, section_of(model, "params"), options)
         return _first_stage(registry, state, model, options)
@@ -79,40 +79,44 @@ class SingleFile:
 def _first_stage(
     registry: Registry, state: Tensors, model: Mapping[str, Any], options: ImportOptions
 ) -> Published:
-    found = slot(registry, "compression", model, f"model.target (or {', '.join((*MODELS, engine.NAME))})")
+    compression = slot(
+        registry, "compression", model, f"model.target (or {', '.join((*MODELS, engine.NAME))})"
+    )
     own = {key: x for key, x in state.items() if not key.startswith(AVERAGE)}
     if not any(key.startswith(AVERAGE) for key in state) and options.weights == "ema":
         raise UserError("--weights ema: a stand-alone first stage holds no averaged weights")
-    published = Published({"compression": found}, {})
+    published = Published({"compression": compression}, {})
     published.tensors["compression"] = _averaged(published, state, own, "", "compression", options.weights)
     return published
 
 
-def _whole(registry: Registry, state: Tensors, given: Mapping[str, Any], options: ImportOptions) -> Published:
-    refuse_unknown(given)
+def _whole(
+    registry: Registry, state: Tensors, params: Mapping[str, Any], options: ImportOptions
+) -> Published:
+    refuse_unknown(params)
     recipe: dict[str, Any] = {
         "compression": slot(
-            registry, "compression", section_of(given, "first_stage_config"), "first_stage_config"
+            registry, "compression", section_of(params, "first_stage_config"), "first_stage_config"
         ),
         "conditioners": {},
-        "denoiser": slot(registry, "denoiser", section_of(given, "unet_config"), "unet_config"),
-        "schedule": schedule(given),
-        "objective": objective(given),
+        "denoiser": slot(registry, "denoiser", section_of(params, "unet_config"), "unet_config"),
+        "schedule": schedule(params),
+        "objective": objective(params),
     }
-    size = number(given, "image_size", 0) * recipe["compression"].get("factor", 1)
+    size = number(params, "image_size", 0) * recipe["compression"].get("factor", 1)
     if size < 0 or size % 1:
-        raise UserError(f"model.params: image_size {given['image_size']} is no size of a latent")
+        raise UserError(f"model.params: image_size {params['image_size']} is no size of a latent")
     recipe |= {"sample": {"size": [int(size), int(size)]}} if size else {}
-    published = Published(recipe, {}, number(given, "scale_factor", 1.0))
+    published = Published(recipe, {}, number(params, "scale_factor", 1.0))
     network, first, condition = (_below(state, prefix) for prefix in (NETWORK, FIRST, CONDITION))
     published.tensors["compression"] = first
     published.tensors["denoiser"] = _averaged(
         published, state, network, "diffusion_model", "denoiser", options.weights
     )
-    if given.get("cond_stage_config") == FIRST_STAGE:
+    if params.get("cond_stage_config") == FIRST_STAGE:
         _check_repeated(condition, first)
         condition = {}
-    _conditions(registry, published, given, condition, options)
+    _conditions(registry, published, params, condition, options)
     _check_strays(published, state)
     _check_schedule(registry, recipe["schedule"], state)
     if "scale_factor" in state:
@@ -123,26 +127,26 @@ def _whole(registry: Registry, state: Tensors, given: Mapping[str, Any], options
 def _conditions(
     registry: Registry,
     published: Published,
-    given: Mapping[str, Any],
+    params: Mapping[str, Any],
     tensors: Tensors,
     options: ImportOptions,
 ) -> None:
     """The conditioner and its tensors; an encoder that transformers computes gets a folder of its own."""
-    found = conditioner(registry, given)
-    if found is None:
+    low_res = conditioner(registry, params)
+    if low_res is None:
         if tensors:
             raise _belongs_nowhere(CONDITION + name for name in tensors)
         return
-    keys = key_map(registry, STYLE, found["name"])
-    name = getattr(keys, "condition", found["name"])
-    published.recipe["conditioners"][name] = found
+    keys = key_map(registry, STYLE, low_res["name"])
+    name = getattr(keys, "condition", low_res["name"])
+    published.recipe["conditioners"][name] = low_res
     if hasattr(keys, "encoder"):
-        _encoder(published, name, keys, given, tensors, options)
+        _encoder(published, name, keys, params, tensors, options)
     else:
         published.tensors[f"conditioners.{name}"] = tensors
-    if (small := low_resolution(given)) is not None:
+    if (small := low_resolution(params)) is not None:
         published.recipe["conditioners"]["low_res"] = small
-    if found["name"] != "masked-image" and given.get("conditioning_key") == "hybrid":
+    if low_res["name"] != "masked-image" and params.get("conditioning_key") == "hybrid":
         published.recipe["conditioners"]["image"] = {"name": "masked-image", "layout": "stable-diffusion"}
 
 
@@ -150,11 +154,11 @@ def _encoder(
     published: Published,
     name: str,
     keys: Any,
-    given: Mapping[str, Any],
+    params: Mapping[str, Any],
     tensors: Tensors,
     options: ImportOptions,
 ) -> None:
-    section = given["cond_stage_config"]
+    section = params["cond_stage_config"]
     if options.tokenizer is None:
         raise UserError(
             f"{class_of(section)} reads text with {keys.tokenizer}, which no single file holds: name a "
@@ -229,9 +233,9 @@ def _check_schedule(registry: Registry, slot: Mapping[str, Any], state: Tensors)
     """The checkpoint's own table must be the configured one's, as precisely as its type holds it."""
     if "alphas_cumprod" not in state:
         return
-    made = build(registry, "schedule", Component.model_validate(dict(slot)))
+    built = build(registry, "schedule", Component.model_validate(dict(slot)))
     table = state["alphas_cumprod"]
-    own = made.level(torch.linspace(0, 1, table.numel(), dtype=torch.float64)).alpha ** 2
+    own = built.level(torch.linspace(0, 1, table.numel(), dtype=torch.float64)).alpha ** 2
     precision = torch.finfo(table.dtype).eps if table.is_floating_point() else 0.0
     alike = torch.allclose(own, table.double(), rtol=max(1e-3, precision), atol=max(1e-6, precision / 100))
     if table.ndim != 1 or not alike:

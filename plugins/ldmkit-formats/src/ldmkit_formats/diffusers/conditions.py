@@ -31,17 +31,17 @@ def read_conditions(
     registry: Registry, published: Published, folder: Path, pipeline: Pipeline, options: ImportOptions
 ) -> None:
     """Adds the conditioners, in the order in which their channels and vectors are joined."""
-    found: dict[str, Any] = {}
-    published.recipe["conditioners"] = found
+    conditioners: dict[str, Any] = {}
+    published.recipe["conditioners"] = conditioners
     if "bert" in pipeline.parts:
         _bert(registry, published, folder, pipeline.parts)
     elif "text_encoder_2" in pipeline.parts:
         _paired(published, folder, pipeline, options)
     elif "text_encoder" in pipeline.parts:
         _text(published, folder, options)
-    _channels(published, folder, pipeline.parts, pipeline.network, found)
-    if "low_res" not in found:
-        _classes(pipeline.network, found)
+    _channels(published, folder, pipeline.parts, pipeline.network, conditioners)
+    if "low_res" not in conditioners:
+        _classes(pipeline.network, conditioners)
 
 
 def _bert(registry: Registry, published: Published, folder: Path, parts: Mapping[str, str]) -> None:
@@ -74,11 +74,11 @@ def _paired(published: Published, folder: Path, pipeline: Pipeline, options: Imp
     names = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     length = _copied(published, folder, {name: folder / name for name in names})
     null = "zeros" if pipeline.index.get("force_zeros_for_empty_prompt", True) else "empty"
-    found = published.recipe["conditioners"]
-    found["caption"] = {"name": "paired-text", "length": length, "null": null, "path": "."}
+    conditioners = published.recipe["conditioners"]
+    conditioners["caption"] = {"name": "paired-text", "length": length, "null": null, "path": "."}
     if pipeline.network.get("addition_embed_type") == "text_time":
         width = int(number(pipeline.network, "addition_time_embed_dim", 256))
-        found["size"] = {"name": "size-embedding", "width": width}
+        conditioners["size"] = {"name": "size-embedding", "width": width}
 
 
 def _copied(published: Published, folder: Path, sources: Mapping[str, Path]) -> int:
@@ -98,17 +98,17 @@ def _channels(
     folder: Path,
     parts: Mapping[str, str],
     network: Mapping[str, Any],
-    found: dict[str, Any],
+    conditioners: dict[str, Any],
 ) -> None:
     """Input channels beside the latent's: a low-resolution picture, or a masked picture and its mask."""
     latent = published.recipe["compression"].get("channels", 3)
     extra = int(number(network, "in_channels", latent)) - latent
     if "low_res_scheduler" in parts:
-        found["low_res"] = _noised(folder, parts["low_res_scheduler"], published)
+        conditioners["low_res"] = _noised(folder, parts["low_res_scheduler"], published)
     elif extra == 3 and "text_encoder" not in parts:
-        found["low_res"] = {"name": "low-res", "field": "low_res"}
+        conditioners["low_res"] = {"name": "low-res", "field": "low_res"}
     elif extra == latent + 1 and "text_encoder" in parts:
-        found["image"] = {"name": "masked-image", "layout": "stable-diffusion"}
+        conditioners["image"] = {"name": "masked-image", "layout": "stable-diffusion"}
     elif extra:
         raise UserError(f"{folder}: {extra} more input channels than the latent has are not known")
 
@@ -124,7 +124,7 @@ def _noised(folder: Path, name: str, published: Published) -> dict[str, Any]:
     return {"name": "noised-low-res", "schedule": schedule}
 
 
-def _classes(network: Mapping[str, Any], found: dict[str, Any]) -> None:
+def _classes(network: Mapping[str, Any], conditioners: dict[str, Any]) -> None:
     """Labels of a network that embeds them itself: it is told a one-hot vector."""
     own, adaptive = network.get("num_class_embeds"), network.get("num_embeds_ada_norm")
     if isinstance(adaptive, int):
@@ -133,4 +133,4 @@ def _classes(network: Mapping[str, Any], found: dict[str, Any]) -> None:
         classes = {"classes": own}
     else:
         return
-    found["label"] = {"name": "class-embedding", "to": "one-hot", **classes}
+    conditioners["label"] = {"name": "class-embedding", "to": "one-hot", **classes}

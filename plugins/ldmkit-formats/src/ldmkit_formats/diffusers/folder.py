@@ -85,9 +85,9 @@ def read_part(folder: Path, name: str | None = None) -> dict[str, Any]:
 def _first_stage(registry: Registry, folder: Path, name: str | None = None) -> Published:
     config = read_part(folder, name)
     component = component_of(registry, STYLE, "compression", str(config.get("_class_name")), str(folder))
-    found = parameters(registry, STYLE, component, config)
+    values = parameters(registry, STYLE, component, config)
     scale, shift = number(config, "scaling_factor", SCALING), number(config, "shift_factor", 0.0)
-    return Published({"compression": found}, {"compression": read_folder(folder, STEM)}, scale, shift)
+    return Published({"compression": values}, {"compression": read_folder(folder, STEM)}, scale, shift)
 
 
 def _network(registry: Registry, published: Published, folder: Path, config: Mapping[str, Any]) -> None:

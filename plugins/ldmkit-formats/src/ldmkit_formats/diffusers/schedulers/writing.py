@@ -57,10 +57,10 @@ def write_scheduler(recipe: Recipe, registry: Registry) -> tuple[dict[str, Any],
 
 def _refusal(recipe: Recipe) -> str:
     slots = [*recipe.schedule.parameters.items(), *recipe.objective.parameters.items()]
-    said = ", ".join(f"{key} {value}" for key, value in slots if key not in TRAINING_ONLY)
+    listing = ", ".join(f"{key} {value}" for key, value in slots if key not in TRAINING_ONLY)
     return (
         f"schedule '{recipe.schedule.name}' with objective '{recipe.objective.name}' cannot be held in the "
-        f"diffusers format ({said}): it has {', '.join(BETAS.values())} with "
+        f"diffusers format ({listing}): it has {', '.join(BETAS.values())} with "
         f"{', '.join(OBJECTIVES.values())}, flow with sampler euler and spacing linspace down to 1/1000, and "
         "edm with spacing karras"
     )
@@ -146,15 +146,15 @@ def _spacing(recipe: Recipe) -> dict[str, Any]:
 
 def _bounds(recipe: Recipe) -> dict[str, Any]:
     """Clipping and thresholding, which classes have switched on where they say nothing."""
-    found: dict[str, Any] = {"clip_sample": False, "thresholding": False}
+    bounds: dict[str, Any] = {"clip_sample": False, "thresholding": False}
     for guide in recipe.guidance:
         own = guide.parameters
         if guide.name == "clamp":
-            found |= {"clip_sample": True, "clip_sample_range": own["range"]}
+            bounds |= {"clip_sample": True, "clip_sample_range": own["range"]}
         elif guide.name == "dynamic-threshold":
             ratio = {"dynamic_thresholding_ratio": own["ratio"], "sample_max_value": own["largest"]}
-            found |= {"thresholding": True, **ratio}
-    return found
+            bounds |= {"thresholding": True, **ratio}
+    return bounds
 
 
 def _held(config: Mapping[str, Any], recipe: Recipe, registry: Registry, *, sampler: bool) -> bool:
@@ -172,10 +172,10 @@ def _held(config: Mapping[str, Any], recipe: Recipe, registry: Registry, *, samp
         slot = SamplerSlot.model_validate(read["sampler"])
         pairs += [("sampler", slot, recipe.sampler), ("spacing", slot.spacing, recipe.sampler.spacing)]
         own = [guide for guide in recipe.guidance if guide.name in LASTS]
-        given = read.get("guidance", [])
-        if len(own) != len(given):
+        guidance = read.get("guidance", [])
+        if len(own) != len(guidance):
             return False
-        pairs += [("guidance", theirs, ours) for theirs, ours in zip(given, own, strict=True)]
+        pairs += [("guidance", theirs, ours) for theirs, ours in zip(guidance, own, strict=True)]
     return all(_alike(kind, theirs, ours, registry) for kind, theirs, ours in pairs)
 
 
