@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from ldmkit.cli import main
@@ -98,3 +100,89 @@ def test_a_folder_without_plugins_is_refused(tmp_path):
     assert done.exit_code == 2
     assert "holds no plugin" in done.stderr
     assert ldmkit("--plugins-dir", str(tmp_path / "gone"), "plugins").exit_code == 2
+
+
+MEDDLER = """
+import signal
+import signal
+import sys
+
+import click
+import torch
+
+from ldmkit.hookspecs import hookimpl
+
+LDMKIT_API = 2
+torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.setrecursionlimit(2000)
+
+
+@hookimpl
+def ldmkit_register(registry):
+    registry.add("verb", "bare", "meddler:bare", "No command.")
+    registry.add("recipe", "outside", "meddler/../../../../../../etc/passwd", "No recipe.")
+    registry.add("format", "careless", "meddler:Careless", "Raises.")
+    registry.add("format", "empty", "meddler:Empty", "Has no methods.")
+
+
+def bare():
+    pass
+
+
+class Careless:
+    def accepts(self, source):
+        raise KeyError(source.name)
+
+    def read(self, registry, source, options):
+        return None
+
+    def write(self, system, out):
+        pass
+
+
+class Empty:
+    pass
+"""
+
+
+@pytest.fixture
+def meddler(tmp_path, monkeypatch):
+    (tmp_path / "meddler.py").write_text(MEDDLER)
+    (tmp_path / "x.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    monkeypatch.chdir(tmp_path)
+    yield str(tmp_path)
+    sys.modules.pop("meddler", None)
+
+
+def test_what_a_plugin_sets_for_the_process_does_not_stay(meddler):
+    handler, limit = signal.getsignal(signal.SIGINT), sys.getrecursionlimit()
+    assert ldmkit("--plugins-dir", meddler, "plugins").exit_code == 0
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
+    assert (signal.getsignal(signal.SIGINT), sys.getrecursionlimit()) == (handler, limit)
+
+
+def test_a_verb_that_is_no_command_is_named(meddler):
+    done = ldmkit("--plugins-dir", meddler, "bare")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: verb 'bare' of ")
+    assert done.stderr.endswith("meddler:bare is function, no click.Command\n")
+
+
+def test_a_recipe_of_a_plugin_lies_within_its_package(meddler):
+    assert "no recipe 'outside'" in ldmkit("--plugins-dir", meddler, "check", "outside").stderr
+
+
+def test_a_format_that_fails_keeps_no_other_from_reading(meddler):
+    done = ldmkit("--plugins-dir", meddler, "import", "x.safetensors", "out")
+    assert done.exit_code == 2
+    assert "note: the format careless is left out: KeyError: 'x.safetensors'" in done.stderr
+    assert "note: the format empty is left out" in done.stderr
+    asked = ldmkit("--plugins-dir", meddler, "import", "x.safetensors", "out", "--format", "empty")
+    assert (
+        "error: format (empty): does not fit ldmkit.interchange.model: has no method 'accepts'"
+        in asked.stderr
+    )
+    asked = ldmkit("--plugins-dir", meddler, "import", "x.safetensors", "out", "--format", "careless")
+    assert "error: format (careless): read gives NoneType" in asked.stderr

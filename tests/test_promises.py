@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import training_toy
@@ -12,6 +13,7 @@ from ldmkit.training.promises import try_adapters
 from ldmkit.training.run import train_stage
 from ldmkit.types import Condition, Estimate, Posterior
 from ldmkit.verbs.check import before_training, inspect
+from ldmkit.verbs.evaluate import evaluate
 
 ADAPTER = "adapters={style: {name: toy, train: {steps: 2, batch: 4, lr: 1e-3}}}"
 
@@ -197,3 +199,33 @@ def test_guidance(how, said, monkeypatch):
     inspect(toy("guidance=[toy]").recipe, training_toy.registry())
     with pytest.raises(UserError, match=rf"guidance \(toy\): .*{said}"):
         inspect(toy(f"guidance=[{{name: toy, how: {how}}}]").recipe, training_toy.registry())
+
+
+class Measure:
+    figures: object = None
+
+    def __call__(self, evaluation):
+        return self.figures
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        (None, "gives NoneType"),
+        ({"a": torch.ones(2)}, "it.a is Tensor"),
+        ({"a": {"b": object()}}, "it.a.b is object"),
+        ({"a": torch.ones(()), "b": np.float32(2), "c": float("nan"), "d": [1]}, None),
+    ],
+)
+def test_a_metric(figures, said, monkeypatch, tmp_path):
+    monkeypatch.setattr(Measure, "figures", figures)
+    monkeypatch.setattr(training_toy, "Measure", Measure, raising=False)
+    monkeypatch.setitem(training_toy.COMPONENTS, ("metric", "toy"), "Measure")
+    system = toy("evaluate.metrics=[toy]")
+    if said is None:
+        (result,) = evaluate(system, tmp_path)["metrics"]
+        assert result["figures"] == {"a": 1.0, "b": 2.0, "c": None, "d": [1]}
+        return
+    with pytest.raises(UserError, match=rf"metric \(toy\): cannot measure: .*{said}"):
+        evaluate(system, tmp_path)
+    assert not [*tmp_path.glob("metrics*")]

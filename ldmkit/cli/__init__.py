@@ -6,7 +6,7 @@ import importlib
 import os
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, add_completion_class
@@ -16,6 +16,7 @@ from ldmkit.cli import failures, loudness
 from ldmkit.cli.examples import epilog
 from ldmkit.cli.shells import Bash, Zsh
 from ldmkit.errors import UserError
+from ldmkit.host.contained import described
 from ldmkit.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -75,11 +76,15 @@ def _of_plugin(name: str) -> click.Command | None:
     entry = _of_plugins().get(name)
     if entry is None:
         return None
+    whose = f"verb '{name}' of {entry.distribution} {entry.version}"
     try:
-        command = copy(cast(click.Command, entry.load()))
-    except Exception as error:  # a stranger's module may raise anything on import
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"verb '{name}' of {entry.distribution} {entry.version}: {reason}") from error
+        command = copy(entry.load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's module may raise anything on import
+        raise UserError(f"{whose}: {described(error)}") from error
+    if not isinstance(command, click.Command):
+        raise UserError(f"{whose}: {entry.target} is {type(command).__name__}, no click.Command")
     command.name = name
     return loudness.with_options(command)
 

@@ -24,6 +24,11 @@ def misfits(kind: str, component: Any) -> list[str]:
         return []
     if interfaces.Module in protocol.__mro__ and not isinstance(component, nn.Module):
         return ["is no torch.nn.Module"]
+    return misfits_of(protocol, component)
+
+
+def misfits_of(protocol: type, component: Any) -> list[str]:
+    """The same for a Protocol."""
     return [m for m in _misfits(protocol, component) if m]
 
 

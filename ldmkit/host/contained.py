@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 from ldmkit.errors import shortened
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Within, what a plugin prints goes to standard error; afterwards the working directory is as before."""
-    before = os.getcwd()
+    """Within, what a plugin prints goes to standard error; afterwards the working directory, the handlers of
+    SIGINT and SIGTERM, the recursion limit and torch's defaults are as before."""
+    before, limit, hook = os.getcwd(), sys.getrecursionlimit(), sys.excepthook
+    handlers, torch_before = [signal.getsignal(number) for number in SIGNALS], _of_torch()
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
         os.chdir(before)
+        sys.setrecursionlimit(limit)
+        sys.excepthook = hook
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in zip(SIGNALS, handlers, strict=True):
+                signal.signal(number, handler)
+        _set_torch(torch_before)
+
+
+def _of_torch() -> tuple[Any, ...] | None:
+    """What numbers depend on: torch's default type, gradient mode, determinism; None before it is there."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_default_dtype"):  # it is being imported
+        return None
+    return torch.get_default_dtype(), torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
+
+
+def _set_torch(before: tuple[Any, ...] | None) -> None:
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_default_dtype"):
+        return
+    dtype, gradients, deterministic = before or (torch.float32, True, False)
+    if torch.get_default_dtype() != dtype:
+        torch.set_default_dtype(dtype)
+    if torch.is_grad_enabled() != gradients:
+        torch.set_grad_enabled(gradients)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def described(error: BaseException) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldmkit.engine.components import build
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import Format
-from ldmkit.recipe import Component
+from ldmkit.interchange.model import format_of
 
 
 def export_model(system: System, out: Path, style: str) -> list[str]:
@@ -21,6 +19,6 @@ def export_model(system: System, out: Path, style: str) -> list[str]:
     if style not in names:
         raise UserError(f"unknown format '{style}': {', '.join(names)}{did_you_mean(style, names)}")
     check_vacant(out)
-    format: Format = build(system.registry, "format", Component(name=style))
+    format = format_of(system.registry, style)
     with new_folder(out) as folder:
         return [*(format.write(system, folder) or ())]

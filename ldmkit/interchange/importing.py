@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import torch
 
 from ldmkit.checkpoint.files import write_tensors
-from ldmkit.engine.components import build
+from ldmkit.engine.components import component_error
 from ldmkit.engine.system import assemble
-from ldmkit.errors import UserError
+from ldmkit.errors import Note, UserError
+from ldmkit.host.contained import described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import Format, ImportOptions, Published, check_size, load_parts
+from ldmkit.interchange.model import ImportOptions, Published, check_size, format_of, load_parts
 from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.recipe.sources import Source
 from ldmkit.types import Say
@@ -43,7 +45,10 @@ def import_model(
     check_vacant(out)
     registry = host().registry
     name = _format_of(registry, source, style)
-    published = _format(registry, name).read(registry, source, ImportOptions(config, weights, tokenizer))
+    published = format_of(registry, name).read(registry, source, ImportOptions(config, weights, tokenizer))
+    if not isinstance(published, Published):
+        slot, kind = Component(name=name), type(published).__name__
+        raise component_error("format", slot, f"read gives {kind}, no ldmkit.interchange.model.Published")
     with new_folder(out) as target:
         for folder, fill in published.folders.items():
             (target / folder).mkdir()
@@ -61,11 +66,6 @@ def import_model(
     return out / "recipe.yaml"
 
 
-def _format(registry: Registry, name: str) -> Format:
-    format: Format = build(registry, "format", Component(name=name))
-    return format
-
-
 def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
     """The name of the format that reads `source`; UserError where none or several do."""
     if not source.exists():
@@ -74,11 +74,20 @@ def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
         registry.get("format", asked)
         return asked
     names = registry.names("format")
-    ready = [name for name in names if _format(registry, name).accepts(source)]
+    ready = [name for name in names if _accepts(registry, name, source)]
     if len(ready) == 1:
         return ready[0]
     which = f"may be in several formats ({', '.join(ready)})" if ready else "is in no format that is known"
     raise UserError(f"{source} {which}: name one with --format, of {', '.join(names) or 'none'}")
+
+
+def _accepts(registry: Registry, name: str, source: Path) -> bool:
+    """Whether that format may read the source; one that fails to say so is left out with a warning."""
+    try:
+        return bool(format_of(registry, name).accepts(source))
+    except Exception as error:  # a stranger's format must not keep the others from reading
+        warn(Note(f"the format {name} is left out: {described(error)}"), stacklevel=2)
+        return False
 
 
 def _recipe(published: Published, source: Path) -> dict[str, Any]:

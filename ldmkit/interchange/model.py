@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_numbers
-from ldmkit.engine.components import build
+from ldmkit.engine.components import build, component_error
 from ldmkit.engine.conditions import merged_spec
+from ldmkit.engine.fitting import misfits_of
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, stage_state, stages_of
 from ldmkit.errors import UserError, did_you_mean
@@ -72,6 +73,15 @@ class Format(Protocol):
 
         Raises UserError where it cannot hold the model.
         """
+
+
+def format_of(registry: Registry, name: str) -> Format:
+    """The format of that name; UserError where its component does not fit the Protocol."""
+    slot = Component(name=name)
+    made: Format = build(registry, "format", slot)
+    if wrong := misfits_of(Format, made):
+        raise component_error("format", slot, f"does not fit ldmkit.interchange.model: {'; '.join(wrong)}")
+    return made
 
 
 def key_map(registry: Registry, style: str, component: str) -> KeyMap:

@@ -59,6 +59,8 @@ def packaged_file(entry: Entry, name: str = "") -> Path | None:
     """The file of a registered recipe, "package/folder/recipe.yaml", or the one of that name in a registered
     folder of weights, "package/folder". The package is not imported. None where the file is not there."""
     package, _, inside = f"{entry.target}/{name}".rstrip("/").partition("/")
+    if not package.isidentifier() or ".." in Path(inside).parts:  # nothing outside the package
+        return None
     spec = importlib.util.find_spec(package)
     roots = list(spec.submodule_search_locations or ()) if spec else []
     return next((Path(root) / inside for root in roots if (Path(root) / inside).is_file()), None)

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.disk import write_text
 from ldmkit.engine.components import build
+from ldmkit.engine.rehearsal import named
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
@@ -54,8 +55,11 @@ def evaluate(system: System, out: Path, progress: Progress | None = None) -> dic
 
 def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
     started = time.monotonic()
-    figures = _finite(metric(evaluation))
     component = evaluation.component
+    with named("metric", component, "cannot measure"):
+        figures = _plain(metric(evaluation), "it")
+        if not isinstance(figures, dict):
+            raise ValueError(f"gives {type(figures).__name__}, a mapping of names to figures is expected")
     seconds = round(time.monotonic() - started, 1)
     return {
         "name": component.name,
@@ -65,11 +69,20 @@ def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    """Figures with what JSON cannot say (infinite, undefined) as None."""
+def _plain(value: Any, where: str) -> Any:
+    """Figures as JSON holds them: numbers of numpy and torch as Python's, what JSON cannot say (infinite,
+    undefined) as None. ValueError names anything else."""
     if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {str(name): _plain(inner, f"{where}.{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, where) for inner in value]
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{where} is {type(value).__name__}, which no report can hold: give numbers or text")
 
 
 def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
