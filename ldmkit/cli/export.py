@@ -13,18 +13,18 @@ from ldmkit.cli.completing import RECIPE
 @click.command()
 @click.argument("recipe", type=RECIPE)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "style", required=True, help="Its name: `ldmkit plugins format` lists them.")
+@click.option("--format", required=True, help="Its name: `ldmkit plugins format` lists them.")
 @options.runs
 @options.device
 @options.overrides
 def command(
-    recipe: Path, out: Path, style: str, runs: Path, device: str | None, overrides: tuple[str, ...]
+    recipe: Path, out: Path, format: str, runs: Path, device: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Write the model of RECIPE, with its weights, to the new folder OUT."""
     from ldmkit.engine.opening import open_recipe
     from ldmkit.interchange import export_model
 
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=options.say)
-    for line in export_model(system, out, style):
+    for line in export_model(system, out, format):
         click.echo(line)
-    click.echo(f"{style}: {out}")
+    click.echo(f"{format}: {out}")

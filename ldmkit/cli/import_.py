@@ -23,14 +23,14 @@ from ldmkit.cli import options
     type=click.Path(path_type=Path),
     help="A folder with the tokenizer of a text encoder that comes without one.",
 )
-@click.option("--format", "style", help="The published format, where SOURCE does not show it.")
+@click.option("--format", help="The published format, where SOURCE does not show it.")
 def command(
     source: Path,
     out: Path,
     config: Path | None,
     weights: str | None,
     tokenizer: Path | None,
-    style: str | None,
+    format: str | None,
 ) -> None:
     """Read a published model SOURCE into the new folder OUT.
 
@@ -39,5 +39,5 @@ def command(
     """
     from ldmkit.interchange import import_model
 
-    path = import_model(source, out, config, weights, options.say, tokenizer=tokenizer, style=style)
+    path = import_model(source, out, config, weights, options.say, tokenizer=tokenizer, format=format)
     click.echo(f"recipe: {path}")

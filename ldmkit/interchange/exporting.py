@@ -10,15 +10,15 @@ from ldmkit.interchange.folders import check_vacant, new_folder
 from ldmkit.interchange.model import format_of
 
 
-def export_model(system: System, out: Path, style: str) -> list[str]:
-    """Writes the system to the new folder `out` in the format `style`; a line for what it holds otherwise.
+def export_model(system: System, out: Path, format: str) -> list[str]:
+    """Writes the system to the new folder `out` in a format by its name; a line for what it holds otherwise.
 
     Raises UserError, and writes nothing, where the format cannot hold the model or `out` is not empty.
     """
     names = system.registry.names("format")
-    if style not in names:
-        raise UserError(f"unknown format '{style}': {', '.join(names)}{did_you_mean(style, names)}")
+    if format not in names:
+        raise UserError(f"unknown format '{format}': {', '.join(names)}{did_you_mean(format, names)}")
     check_vacant(out)
-    format = format_of(system.registry, style)
+    writer = format_of(system.registry, format)
     with new_folder(out) as folder:
-        return [*(format.write(system, folder) or ())]
+        return [*(writer.write(system, folder) or ())]

@@ -31,12 +31,12 @@ def import_model(
     say: Say,
     *,
     tokenizer: Path | None = None,
-    style: str | None = None,
+    format: str | None = None,
 ) -> Path:
     """Reads `source` and writes `out/recipe.yaml` and the weights; the recipe's path.
 
     config: a single file's configuration. weights: "raw", "ema", or None for the averaged ones where there
-    are any. tokenizer: a folder with the tokenizer of a text encoder that comes without. style: the format,
+    are any. tokenizer: a folder with the tokenizer of a text encoder that comes without. format: its name,
     where the source does not show it.
 
     Every key is accounted for. Raises UserError, and writes nothing, for a file that is damaged or holds
@@ -44,7 +44,7 @@ def import_model(
     """
     check_vacant(out)
     registry = host().registry
-    name = _format_of(registry, source, style)
+    name = _format_of(registry, source, format)
     published = format_of(registry, name).read(registry, source, ImportOptions(config, weights, tokenizer))
     if not isinstance(published, Published):
         slot, kind = Component(name=name), type(published).__name__

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Bounded = Annotated[int, Field(gt=0, le=100_000)]
 """A number of things that are in memory at once."""
 

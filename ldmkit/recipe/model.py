@@ -12,7 +12,7 @@ from pydantic import (
     PrivateAttr,
 )
 
-from ldmkit.recipe.components import UNNAMED, Bounded, Component, Fraction, Kind, Part, Positive
+from ldmkit.recipe.components import UNNAMED, Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.sources import Source
 from ldmkit.recipe.stages import AdapterTraining, Train
 from ldmkit.recipe.weights import Weights
@@ -77,7 +77,7 @@ class Sample(Part):
     strength: Annotated[float, Field(gt=0, le=1)] = 0.6
     count: Bounded = 1
     seed: int = 0
-    size: tuple[Positive, Positive] | None = None
+    size: tuple[Count, Count] | None = None
     batch: Bounded = 16
     precision: Literal["no", "bf16", "auto"] = "no"
     compile: bool = False

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ldmkit.recipe.components import Bounded, Component, Fraction, Kind, Part, Positive
+from ldmkit.recipe.components import Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.decays import Decay
 
 
@@ -20,7 +20,7 @@ class TrainingSettings(Part):
     optimizer, averages and validation stay in float32. fp16 scales losses; checkpoints hold the scale.
     """
 
-    steps: Positive
+    steps: Count
     batch: Bounded
     lr: Annotated[float, Field(gt=0)]
     optimizer: Annotated[Component, Kind("optimizer")] | None = None
@@ -30,12 +30,12 @@ class TrainingSettings(Part):
     warmup: Annotated[int, Field(ge=0)] = 0
     decay: Decay = "constant"
     clip: Annotated[float, Field(gt=0)] | None = None
-    accumulate: Positive = 1
+    accumulate: Count = 1
     precision: Literal["no", "bf16", "fp16"] = "no"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
-    checkpoint_every: Positive = 500
-    validate_every: Positive = 500
-    picture_every: Positive = 2000
+    checkpoint_every: Count = 500
+    validate_every: Count = 500
+    picture_every: Count = 2000
     seed: int = 0
     flip: bool = False
 

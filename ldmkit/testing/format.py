@@ -22,7 +22,7 @@ def check_format(name: str, system: System, folder: Path, source: str, config: s
     out = folder / "out"
     export_model(system, out, name)
     settings = None if config is None else out / config
-    again = build(import_model(out / source, folder / "in", settings, None, _nothing, style=name))
+    again = build(import_model(out / source, folder / "in", settings, None, _nothing, format=name))
     for stage in stages_of(system.recipe):
         ours, theirs = stage_state(system, stage), stage_state(again, stage)
         assert ours.keys() == theirs.keys(), f"{stage}: the same tensors come back"
@@ -37,7 +37,7 @@ def _check_refused(name: str, source: Path, config: Path | None, out: Path) -> N
     """What is no model is refused in a line, and nothing is written."""
     message = None
     try:
-        import_model(source, out, config, None, _nothing, style=name)
+        import_model(source, out, config, None, _nothing, format=name)
     except UserError as error:
         message = str(error)
     assert message is not None, "read: UserError for a file that is no model"

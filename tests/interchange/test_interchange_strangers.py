@@ -92,7 +92,7 @@ def test_what_cannot_be_told_apart_is_asked_for(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"may be in several formats \(compvis, strange\)"):
         import_model(tmp_path / "model.ckpt", tmp_path / "out", None, None, print)
     with pytest.raises(UserError, match=r"no plugin provides format 'strnge'.*did you mean 'strange'"):
-        import_model(tmp_path / "model.ckpt", tmp_path / "out", None, None, print, style="strnge")
+        import_model(tmp_path / "model.ckpt", tmp_path / "out", None, None, print, format="strnge")
 
 
 PLAIN = {**VQ, "multipliers": [1, 1], "order": "legacy"}

@@ -17,7 +17,7 @@ Steps = Annotated[int, Field(ge=0)]
 Norm = Literal["batch", "group", "none"]
 
 
-def normalise(norm: Norm, channels: int) -> list[nn.Module]:
+def normalize(norm: Norm, channels: int) -> list[nn.Module]:
     """The norm of a layer, if it has one."""
     if norm == "none":
         return []
@@ -35,7 +35,7 @@ def patch_network(layers: int, width: int, norm: Norm) -> nn.Sequential:
     for n, (before, after) in enumerate(pairwise(widths), start=1):
         stride = 2 if n < layers else 1
         parts.append(nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=norm == "none"))
-        parts += [*normalise(norm, after), nn.LeakyReLU(0.2)]
+        parts += [*normalize(norm, after), nn.LeakyReLU(0.2)]
     network = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, padding=1))
     return network.apply(initialise)
 

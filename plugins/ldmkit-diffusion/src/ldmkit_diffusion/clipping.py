@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from ldmkit.interfaces import ConditionedEstimate
 from ldmkit.types import Conditions, Estimate, Latent, Level, Request
 from ldmkit_diffusion.guidance import with_clean
 
-Positive = Annotated[float, Field(gt=0)]
 Noise = Literal["follow", "keep"]
 
 
@@ -41,7 +40,7 @@ class Clip:
             the network's own, as in the published DDIM code.
     """
 
-    def __init__(self, *, range: Positive = 1.0, noise: Noise = "follow") -> None:
+    def __init__(self, *, range: PositiveFloat = 1.0, noise: Noise = "follow") -> None:
         self.range = range
         self.noise = noise
 

@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from ldmkit.types import Level
-
-Positive = Annotated[float, Field(gt=0)]
 
 TIME_SCALE = 1000
 """Networks are told 1000 t, the range that their time embedding is made for."""
@@ -37,11 +35,11 @@ class Flow:
     def __init__(
         self,
         *,
-        shift: Positive = 1.0,
+        shift: PositiveFloat = 1.0,
         base: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None,
         sampling: Literal["logit-normal", "uniform"] = "logit-normal",
         mean: float = 0.0,
-        std: Positive = 1.0,
+        std: PositiveFloat = 1.0,
     ) -> None:
         self.shift = shift
         self.base = base
@@ -94,10 +92,10 @@ class EDM:
     def __init__(
         self,
         *,
-        sigma_min: Positive = 0.002,
-        sigma_max: Positive = 80.0,
+        sigma_min: PositiveFloat = 0.002,
+        sigma_max: PositiveFloat = 80.0,
         mean: float = -1.2,
-        std: Positive = 1.2,
+        std: PositiveFloat = 1.2,
     ) -> None:
         if sigma_min >= sigma_max:
             raise ValueError(f"sigma_min {sigma_min} must be below sigma_max {sigma_max}")

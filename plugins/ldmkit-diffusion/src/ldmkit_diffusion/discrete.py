@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from ldmkit.types import Level
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
 Timesteps = Annotated[int, Field(gt=1, le=100_000)]
-Positive = Annotated[float, Field(gt=0)]
 Draw = Literal["uniform", "logit-normal"]
 
 SNAP = 1e-4
@@ -41,7 +40,7 @@ class DiscreteSchedule:
         zero_snr: bool = False,
         sampling: Draw = "uniform",
         mean: float = 0.0,
-        std: Positive = 1.0,
+        std: PositiveFloat = 1.0,
     ) -> None:
         alpha = (1 - betas).cumprod(0).sqrt()
         self.alpha = rescale_to_zero_snr(alpha) if zero_snr else alpha

@@ -12,13 +12,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from ldmkit.interfaces import NoiseSchedule
 from ldmkit.types import Levels
 
 Size = tuple[int, int] | None
-Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Offset = Annotated[int, Field(ge=0)]
 End = Literal["first", "clean"]
@@ -124,9 +123,9 @@ def karras(
     steps: int,
     size: Size = None,
     *,
-    rho: Positive = 7.0,
-    sigma_min: Positive | None = None,
-    sigma_max: Positive | None = None,
+    rho: PositiveFloat = 7.0,
+    sigma_min: PositiveFloat | None = None,
+    sigma_max: PositiveFloat | None = None,
     whole: bool = False,
     end: End = "clean",
 ) -> Levels:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
 from einops import rearrange
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
@@ -15,7 +14,6 @@ from torch.utils.checkpoint import checkpoint as recompute
 from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture, Tokens
 from ldmkit_dit.layers import Block, CrossAttention, Memory, Modulation, grid_positions, modulated, waves
 
-Positive = Annotated[int, Field(gt=0)]
 TIME_WAVES = 256
 
 
@@ -45,10 +43,10 @@ class DiT(nn.Module):
         conditions: ConditionSpec,
         out_channels: int,
         *,
-        width: Positive = 384,
-        depth: Positive = 12,
-        heads: Positive = 6,
-        patch: Positive = 2,
+        width: PositiveInt = 384,
+        depth: PositiveInt = 12,
+        heads: PositiveInt = 6,
+        patch: PositiveInt = 2,
         checkpoint: bool = False,
         closed_frequencies: bool = False,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, cast
 from warnings import warn
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
@@ -31,7 +31,6 @@ from ldmkit_unet.blocks import (
 from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.reuse import Forecast
 
-Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -106,14 +105,14 @@ class UNet(nn.Module):
         conditions: ConditionSpec,
         out_channels: int,
         *,
-        width: Positive = 128,
-        multipliers: tuple[Positive, ...] = (1, 2, 4),
-        blocks: Positive = 2,
-        attention: tuple[Positive, ...] = (1, 2, 4),
-        heads: Positive | None = None,
-        head_channels: Positive | None = None,
-        depth: Positive | tuple[Positive, ...] = 1,
-        cross_only: tuple[Positive, ...] = (),
+        width: PositiveInt = 128,
+        multipliers: tuple[PositiveInt, ...] = (1, 2, 4),
+        blocks: PositiveInt = 2,
+        attention: tuple[PositiveInt, ...] = (1, 2, 4),
+        heads: PositiveInt | None = None,
+        head_channels: PositiveInt | None = None,
+        depth: PositiveInt | tuple[PositiveInt, ...] = 1,
+        cross_only: tuple[PositiveInt, ...] = (),
         scale_shift: bool = False,
         resample: Literal["conv", "residual"] = "conv",
         dropout: Rate = 0.0,
