@@ -15,7 +15,6 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import check_room
 from ldmkit.errors import UserError
-from ldmkit.pictures.png import save_picture
 from ldmkit.training.callbacks import Callbacks
 from ldmkit.training.collectives import sum_over_processes
 from ldmkit.training.draws import seed_modules, seed_of
@@ -24,14 +23,12 @@ from ldmkit.training.interrupt import Interrupted, Signal, held
 from ldmkit.training.joined import joined
 from ldmkit.training.optim import rate, set_rate
 from ldmkit.training.precision import Precision
-from ldmkit.training.progress import Means, Reporter
+from ldmkit.training.progress import Reporter
+from ldmkit.training.records import LOGGED_EVERY, Records
 from ldmkit.training.shared_tensors import gathered, local, total_norm, whole
 from ldmkit.training.snapshot import capture, numbers, recover
 from ldmkit.training.stage import Learner, TrainingStage
 from ldmkit.types import Say, TrainingRun
-
-LOGGED_EVERY = 10
-"""Steps between lines of metrics.jsonl."""
 
 
 class Loop:
@@ -62,9 +59,7 @@ class Loop:
         for learner in stage.learners:
             learner.step.train()
         self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
-        self._means = Means()
-        self._stepping, self._steps = 0.0, 0
-        self._began = time.monotonic()
+        self._records = Records(stage, store, accelerator, self._callbacks)
 
     def run(self) -> None:
         """All steps that are left; then the weights to use are in the system and in the store."""
@@ -80,8 +75,7 @@ class Loop:
             for step in range(start, self._options.steps):
                 began = time.perf_counter()
                 stop = self._step(step, signal)
-                self._stepping += time.perf_counter() - began
-                self._steps += 1
+                self._records.stepped(time.perf_counter() - began)
                 reporter.step(step + 1)
                 self._after(step + 1, stop, reporter)
             self._finish()
@@ -114,7 +108,7 @@ class Loop:
         figures = totals if self._precision.scaled else [*totals, *map(whole, norms)]
         stop = self._agree(step, figures, signal)
         for (learner, _), norm in zip(learners, norms, strict=True):
-            self._means.add({self._label(learner, "gradient"): whole(norm).nan_to_num(posinf=0)})
+            self._records.means.add({self._label(learner, "gradient"): whole(norm).nan_to_num(posinf=0)})
             self._update(learner, step, norm)
         if self._precision.scaled:
             self._rescale(step)
@@ -140,7 +134,7 @@ class Loop:
                 self._accelerator.backward(self._precision.scale(losses["loss"] / len(self._rows)))
             batch = {**batch, **handed}
             totals[i] += losses["loss"].detach()
-            self._means.add({self._label(learner, name): value for name, value in losses.items()})
+            self._records.means.add({self._label(learner, name): value for name, value in losses.items()})
 
     def _synced(self, module: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over processes in a step's last pass alone."""
@@ -188,7 +182,7 @@ class Loop:
     def _rescale(self, step: int) -> None:
         """The scale of fp16's losses for the next step; UserError where no scale lets gradients be finite."""
         scale = self._precision.update()
-        self._means.add({"loss_scale": torch.tensor(scale)})
+        self._records.means.add({"loss_scale": torch.tensor(scale)})
         if scale < 1:
             raise UserError(
                 f"train.{self._stage.name}: gradients overflow in fp16 at step {step + 1}, whatever their "
@@ -199,7 +193,7 @@ class Loop:
         """What is due after `done` steps."""
         options, last = self._options, done == self._options.steps
         if done % LOGGED_EVERY == 0 or last or stop:
-            self._log(done, reporter)
+            self._records.log(done, reporter)
         if done % options.checkpoint_every == 0 or last or stop:
             self._save(done)
         if stop:
@@ -212,44 +206,14 @@ class Loop:
             if validated or shown:
                 self._gather()
             if validated:
-                self._validate(done)
+                self._records.validate(done)
             if shown and self._accelerator.is_main_process:
-                self._show(done)
+                self._records.show(done)
 
     def _gather(self) -> None:
         """The stage has the weights that learn, where it is a copy shared out that does."""
         for sharded in self._sharded:
             sharded.gather()
-
-    def _log(self, done: int, reporter: Reporter) -> None:
-        means = self._means.take()
-        world = self._accelerator.num_processes
-        values = [v / world for v in sum_over_processes([float(v) for v in means.values()])]
-        figures = dict(zip(means, values, strict=True))
-        speed = self._options.batch * self._steps / self._stepping
-        self._stepping, self._steps = 0.0, 0
-        self._record(done, {**figures, "lr": rate(self._options, done - 1), "pictures_per_second": speed})
-        reporter.losses(done, figures)
-
-    def _record(self, done: int, figures: dict[str, float]) -> None:
-        """A line of metrics.jsonl; `seconds` counts from the training's beginning, over all resumes."""
-        if self._accelerator.is_main_process:
-            seconds = time.monotonic() - self._began
-            self._store.log({"step": done, "seconds": round(seconds, 2), **figures})
-            self._callbacks.figures(done, figures)
-
-    def _validate(self, done: int) -> None:
-        sums = self._stage.validate(self._accelerator.process_index, self._accelerator.num_processes)
-        totals = dict(zip(sums, sum_over_processes([float(v) for v in sums.values()]), strict=True))
-        count = totals.pop("count")
-        self._record(done, {f"validation_{name}": value / count for name, value in totals.items()})
-
-    def _show(self, done: int) -> None:
-        picture = self._stage.picture()
-        if picture is not None:
-            about = {"step": str(done), "stage": self._stage.name}
-            save_picture(picture, self._store.pictures / f"step-{done:08d}.png", about)
-            self._callbacks.picture(done, picture)
 
     def _save(self, done: int) -> None:
         self._gather()
@@ -257,9 +221,8 @@ class Loop:
         groups = capture(self._stage, self._average)
         tensors = {name: gathered(group, keep=main) for name, group in groups.items()}
         if main:
-            seconds = time.monotonic() - self._began
             kept = {"optimizers": numbers(self._stage), "loss_scale": self._precision.state()}
-            self._store.save(done, tensors, {"seconds": seconds, **kept})
+            self._store.save(done, tensors, {"seconds": self._records.seconds, **kept})
         self._accelerator.wait_for_everyone()
 
     def _check_room(self) -> None:
@@ -286,7 +249,7 @@ class Loop:
         for sharded in self._sharded:
             sharded.scatter()
         self._precision.restore(snapshot.state.get("loss_scale", {}))
-        self._began -= float(snapshot.state.get("seconds", 0))
+        self._records.go_on_after(float(snapshot.state.get("seconds", 0)))
         self._say(f"{self._stage.name}: going on after step {snapshot.step}")
         return snapshot.step
 

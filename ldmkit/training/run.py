@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
-from ldmkit.checkpoint.origin import write_contents
+from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
 from ldmkit.engine.longer import go_on_from_shorter
@@ -99,9 +99,7 @@ def _train(
     origin = origin_of(system, stage, store, digest(system.recipe, stage), accept=accept, say=say)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        store.open(dump(system.recipe), versions(system))
-        origin.write(store.folder)
-        write_contents(store.folder, contents_of(system.dataset()))
+        _write_origin(system, store, origin)
     accelerator.wait_for_everyone()
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
     start = _initialise(system, stage, say)
@@ -119,6 +117,13 @@ def _train(
         replace(origin, weights=sums.remember(store.weights)).write(store.folder)
     accelerator.wait_for_everyone()
     system.weights[stage], system.trained_on = sums.of(store.weights), origin.data
+
+
+def _write_origin(system: System, store: RunStore, origin: Origin) -> None:
+    """The recipe, the versions and what the data hold, in the folder of a training that begins or goes on."""
+    store.open(dump(system.recipe), versions(system))
+    origin.write(store.folder)
+    write_contents(store.folder, contents_of(system.dataset()))
 
 
 def accelerator_on(device: torch.device) -> Accelerator:

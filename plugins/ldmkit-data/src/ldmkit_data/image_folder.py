@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +14,7 @@ from ldmkit.errors import UserError
 from ldmkit.pictures import Crop, Cut, PictureError, Scale, Views, decode, flatten, read, to_tensor
 from ldmkit.splits import held_out
 from ldmkit.types import FieldKind
+from ldmkit_data.digests import digest_of
 from ldmkit_data.files import FieldFiles
 from ldmkit_data.index import Entry, Index
 from ldmkit_data.listing import Row, list_folder, uncollected
@@ -26,9 +24,6 @@ DECODED = 4096
 """Pictures up to which a folder is read whole when it is first seen, so that damaged files are found then."""
 SHOWN = 5
 """How many broken files an error names."""
-AT_ONCE = 4096
-"""Rows that are digested at once."""
-BETWEEN = "between two rows of a digest"
 
 
 class ImageFolder:
@@ -184,19 +179,19 @@ class ImageFolder:
         settings: list[Any] = [views.size, views.background, sorted(self._kinds.items())]
         rows = (self._content(row) for row in self._rows)
         with uncollected():
-            return _digest([*settings, *([views.settings] if views.settings else [])], rows)
+            return digest_of([*settings, *([views.settings] if views.settings else [])], rows)
 
     @cached_property
     def picture_digest(self) -> str:
         """Of the pictures alone, as they are shown where nothing is drawn."""
         settings = {k: v for k, v in self._views.settings.items() if not k.endswith("_tags")}
         header = [self._views.size, self._views.background, settings]
-        return _digest(header, (self._entries[row.name].content for row in self._rows))
+        return digest_of(header, (self._entries[row.name].content for row in self._rows))
 
     @property
     def contents(self) -> Mapping[str, str]:
         """A digest of each picture with its fields, by its file's name."""
-        return {row.name: _digest([], iter([self._content(row)]))[:12] for row in self._rows}
+        return {row.name: digest_of([], iter([self._content(row)]))[:12] for row in self._rows}
 
     def _content(self, row: Row) -> list[Any]:
         return [row.name, self._entries[row.name].content, row.values, self._files.contents(row)]
@@ -291,14 +286,3 @@ class ImageFolder:
                 f"{broken} of {self._total} pictures in {self._root} cannot be used, more than "
                 f"max_broken {self._max_broken:g} allows: {first}{'; ...' if broken > SHOWN else ''}"
             )
-
-
-def _digest(header: Any, rows: Iterator[Any]) -> str:
-    """sha256 of the JSON of a header and of each row, one after another."""
-    digest, encode = hashlib.sha256(json.dumps(header).encode()), json.JSONEncoder().encode
-    separator = f", {encode(BETWEEN)}, "
-    for first in rows:  # many rows in one call: each call of the encoder costs more than a row
-        part = [first, *(row for _, row in zip(range(AT_ONCE), rows, strict=False))]
-        text = encode([*chain.from_iterable((row, BETWEEN) for row in part)][:-1])[1:-1]
-        digest.update(text.replace(separator, "").encode())
-    return digest.hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Literal, cast
-from warnings import warn
 
 import torch
 from pydantic import Field, PositiveInt
@@ -13,11 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
 
-from ldmkit.errors import Note
 from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture
 from ldmkit_unet.attention import AttentionBlock, HeadOrder, Memory, SpatialTransformer, remember
 from ldmkit_unet.blocks import (
-    GROUPS,
     Direction,
     FeatureMap,
     Resample,
@@ -28,6 +25,7 @@ from ldmkit_unet.blocks import (
     time_features,
     zeroed,
 )
+from ldmkit_unet.checks import check_condition, check_size, check_widths, note_blindness
 from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.reuse import Forecast
 
@@ -121,7 +119,7 @@ class UNet(nn.Module):
         head_order: HeadOrder = "legacy",
     ) -> None:
         super().__init__()
-        _check(width, multipliers, heads, head_channels)
+        check_widths(width, multipliers, heads, head_channels)
         depths = (depth,) * len(multipliers) if isinstance(depth, int) else depth
         if len(depths) != len(multipliers):
             raise ValueError(f"depth has {len(depths)} figures for {len(multipliers)} levels")
@@ -130,7 +128,7 @@ class UNet(nn.Module):
         self.attention = attention
         self.heads, self.head_channels, self.depth, self.vector = heads, head_channels, depth, vector
         self._depths, self.cross_only = depths, cross_only
-        _note_blindness(width, multipliers, scale_shift)
+        note_blindness(width, multipliers, scale_shift)
         self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
         self.checkpoint, self.head_order = checkpoint, head_order
         self.time_embed = nn.Sequential(
@@ -166,14 +164,14 @@ class UNet(nn.Module):
     def _bound(
         self, condition: Condition, forecast: Forecast | None
     ) -> Callable[[Latent, PerPicture], Latent]:
-        _check_condition(condition, self.conditions)
+        check_condition(condition, self.conditions)
         memory = remember(self, condition)
         vector = None
         if self.vector_embed is not None and condition.vector is not None:
             vector = self.vector_embed(condition.vector)
 
         def bound(z: Latent, time: PerPicture) -> Latent:
-            _check_size(z, 2 ** (len(self.multipliers) - 1))
+            check_size(z, 2 ** (len(self.multipliers) - 1))
             emb = self.time_embed(time_features(time, self.width).to(z))
             emb = F.silu(emb if vector is None else emb + vector)
             z = z if condition.concat is None else torch.cat([z, condition.concat], 1)
@@ -270,42 +268,3 @@ def _vector_embed(vector: int, width: int, kind: str) -> nn.Module | None:
     if kind == "linear":
         return nn.Linear(vector, width, bias=False)
     return nn.Sequential(nn.Linear(vector, width), nn.SiLU(), nn.Linear(width, width))
-
-
-def _check(width: int, multipliers: tuple[int, ...], heads: int | None, head_channels: int | None) -> None:
-    if width % GROUPS:
-        near = max(GROUPS, round(width / GROUPS) * GROUPS)
-        raise ValueError(f"width {width} is no multiple of {GROUPS}, the groups of the norms; try {near}")
-    if not multipliers:
-        raise ValueError("multipliers is empty: give one a level")
-    if heads and head_channels:
-        raise ValueError(
-            "heads and head_channels are both given: give the number of heads or the channels of one"
-        )
-
-
-def _note_blindness(width: int, multipliers: tuple[int, ...], scale_shift: bool) -> None:
-    """Tells of a network that ignores its inputs; published ones are as narrow, so it is not refused."""
-    if not scale_shift and width * max(multipliers) == GROUPS:
-        warn(
-            "this unet sees neither the timestep nor a vector (a class, for instance): its residual blocks "
-            f"have {GROUPS} channels, each a group of its own to their group norm, which takes away what is "
-            "added to it; give it width: 64 or scale_shift: true",
-            Note,
-            stacklevel=3,
-        )
-
-
-def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
-    """Each part of the condition is there exactly where the UNet has layers for it, at their width."""
-    for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
-        tensor, expected = getattr(condition, name), getattr(spec, name)
-        width = 0 if tensor is None else tensor.shape[axis]
-        if width != expected:
-            raise ValueError(f"condition.{name}: width {width} given, the UNet was built for {expected}")
-
-
-def _check_size(z: Latent, multiple: int) -> None:
-    h, w = z.shape[2:]
-    if h % multiple or w % multiple:
-        raise ValueError(f"latent size {h}x{w}: the UNet's levels need multiples of {multiple}")
