@@ -90,12 +90,14 @@ class CompressionStep(nn.Module):
         posterior = self.compression.posterior(image)
         reconstruction = self.compression.decode(posterior.sample(draws.noise))
         nll = self.nll(reconstruction, image)
-        penalty = posterior.penalty.mean()
-        losses = {"loss": nll + options.penalty * penalty, "nll": nll.detach(), "penalty": penalty.detach()}
+        penalty, penalty_weight = posterior.penalty.mean(), options.penalty
+        losses = {"loss": nll + penalty_weight * penalty, "nll": nll.detach(), "penalty": penalty.detach()}
         losses |= {name: value.detach() for name, value in posterior.metrics.items()}
         if self.log_variance is not None:
             losses["log_variance"] = self.log_variance.detach().clone()
-        return self._play(losses, nll, reconstruction, draws.step), {"decoded": reconstruction.detach()}
+        return self._with_adversary(losses, nll, reconstruction, draws.step), {
+            "decoded": reconstruction.detach()
+        }
 
     def nll(self, reconstruction: Image, image: Image) -> Float[Tensor, ""]:
         """The reduced reconstruction loss."""
@@ -105,7 +107,7 @@ class CompressionStep(nn.Module):
             elements = elements / self.log_variance.exp() + self.log_variance
         return elements.mean() if self._options.reduction == "mean" else elements.sum() / len(image)
 
-    def _play(self, losses: Losses, nll: Tensor, reconstruction: Image, step: int) -> Losses:
+    def _with_adversary(self, losses: Losses, nll: Tensor, reconstruction: Image, step: int) -> Losses:
         """Adds the adversary's part once it has weight; before, nothing of it is computed."""
         (adversary,) = self._adversary
         weight = 0.0 if adversary is None else adversary.weight(step)
