@@ -21,7 +21,7 @@ RECIPE = {
     "name": "first",
     "compression": {"name": "identity"},
     "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
-    "data": {"name": "image-folder", "path": "pictures", "size": 16},
+    "data": {"name": "image-folder", "path": "no-pictures", "size": 16},
     "train": {"diffusion": {"steps": 40, "batch": 8, "lr": 0.002}},
 }
 

@@ -21,13 +21,16 @@ from ldmkit.cli import options
 )
 @options.runs
 def command(sources: tuple[str, ...], out: Path, runs: Path) -> None:
-    """Write one self-contained HTML file that shows a training: curves, pictures over the steps, samples,
-    evaluation, recipe. Several runs are drawn over one another.
+    """Write one self-contained HTML file that shows a training: a sample of its data, curves, pictures over
+    the steps, samples, evaluation, recipe. Several runs are drawn over one another.
 
     RUN is a run's name or folder, the folder of one stage, or a log (metrics.jsonl); a RECIPE stands for the
-    run of its name. A training under way and a damaged one can be looked at too.
+    run of its name, whose data are looked for from the RECIPE's folder, else from this one. A training under
+    way and a damaged one can be looked at too.
     """
     from ldmkit.verbs.report import write_report
     from ldmkit.verbs.runs import run_folder
 
-    click.echo(f"report: {write_report([run_folder(source, runs) for source in sources], out)}")
+    beside = [Path(source).parent for source in sources if source.endswith((".yaml", ".yml"))]
+    page = write_report([run_folder(source, runs) for source in sources], out, beside)
+    click.echo(f"report: {page}")

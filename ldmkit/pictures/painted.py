@@ -33,11 +33,14 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     return palette
 
 
-def paint(value: Any, kind: FieldKind, side: int = 128) -> Pillow.Image | None:
+def paint(
+    value: Any, kind: FieldKind, side: int = 128, below: Pillow.Image | None = None
+) -> Pillow.Image | None:
     """A condition's value for people to see; None for kinds that are words or numbers.
 
     A map has `colours` by class id. Boxes, (class, x, y, width, height) each with sides in [0, 1], are drawn
-    on white of `side` x `side` pixels. Raises ValueError for a value that is not of its kind.
+    on white of `side` x `side` pixels, or on the picture `below`. Raises ValueError for a value that is not
+    of its kind.
     """
     if kind == "picture":
         return to_pictures(batch({"picture": [value]}, "picture"))[0]
@@ -46,7 +49,7 @@ def paint(value: Any, kind: FieldKind, side: int = 128) -> Pillow.Image | None:
         return Pillow.fromarray((255 * hole).to(torch.uint8).numpy())
     if kind == "map":
         return _map(read(value, "map"))
-    return _boxes(value, side) if kind == "boxes" else None
+    return _boxes(value, below or Pillow.new("RGB", (side, side), "white")) if kind == "boxes" else None
 
 
 def _map(ids: Int[Tensor, "H W"]) -> Pillow.Image:
@@ -54,11 +57,11 @@ def _map(ids: Int[Tensor, "H W"]) -> Pillow.Image:
     return Pillow.fromarray(table[ids.long().numpy()])
 
 
-def _boxes(boxes: Sequence[Sequence[float]], side: int) -> Pillow.Image:
-    picture = Pillow.new("RGB", (side, side), "white")
+def _boxes(boxes: Sequence[Sequence[float]], below: Pillow.Image) -> Pillow.Image:
+    picture, (across, down) = below.copy(), below.size
     pen, last = ImageDraw.Draw(picture), max((int(kind) for kind, *_ in boxes), default=0)
     table = colours(last + 1)
     for kind, x, y, width, height in boxes:
-        corners = (x * side, y * side, (x + width) * side - 1, (y + height) * side - 1)
+        corners = (x * across, y * down, (x + width) * across - 1, (y + height) * down - 1)
         pen.rectangle(corners, outline=table[int(kind)], width=2)
     return picture

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import ldmkit
@@ -18,12 +15,12 @@ from ldmkit.disk import write_text
 from ldmkit.errors import UserError
 from ldmkit.verbs.report.charts import Chart, chart
 from ldmkit.verbs.report.folders import STAGES, StageRun, stage_runs
+from ldmkit.verbs.report.pictures import MAX_SIDE, Picture, source_of
 from ldmkit.verbs.report.recipes import chosen, differences
+from ldmkit.verbs.report.seen import Sample, sample_of
 
 MAX_STEPS = 24
 """Pictures over the steps that the slider shows, evenly chosen, the last one among them."""
-MAX_SIDE = 900
-"""Pixels of a picture's longer side; larger ones are scaled down."""
 MAX_SAMPLES = 24
 ORDER = ("loss", "validation", "nll", "penalty", "generator", "gradient", "lr", "pictures_per_second")
 """The order of the curves by the beginnings of their names; others follow by name."""
@@ -38,19 +35,12 @@ class Run:
     stages: tuple[StageRun, ...]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page: a data URI and the words below it."""
-
-    source: str
-    words: str
-
-
-def write_report(folders: Sequence[Path], out: Path) -> Path:
+def write_report(folders: Sequence[Path], out: Path, beside: Sequence[Path] = ()) -> Path:
     """Writes the report of the runs in `folders` to the file `out`.
 
-    Each folder is a run (`runs/NAME`), one stage of a run, or a log (`.jsonl`). Raises UserError for a folder
-    that holds none of these.
+    Each folder is a run (`runs/NAME`), one stage of a run, or a log (`.jsonl`). `beside` are folders of the
+    runs' recipes, from which relative paths of data may start. Raises UserError for a folder that holds none
+    of these.
     """
     runs = [_run(folder, i) for i, folder in enumerate(folders)]
     environment = Environment(
@@ -62,6 +52,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         version=ldmkit.__version__,
         runs=runs,
         stages=[section for stage in _stages(runs) if (section := _stage(stage, runs))],
+        data=list(_data(runs, beside)),
         chosen=_recipe(runs),
         differing=differences(_recipes(runs)) if len(runs) > 1 else [],
         evaluations=[evaluation for run in runs if (evaluation := _evaluation(run))],
@@ -149,12 +140,19 @@ def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None
     return lines
 
 
+def _data(runs: Sequence[Run], beside: Sequence[Path]) -> Iterator[Sample]:
+    """What the training of each run sees, where its recipe can be read."""
+    for name, path in _recipes(runs).items():
+        if chosen(path) is not None and (sample := sample_of(name, path, beside)) is not None:
+            yield sample
+
+
 def _over_steps(stage: StageRun) -> Iterator[Picture]:
     paths = stage.pictures
     count = min(MAX_STEPS, len(paths))
     for i in range(count):
         path = paths[round(i * (len(paths) - 1) / max(1, count - 1))]
-        source = _source(path)
+        source = source_of(path)
         if source:
             yield Picture(source, f"step {int(path.stem.removeprefix('step-')):,}")
 
@@ -165,7 +163,7 @@ def _samples(folder: Path) -> list[Picture]:
 
     pictures = []
     for path in sorted(folder.glob("*.png"))[: MAX_SAMPLES + 1]:
-        source = _source(path)
+        source = source_of(path)
         if source is None or path.name == "grid.png":
             continue
         try:
@@ -186,7 +184,7 @@ def _evaluation(run: Run) -> Mapping[str, Any] | None:
         tables = [(str(m["name"]), list(_figures(m["figures"]))) for m in report["metrics"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return {"run": run.name, "tables": tables, "sheet": _source(path.parent / "contact.png", 2 * MAX_SIDE)}
+    return {"run": run.name, "tables": tables, "sheet": source_of(path.parent / "contact.png", 2 * MAX_SIDE)}
 
 
 def _figures(figures: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -195,18 +193,6 @@ def _figures(figures: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _figures(value, f"{prefix} {name}".strip())
         else:
             yield f"{prefix} {name}".strip(), f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _source(path: Path, side: int = MAX_SIDE) -> str | None:
-    """A picture file as a data URI, WEBP; None where it cannot be read."""
-    try:
-        with PIL.Image.open(path, formats=["PNG"]) as picture:
-            picture.thumbnail((side, side))
-            stream = io.BytesIO()
-            picture.convert("RGB").save(stream, "WEBP", quality=88)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError):
-        return None
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 __all__ = ["Chart", "duration", "write_report"]

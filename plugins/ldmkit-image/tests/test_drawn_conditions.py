@@ -203,7 +203,7 @@ def test_a_map_names_the_colours_of_a_picture() -> None:
     data = WithMaps(of=Halves())
     one, names = data[0]["segmentation"], list(COLOURS)
     assert data.fields == ("caption", "segmentation", "segmentations")
-    assert data.class_names == tuple(names)
+    assert data.class_names == {"segmentation": tuple(names)}
     assert one.shape == (32, 48)
     assert (one[:, :20] == names.index("red")).all()
     assert (one[:, 28:] == names.index("blue")).all()

@@ -46,8 +46,6 @@ class WithMaps(WithField):
         seed: what the draws follow from, besides the picture's place in its split.
     """
 
-    class_names = tuple(COLOURS)
-
     def __init__(
         self,
         *,
@@ -59,6 +57,8 @@ class WithMaps(WithField):
         if blur[0] > blur[1]:
             raise ValueError(f"blur {list(blur)}: the first must not be above the second")
         self.blur = blur
+        self.class_names = {**getattr(of, "class_names", {}), field: tuple(COLOURS)}
+        """What the classes of each field are called, by id."""
         super().__init__(of, field, self._map, seed, f"with-maps {field} {blur} {seed}")
 
     def _map(self, image: Tensor, draws: np.random.Generator) -> UInt8[Tensor, "H W"]:
