@@ -16,7 +16,14 @@ RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "small",
     "compression": "identity",
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "sampler": {"name": "ddim", "steps": 1},
     "sample": {"size": [8, 8], "batch": 4},
 }

@@ -27,7 +27,7 @@ RECIPE = """
 recipe: 1
 name: {name}
 compression: {{name: kl-autoencoder, factor: 4, channels: 3, width: 32, multipliers: [1, 1, 1], blocks: 1}}
-denoiser: {{name: unet, width: 32, multipliers: [1], blocks: 1}}
+denoiser: {{name: unet, width: 32, multipliers: [1], scale_shift: true, blocks: 1}}
 weights: .
 """
 """A whole model of which only the first stage has weights: more is not needed."""
@@ -196,7 +196,7 @@ name: mapped
 data: {{name: image-folder, path: {folder}, size: 16}}
 compression: {{name: kl-autoencoder, factor: 4, channels: 3, width: 32, multipliers: [1, 1, 1], blocks: 1}}
 conditioners: {{map: {{name: spatial-rescaler, field: map, classes: 3, channels: 2}}}}
-denoiser: {{name: unet, width: 32, multipliers: [1], blocks: 1}}
+denoiser: {{name: unet, width: 32, multipliers: [1], scale_shift: true, blocks: 1}}
 train:
   compression: {{steps: 1, batch: 2, lr: 0.001, loss: [{{name: pixel}}]}}
 """

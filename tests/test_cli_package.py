@@ -28,7 +28,14 @@ RECIPE: dict[str, Any] = {
     "name": "toy",
     "data": {"name": "image-folder", "path": "pictures", "size": 16},
     "compression": {"name": "kl-autoencoder", "factor": 2, "channels": 4, "width": 32, "multipliers": [1, 1]},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "train": {
         "compression": {"steps": 1, "batch": 2, "lr": 1e-3, "loss": ["pixel"]},
         "diffusion": {"steps": 1, "batch": 2, "lr": 1e-3},

@@ -20,7 +20,14 @@ RECIPE = {
     "recipe": 1,
     "name": "first",
     "compression": {"name": "identity"},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "data": {"name": "image-folder", "path": "no-pictures", "size": 16},
     "train": {"diffusion": {"steps": 40, "batch": 8, "lr": 0.002}},
 }

@@ -24,7 +24,7 @@ name: small
 compression: {name: kl-autoencoder, factor: 8, channels: 4, width: 32, multipliers: [1, 1, 1, 1], blocks: 1}
 conditioners:
   label: {name: class-embedding, classes: 10, width: 16}
-denoiser: {name: unet, width: 32, multipliers: [1], blocks: 1, attention: [1]}
+denoiser: {name: unet, width: 32, multipliers: [1], scale_shift: true, blocks: 1, attention: [1]}
 sample: {size: [64, 64]}
 """
 

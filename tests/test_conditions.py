@@ -20,7 +20,7 @@ from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import read_about
 
-UNET = {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]}
+UNET = {"name": "unet", "width": 32, "multipliers": [1], "scale_shift": True, "blocks": 1, "attention": [1]}
 RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "pixels",

@@ -42,7 +42,14 @@ def recipe(tmp_path_factory):
         "conditioners": {
             "caption": {"name": "text-transformer", "width": 32, "layers": 1, "heads": 1, "length": 8}
         },
-        "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+        "denoiser": {
+            "name": "unet",
+            "width": 32,
+            "multipliers": [1],
+            "scale_shift": True,
+            "blocks": 1,
+            "attention": [1],
+        },
         "sampler": {"name": "ddim", "steps": 2},
         "guidance": [{"name": "classifier-free", "scale": 5000}],  # random weights read captions faintly
         "weights": str(folder),

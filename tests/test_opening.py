@@ -21,7 +21,14 @@ RECIPE = {
     "name": "pixels",
     "data": {"name": "image-folder", "path": "pictures", "size": 8},
     "compression": {"name": "identity"},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
     "sampler": {"name": "ddim", "steps": 2},
 }

@@ -21,7 +21,7 @@ name: weather
 compression: {name: kl-autoencoder, factor: 8, channels: 4, width: 32, multipliers: [1, 1, 1, 1], blocks: 1}
 conditioners:
   weather: {name: temperature, width: 16, dropout: 0.1}
-denoiser: {name: unet, width: 32, multipliers: [1], blocks: 1, attention: [1]}
+denoiser: {name: unet, width: 32, multipliers: [1], scale_shift: true, blocks: 1, attention: [1]}
 sampler: {name: breeze, gust: 0.5, spacing: leading, steps: 3}
 guidance: [{name: classifier-free, scale: 2}]
 sample: {size: [32, 32]}

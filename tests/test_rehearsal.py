@@ -21,7 +21,14 @@ RECIPE = {
     "compression": {"name": "kl-autoencoder", "factor": 4, "channels": 4, "width": 32, "blocks": 1,
                     "multipliers": [1, 1, 1]},
     "conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16}},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [1],
+    },
     "sample": {"size": [32, 32]},
 }  # fmt: skip
 

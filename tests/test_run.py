@@ -31,7 +31,14 @@ RECIPE = {
     "conditioners": {
         "caption": {"name": "text-transformer", "width": 32, "layers": 1, "length": 8, "dropout": 0.1}
     },
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [1],
+    },
     "train": {
         "compression": {**STAGE, "loss": [{"name": "pixel"}]},
         "diffusion": {**STAGE, "ema": 0.9},

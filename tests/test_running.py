@@ -24,7 +24,14 @@ RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "small",
     "compression": {"name": "identity"},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1, 1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1, 1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "sampler": {"name": "ddim", "steps": 6},
     "sample": {"size": [8, 8], "count": 3},
 }

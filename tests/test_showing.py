@@ -24,7 +24,14 @@ RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "small",
     "compression": {"name": "identity"},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [1],
+    },
     "sampler": {"name": "ddim", "steps": 4},
     "sample": {"size": [16, 16]},
 }

@@ -28,7 +28,14 @@ RECIPE: dict[str, Any] = {
         "multipliers": [1, 1, 1],
         "blocks": 1,
     },
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    },
     "train": {
         "compression": {"steps": 2, "batch": 4, "lr": 1e-3, "loss": ["pixel"]},
         "diffusion": {"steps": 2, "batch": 4, "lr": 1e-3},

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import training_toy
 
+from ldmkit.engine.adapters import find_adapter
 from ldmkit.engine.weights import find_weights, shipped, stage_folder
 from ldmkit.errors import Note, UserError
 from ldmkit.host.parameters import parameters_of
@@ -64,6 +65,16 @@ def test_a_run_is_found_again_after_a_component_gained_a_parameter(tmp_path, add
     changed = toy("compression.gained=2.0")
     assert find_weights(changed, registry, "compression", tmp_path) is None
     assert find_weights(changed, registry, "diffusion", tmp_path) is None
+
+
+def test_an_adapter_is_found_again_after_the_first_stage_gained_a_parameter(tmp_path, add_parameter):
+    style = "adapters={style: {name: toy, train: {steps: 2, batch: 4, lr: 0.5}}}"
+    training_toy.train(tmp_path, *SHORT, style)
+    (weights,) = tmp_path.rglob("style.safetensors")
+    add_parameter(training_toy.Autoencoder)
+    assert find_adapter(training_toy.toy(*SHORT, style), "style", tmp_path) == weights
+    changed = style.replace("lr: 0.5", "lr: 0.25")
+    assert find_adapter(training_toy.toy(*SHORT, changed), "style", tmp_path) is None
 
 
 def test_an_unfinished_run_is_gone_on_with_after_an_upgrade(tmp_path, add_parameter):

@@ -12,7 +12,7 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.engine.components import build
 from ldmkit.engine.stage_state import restore
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import run_folder
+from ldmkit.engine.weights import run_folder, shipped
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Adapter
 from ldmkit.recipe import Recipe
@@ -74,11 +74,16 @@ def adapter_run(system: System, name: str, runs: Path) -> RunStore:
 
 
 def find_adapter(system: System, name: str, runs: Path) -> Path | None:
-    """The adapter's weights file: the recipe's, else that of a finished training, else None."""
+    """The adapter's weights file: the recipe's, else that of a finished training, else what a plugin ships
+    for this training, else None."""
     slot = system.recipe.adapters[name]
     if slot.weights is None:
+        if slot.train is None:
+            return None
         store = adapter_run(system, name, runs)
-        return store.weights if slot.train is not None and store.finished else None
+        if store.finished:
+            return store.weights
+        return shipped(system.recipe, system.registry, f"{ADAPTERS}{name}", name)
     path = _beside(system.recipe, slot.weights)
     if not path.is_file():
         raise UserError(f"adapters.{name}: no file {path}")

@@ -1,7 +1,8 @@
 """Where a system's weights come from: what the recipe names, what was trained here, what a plugin ships.
 
 A weights folder holds a file a stage, `compression.safetensors` and `diffusion.safetensors`, whose keys are
-those of `checkpoint.stage_state`. float16 files serve float32 models.
+those of `checkpoint.stage_state`; what a plugin ships may hold a file an adapter too. float16 files serve
+float32 models.
 """
 
 from __future__ import annotations
@@ -132,8 +133,9 @@ def _downloaded(hub: Hub) -> Path:
         ) from error
 
 
-def shipped(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:
-    """The file of a stage that a plugin ships with a recipe that determines the same, verified, else None.
+def shipped(recipe: Recipe, registry: Registry, stage: str, name: str | None = None) -> Path | None:
+    """The file of a stage, or of an adapter, that a plugin ships with a recipe that determines the same,
+    verified, else None. `stage` as digests know it; `name`: as its file is called, if otherwise.
 
     Plugins register folders that hold `recipe.yaml`, a file a stage and a manifest of checksums; a folder is
     located without importing its package. Raises UserError for a file that is not what the manifest says.
@@ -142,21 +144,21 @@ def shipped(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None
         folder = _located(entry) if entry.kind == "weights" else None
         if folder is None or not same_stage(folder / "recipe.yaml", recipe, stage, registry):
             continue
-        path = _verified(entry, stage)
+        path = _verified(entry, name or stage)
         if path is not None:
             return path
     return None
 
 
-def _verified(entry: Entry, stage: StageName) -> Path | None:
-    """The file of a stage among registered weights; None where they are of the other stage alone.
+def _verified(entry: Entry, name: str) -> Path | None:
+    """The file of a stage or an adapter among registered weights; None where they are of others alone.
 
     Raises UserError for a file that is not what the manifest says.
     """
     folder = _located(entry)
     if folder is None:
         return None
-    path = folder / f"{stage}.safetensors"
+    path = folder / f"{name}.safetensors"
     recorded = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8")).get(path.name)
     if recorded is None:
         return None

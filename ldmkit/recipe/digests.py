@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,15 @@ def same_stage(kept: Path, recipe: Recipe, stage: str, registry: Registry) -> bo
     try:
         old = load(_as_kept(kept, recipe, stage), (), registry)
         # Cheap, and imports no component: completing adds to a recipe, and changes nothing that it says.
-        if not _within(_whole(old, stage), _whole(recipe, stage), registry):
+        if not (_has(old, stage) and _within(_whole(old, stage), _whole(recipe, stage), registry)):
             return False
         return digest(resolve(old, registry, tell=nothing), stage) == digest(recipe, stage)
     except (UserError, OSError):
         return False
+
+
+def _has(recipe: Recipe, stage: str) -> bool:
+    return not stage.startswith(ADAPTERS) or stage.removeprefix(ADAPTERS) in recipe.adapters
 
 
 def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
@@ -79,10 +83,10 @@ def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
     there = _values(kept, kept.stat().st_mtime_ns)
     if not isinstance(there, Mapping):
         return {}
-    stages = [name for name in (stage, _before(stage)) if name]
-    sections = [key for name in stages for key in SECTIONS.get(name, ("adapters",))]
+    chain = [*_chain(stage)]
+    sections = [key for name in chain for key in SECTIONS.get(name, ("adapters",))]
     others = {key: value for key, value in flat(recipe).items() if key not in sections}
-    train = {name: (there.get("train") or {}).get(name) for name in stages}
+    train = {name: (there.get("train") or {}).get(name) for name in chain if name in SECTIONS}
     return {**others, **{key: there[key] for key in sections if key in there}, "train": train}
 
 
@@ -96,6 +100,14 @@ def _whole(recipe: Recipe, stage: str) -> dict[str, Any]:
     """What determines a stage, and under its name what determines the output that it rests on."""
     before = _before(stage)
     return {**_own(recipe, stage), **({before: _whole(recipe, before)} if before else {})}
+
+
+def _chain(stage: str) -> Iterator[str]:
+    """A stage, the one that it rests on, and so on."""
+    before: str | None = stage
+    while before is not None:
+        yield before
+        before = _before(before)
 
 
 def _before(stage: str) -> str | None:

@@ -17,7 +17,14 @@ RECIPE = {
     "recipe": 1,
     "name": "toy",
     "compression": {**FIRST, "width": 32, "multipliers": [1, 1, 1], "blocks": 1, "middle_attention": False},
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [1]},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [1],
+    },
     "objective": {"name": "epsilon", "loss": "l1"},
 }
 LAYOUT = {"tokenizer": "boxes", "length": 5, "width": 32, "layers": 1, "vocabulary": 64}

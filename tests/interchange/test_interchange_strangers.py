@@ -110,7 +110,14 @@ def test_formats_keep_their_promises(name, compression, files, tmp_path):
 
 
 def test_a_folder_of_diffusers_keeps_its_promises(tmp_path):
-    unet = {"name": "unet", "width": 32, "multipliers": [1, 1], "blocks": 1, "attention": []}
+    unet = {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1, 1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [],
+    }
     check_format("diffusers", model(PLAIN, unet), tmp_path, "")
 
 

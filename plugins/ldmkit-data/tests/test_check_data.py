@@ -37,7 +37,14 @@ def check(conditioners: dict[str, Any], *options: str) -> Result:
         "name": "looked-at",
         "data": {"name": "image-folder", "path": "d", "size": 16},
         "compression": {"name": "identity"},
-        "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+        "denoiser": {
+            "name": "unet",
+            "width": 32,
+            "multipliers": [1],
+            "scale_shift": True,
+            "blocks": 1,
+            "attention": [],
+        },
         "conditioners": conditioners,
         "train": {"diffusion": {"steps": 1, "batch": 2, "lr": 1e-3, "flip": True}},
     }

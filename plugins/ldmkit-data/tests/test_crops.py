@@ -88,7 +88,14 @@ def system_of(folder: Path, shown: str, **changes: object) -> System:
         "data": {"name": "image-folder", "path": str(folder), "size": 32, "crop": shown, "bucket_step": 8},
         "compression": {"name": "kl-autoencoder", "factor": 4, "channels": 3, "width": 32, "blocks": 1}
         | {"multipliers": [1, 1, 1]},
-        "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+        "denoiser": {
+            "name": "unet",
+            "width": 32,
+            "multipliers": [1],
+            "scale_shift": True,
+            "blocks": 1,
+            "attention": [],
+        },
         "conditioners": {"map": {"name": "spatial-rescaler", "field": "map", "classes": 4, "channels": 2}},
         "train": {"compression": {**options, "loss": ["pixel"]}, "diffusion": {**options, **changes}},
     }

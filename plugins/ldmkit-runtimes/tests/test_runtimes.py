@@ -24,7 +24,14 @@ RECIPE = {
     "conditioners": {
         "caption": {"name": "text-transformer", "width": 16, "layers": 1, "heads": 2, "length": 6}
     },
-    "denoiser": {"name": "unet", "width": 32, "multipliers": [1, 1], "blocks": 1, "attention": [2]},
+    "denoiser": {
+        "name": "unet",
+        "width": 32,
+        "multipliers": [1, 1],
+        "scale_shift": True,
+        "blocks": 1,
+        "attention": [2],
+    },
     "sampler": {"name": "ddim", "steps": 3},
     "guidance": [{"name": "classifier-free", "scale": 2}],
     "sample": {"prompts": ["a red fox", "a hat"], "size": [16, 16]},

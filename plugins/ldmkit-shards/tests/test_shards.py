@@ -126,7 +126,14 @@ def test_a_training_from_folder_shards_and_table_ends_in_the_same_bits(tmp_path:
             "name": name,
             "data": {**data, "size": 8},
             "compression": {"name": "identity"},
-            "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+            "denoiser": {
+                "name": "unet",
+                "width": 32,
+                "multipliers": [1],
+                "scale_shift": True,
+                "blocks": 1,
+                "attention": [],
+            },
             "train": {"diffusion": {"steps": 2, "batch": 4, "lr": 1e-3}},
         }
         Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe))
@@ -323,7 +330,14 @@ def test_a_shard_or_table_that_changed_since_a_training_is_named(tmp_path: Path)
             "name": name,
             "data": {"name": "with-low-res", "factor": 2, "of": {**data, "size": 8}},
             "compression": {"name": "identity"},
-            "denoiser": {"name": "unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": []},
+            "denoiser": {
+                "name": "unet",
+                "width": 32,
+                "multipliers": [1],
+                "scale_shift": True,
+                "blocks": 1,
+                "attention": [],
+            },
             "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
         }
         Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe))

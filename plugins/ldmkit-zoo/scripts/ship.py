@@ -2,8 +2,8 @@
 
     python plugins/ldmkit-zoo/scripts/ship.py recipes/text2img.yaml [--runs runs]
 
-A stage that another shipped recipe determines alike is not shipped again: it is found there. Nor is one that
-the recipe does not train.
+Adapters that the recipe trains are shipped with it. A stage that another shipped recipe determines alike is
+not shipped again: it is found there. Nor is one that the recipe does not train.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import MANIFEST, read_tensors, seal, write_tensors
 from ldmkit.disk import write_text
+from ldmkit.engine.adapters import adapter_run
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, load_stage, shipped, stage_folder, stages_of
@@ -29,7 +30,7 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "ldmkit_zoo" / "weights"
 @click.argument("recipe", type=click.Path(path_type=Path, exists=True))
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"))
 def main(recipe: Path, runs: Path) -> None:
-    """Ship the weights of every stage of RECIPE that is trained under RUNS."""
+    """Ship the weights of every stage and adapter of RECIPE that is trained under RUNS."""
     system = assembled(recipe, device="cpu")
     folder = WEIGHTS / system.recipe.name
     for stage in stages_of(system.recipe):
@@ -42,20 +43,27 @@ def main(recipe: Path, runs: Path) -> None:
             continue
         source = _trained(system, stage, runs)
         load_stage(system, stage, source)  # refuses weights that do not fit
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: _half(name, tensor) for name, tensor in read_tensors(source).items()}
-        write_tensors(folder / f"{stage}.safetensors", tensors)
-        click.echo(f"{stage}: {folder / stage}.safetensors")
+        _copy(source, folder / f"{stage}.safetensors")
+    for name in system.recipe.adapters:
+        _copy(_finished(adapter_run(system, name, runs)), folder / f"{name}.safetensors")
     write_text(folder / "recipe.yaml", dump(system.recipe))
     (folder / MANIFEST).unlink(missing_ok=True)
     seal(folder)
 
 
 def _trained(system: System, stage: StageName, runs: Path) -> Path:
-    run = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
+    return _finished(RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage))
+
+
+def _finished(run: RunStore) -> Path:
     if not run.finished:
         raise UserError(f"{run.folder} is not finished: train it first")
     return run.weights
+
+
+def _copy(source: Path, to: Path) -> None:
+    write_tensors(to, {name: _half(name, tensor) for name, tensor in read_tensors(source).items()})
+    click.echo(f"{to.stem}: {to}")
 
 
 def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:

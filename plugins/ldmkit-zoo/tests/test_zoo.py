@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ldmkit.engine.adapters import give_adapters, refuse_adapter
 from ldmkit.engine.system import assemble
 from ldmkit.engine.weights import find_weights, load_stage, shipped, stages_of
 from ldmkit.errors import UserError
@@ -33,6 +34,8 @@ def test_a_shipped_recipe_needs_no_training(name: str, tmp_path: Path) -> None:
         path = find_weights(recipe, registry, stage, tmp_path)
         assert path is not None, f"the {stage} stage of {name} is not shipped with a recipe that is the same"
         load_stage(system, stage, path)
+    give_adapters(system, tmp_path, without=refuse_adapter, say=lambda _: None)
+    assert system.adapters.keys() == recipe.adapters.keys()
 
 
 def test_the_repository_stays_small() -> None:
