@@ -84,29 +84,11 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
             with gradio.Column(scale=5):
                 conditions = controls([c for _, c in system.named_conditioners()], facts)
                 chosen = choices.settings(system, any("caption" in one.fields for one in conditions))
-                with gradio.Row():
-                    go = gradio.Button("Draw", variant="primary", elem_id="draw")
-                    stop = gradio.Button("Cancel", elem_id="cancel")
-                    shown = any(holds(facts, one) for one in conditions)
-                    example = gradio.Button("Random example", elem_id="example", visible=shown)
+                go, stop, example = _buttons(any(holds(facts, one) for one in conditions))
             with gradio.Column(scale=4):
-                picture = gradio.Image(
-                    label="picture",
-                    format="png",
-                    interactive=False,
-                    height=420,
-                    buttons=["download", "fullscreen"],
-                    elem_id="picture",
-                )
+                picture = _picture()
                 words = gradio.Markdown(elem_id="words")
-        gallery = gradio.Gallery(
-            label="history",
-            columns=10,
-            height=190,
-            object_fit="contain",
-            buttons=["download"],
-            elem_id="history",
-        )
+        gallery = _gallery()
         dropped = gradio.File(label="drop a picture of ours: its settings come back", file_types=[".png"])
         history = gradio.State([])
         components = [c for one in conditions for c in one.components]
@@ -123,6 +105,40 @@ def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
         for one in conditions:
             one.listen()
     return blocks
+
+
+def _buttons(examples: bool) -> tuple[gradio.Button, gradio.Button, gradio.Button]:
+    """A row that draws, cancels and, where the data have `examples`, fills in one of them."""
+    with gradio.Row():
+        return (
+            gradio.Button("Draw", variant="primary", elem_id="draw"),
+            gradio.Button("Cancel", elem_id="cancel"),
+            gradio.Button("Random example", elem_id="example", visible=examples),
+        )
+
+
+def _picture() -> gradio.Image:
+    """Where the picture forms."""
+    return gradio.Image(
+        label="picture",
+        format="png",
+        interactive=False,
+        height=420,
+        buttons=["download", "fullscreen"],
+        elem_id="picture",
+    )
+
+
+def _gallery() -> gradio.Gallery:
+    """The pictures that were drawn before."""
+    return gradio.Gallery(
+        label="history",
+        columns=10,
+        height=190,
+        object_fit="contain",
+        buttons=["download"],
+        elem_id="history",
+    )
 
 
 def _facts(system: ldmkit.System) -> Facts:
