@@ -100,7 +100,9 @@ def _guidance(
     )
     guided = guide.bind(lambda z, level, wanted: [estimate(z, level)] * len(wanted), request)
     for level in (levels[0], levels[len(levels) // 2]):
-        found = guided(level.add_noise(like, torch.ones_like(like)), level, [conditions])
-        if not isinstance(found, Sequence) or len(found) != 1:
-            raise ValueError(f"the guided estimate gives {type(found).__name__}, a list of one is expected")
-        check_estimate(found[0], like)
+        estimates = guided(level.add_noise(like, torch.ones_like(like)), level, [conditions])
+        if not isinstance(estimates, Sequence) or len(estimates) != 1:
+            raise ValueError(
+                f"the guided estimate gives {type(estimates).__name__}, a list of one is expected"
+            )
+        check_estimate(estimates[0], like)

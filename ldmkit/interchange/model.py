@@ -78,10 +78,10 @@ class Format(Protocol):
 def format_of(registry: Registry, name: str) -> Format:
     """The format of that name; UserError where its component does not fit the Protocol."""
     slot = Component(name=name)
-    made: Format = build(registry, "format", slot)
-    if wrong := misfits_of(Format, made):
+    format: Format = build(registry, "format", slot)
+    if wrong := misfits_of(Format, format):
         raise component_error("format", slot, f"does not fit ldmkit.interchange.model: {'; '.join(wrong)}")
-    return made
+    return format
 
 
 def key_map(registry: Registry, style: str, component: str) -> KeyMap:

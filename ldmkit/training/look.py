@@ -98,8 +98,8 @@ def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[in
             try:
                 _prepare(system, [example], flip)
             except Exception as error:
-                said = str(error) if isinstance(error, ValueError | UserError) else described(error)
-                raise UserError(f"{_name(data, index)}: {said}") from error
+                reason = str(error) if isinstance(error, ValueError | UserError) else described(error)
+                raise UserError(f"{_name(data, index)}: {reason}") from error
         raise
 
 

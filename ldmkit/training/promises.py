@@ -80,17 +80,18 @@ def try_optimizer(make: Optimizer, slot: Component) -> None:
     """Takes a step with two small weights."""
     weights = {"weight": nn.Parameter(torch.ones(4, 4)), "bias": nn.Parameter(torch.ones(4))}
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), named("optimizer", slot, WRONG):
-        made: Any = make([{"params": list(weights.items()), "lr": 1e-3, "factor": 1.0}])
-        if not isinstance(made, torch.optim.Optimizer):
-            raise ValueError(f"returns {type(made).__name__}, no torch.optim.Optimizer")
-        held = {id(p) for group in made.param_groups for p in group["params"]}
-        if {id(p) for p in weights.values()} != held or any("factor" not in g for g in made.param_groups):
+        optimizer: Any = make([{"params": list(weights.items()), "lr": 1e-3, "factor": 1.0}])
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ValueError(f"returns {type(optimizer).__name__}, no torch.optim.Optimizer")
+        groups = optimizer.param_groups
+        held = {id(p) for group in groups for p in group["params"]}
+        if {id(p) for p in weights.values()} != held or any("factor" not in group for group in groups):
             raise ValueError("its param_groups do not hold all weights and their 'factor'")
         for weight in weights.values():
             weight.grad = torch.ones_like(weight)
-        made.step()
-        made.zero_grad()
-        optimizer_numbers(made, weights)
+        optimizer.step()
+        optimizer.zero_grad()
+        optimizer_numbers(optimizer, weights)
         for name, weight in weights.items():
             if not weight.isfinite().all():
                 raise ValueError(f"a step makes the {name} not finite")

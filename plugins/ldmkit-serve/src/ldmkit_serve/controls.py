@@ -98,8 +98,8 @@ def _label(name: str, facts: Facts) -> Control:
         else gradio.Number(0, precision=0, minimum=0, label=f"{name} (the class's number)")
     )
 
-    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
-        number = int(given[name])
+    def show(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        number = int(fields[name])
         if number < 0 or (names and number >= len(names)):
             raise ValueError(f"there is no class {number}")
         return (number,)
@@ -115,8 +115,8 @@ def _map(name: str, facts: Facts) -> Control:
         labels = painter.read_map(value, len(names))
         return {name: torch.from_numpy(labels.astype(np.int64))}
 
-    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
-        (labels,) = class_maps({name: [_no_text(given[name])]}, name, len(names))
+    def show(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        (labels,) = class_maps({name: [_no_text(fields[name])]}, name, len(names))
         return (painter.write_map(labels.numpy().astype(np.uint8)),)
 
     return Control((name,), (canvas,), raw, show)
@@ -126,8 +126,8 @@ def _boxes(name: str, facts: Facts) -> Control:
     names = facts.names.get(name) or [f"class {i}" for i in range(16)]
     canvas = painter.painter("boxes", names, facts.size, name=f"paint-{name}")
 
-    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
-        text = painter.write_boxes(given[name], facts.size)
+    def show(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        text = painter.write_boxes(fields[name], facts.size)
         painter.read_boxes(text, len(names))  # raises what is wrong with boxes of anybody's picture
         return (text,)
 
@@ -179,9 +179,9 @@ def _inpainting(image: str, mask: str, facts: Facts) -> Control:
             raise ValueError("brush over what is to be painted anew first")
         return {image: value.resize((width, height)), mask: torch.from_numpy(painted.astype(np.float32))}
 
-    def show(given: Mapping[str, Any]) -> tuple[Any, ...]:
-        ((holes,),) = masks({mask: [_no_text(given[mask])]}, mask)
-        return _shown(given[image]), painter.write_map(holes.numpy().astype(np.uint8))
+    def show(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        ((holes,),) = masks({mask: [_no_text(fields[mask])]}, mask)
+        return _shown(fields[image]), painter.write_map(holes.numpy().astype(np.uint8))
 
     return Control((image, mask), (picture, canvas), raw, show, listen)
 

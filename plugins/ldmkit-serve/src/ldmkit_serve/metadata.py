@@ -47,8 +47,8 @@ def from_picture(
     records, told = _inputs(metadata, prompt), {**_options(metadata), **metadata}
     for one in conditions:
         try:
-            given = {name: kept.value(records[name]) for name in one.fields if name in records}
-            values += one.show(given) if given else _unchanged(one)
+            fields = {name: kept.value(records[name]) for name in one.fields if name in records}
+            values += one.show(fields) if fields else _unchanged(one)
         except UNREADABLE as error:
             values += _unchanged(one)
             missing.append(f"{', '.join(one.fields)}: {error}")
