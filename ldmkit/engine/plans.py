@@ -10,6 +10,7 @@ from typing import Any
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.promises import check_levels
+from ldmkit.engine.requests import whole
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Guidance, Sampler, Spacing
 from ldmkit.recipe import Component, SamplerSlot, resolve_component
@@ -69,6 +70,8 @@ def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None)
     if guidance is None:
         return own
     if not isinstance(guidance, int | float):
+        for slot in guidance:
+            _check_named("guidance", slot)
         slots = [Component.model_validate(g) for g in guidance]
         return [resolve_component("guidance", slot, system.registry) for slot in slots]
     return scaled(system, float(guidance))
@@ -92,9 +95,19 @@ def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int
     slot = system.recipe.sampler
     if isinstance(sampler, str) and sampler != slot.name:
         sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps, "reuse": slot.reuse}
+    elif not isinstance(sampler, str | Mapping | None):
+        raise UserError(f"sampler: expects a name or a mapping, not {sampler!r}")
     if isinstance(sampler, Mapping):
+        _check_named("sampler", sampler)
         slot = resolve_component("sampler", SamplerSlot.model_validate(sampler), system.registry)
-    return slot if steps is None else slot.model_copy(update={"steps": steps})
+    return slot if steps is None else slot.model_copy(update={"steps": whole("steps", steps)})
+
+
+def _check_named(kind: str, values: Any) -> None:
+    """UserError for a component that does not say its name."""
+    name = values.get("name") if isinstance(values, Mapping) else values
+    if not isinstance(name, str):
+        raise UserError(f"{kind}: expects a mapping with a name and parameters, not {values!r}")
 
 
 def fields_read(system: Parts, plan: Plan) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ CAPTION = "caption"
 """The batch field that prompts fill where no conditioner says which of its fields are texts."""
 PICTURES = (*SUFFIXES, *OTHER_SUFFIXES)
 """A text with one of these endings, given for a field other than the caption, is the path of a picture."""
+
+MOST = 100_000
+"""Pictures of one call: what is known of each is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +80,33 @@ def inputs_of(
     of different lengths and for a strength, count or seed out of range.
     """
     sample = system.recipe.sample
+    if not isinstance(fields, Mapping | None):
+        raise UserError(f"fields: expects a mapping of names to inputs, not {type(fields).__name__}")
     values = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
     if prompts is not None:
+        if prompt_field(system) in values:
+            raise UserError(f"{prompt_field(system)}: given as prompts and in fields: give one of them")
         values[prompt_field(system)] = _listed(prompts)
+    for field, given in values.items():
+        _check_given(field, given)
+    if seeds is not None and not len(seeds):
+        raise UserError("seeds: an empty list; give one a picture, or leave them out")
     starts = _listed(init if init is not None else located(sample.init, system))
     length = _length(values, () if init is None else starts)
     left_out = {field for field, value in (fields or {}).items() if value is None}
     raw = {**_of_recipe(system, set(values) | left_out, length), **values}
     length = length or _length(raw, starts) or (1 if seeds is None or count else len(seeds))
-    each = _count(sample.count if count is None else count)
+    each = whole("count", sample.count if count is None else count)
     if seeds is not None and count is None:
         each = len(seeds) // length or 1
+    if length * each > MOST:
+        raise UserError(
+            f"{length * each:,} pictures: at most {MOST:,} are drawn in one call; take a smaller count"
+        )
     chosen = [i for i in range(length) for _ in range(each)]
     return Inputs(
         {field: rows(v, chosen if len(v) > 1 else [0] * len(chosen)) for field, v in raw.items()},
-        _seeds(len(chosen), sample.seed if seed is None else seed, seeds),
+        _seeds(len(chosen), whole("seed", sample.seed if seed is None else seed, 0), seeds),
         sample.negative if negative is None else negative,
         rows(starts, chosen if len(starts) > 1 else [0] * len(chosen)) if len(starts) else (),
         _strength(sample.strength if strength is None else strength),
@@ -121,6 +137,15 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, Tensor) else list(value)
 
 
+def _check_given(field: str, values: Any) -> None:
+    """UserError for an empty list, and for a text that no file and no tokenizer could hold."""
+    if not len(values):
+        raise UserError(f"{field}: an empty list; give one a picture, or leave it out")
+    for value in values if not isinstance(values, Tensor) else ():
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UserError(f"{field}: {value!r} is no readable text: half a character (a lone surrogate)")
+
+
 def _length(raw: Mapping[str, Any], init: Any) -> int:
     """How many inputs there are; 0 where none is given."""
     lengths = {field: len(values) for field, values in {**raw, "init": init}.items() if len(values)}
@@ -144,14 +169,15 @@ def _of_recipe(system: Parts, without: set[str], length: int) -> dict[str, Any]:
     return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()}
 
 
-def _count(count: int) -> int:
-    if count < 1:
-        raise UserError(f"count {count}: expects 1 or more")
-    return count
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`; UserError that names the option for anything else."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} {value!r}: expects a whole number of at least {least}")
+    return int(value)
 
 
 def _strength(strength: float) -> float:
-    if not 0 < strength <= 1:
+    if not isinstance(strength, int | float) or not 0 < strength <= 1:
         raise UserError(f"strength {strength}: expects a number above 0, up to 1")
     return strength
 
@@ -161,6 +187,6 @@ def _seeds(count: int, first: int, seeds: Sequence[int] | None) -> list[int]:
     chosen = [first + i for i in range(count)] if seeds is None else list(seeds)
     if len(chosen) != count:
         raise UserError(f"{len(chosen)} seeds for {count} pictures")
-    if any(not 0 <= s < 2**63 for s in chosen):
+    if any(whole("seed", s, 0) >= 2**63 for s in chosen):
         raise UserError("a seed must be between 0 and 2^63 - 1")
     return chosen

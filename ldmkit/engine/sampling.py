@@ -14,7 +14,7 @@ from ldmkit.engine.estimates import Watch, guided, watched
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan, check_fields, named_guide, plan
 from ldmkit.engine.promises import check_latent
-from ldmkit.engine.requests import Inputs, prompt_field
+from ldmkit.engine.requests import Inputs, prompt_field, whole
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import fitted, to_pictures
@@ -40,7 +40,8 @@ def pictures(
     """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
     check_fields(system, chosen, inputs.raw)
-    parts = even_parts(len(inputs.seeds), batch or system.recipe.sample.batch)
+    together = system.recipe.sample.batch if batch is None else whole("batch", batch)
+    parts = even_parts(len(inputs.seeds), together)
     latents = (
         _sampled(system, chosen, inputs.rows(rows), size, _looked(watch, meter, rows)) for rows in parts
     )

@@ -16,6 +16,8 @@ def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(isinstance(s, int) for s in size):
+        raise UserError(f"size {size!r}: expects (height, width)")
     if any(s % factor or s < factor for s in size):
         raise UserError(f"size {size[0]}x{size[1]}: each side must be a multiple of {factor}")
     return size[0] // factor, size[1] // factor

@@ -21,6 +21,8 @@ from ldmkit.types import Estimate, Latent, Level, Levels, Request
 STEPS = 8
 """Steps that the sampler is tried for; of a recipe with more, the last ones."""
 WRONG = "does not do what ldmkit.interfaces says"
+SIDE = 32
+"""Height and width of the latents, at most."""
 TIMES = 5
 """Times at which the schedule is asked."""
 
@@ -32,16 +34,16 @@ def try_process(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
     plan: sampler and spacing. size: of a latent, (h, w). Modules of the system may be on the meta device:
     none is called.
     """
-    recipe = system.recipe
+    recipe, small = system.recipe, (min(size[0], SIDE), min(size[1], SIDE))
     with torch.device("cpu"):
         with named("schedule", recipe.schedule, WRONG):
             _schedule(system.schedule, size)
         with named("objective", recipe.objective, WRONG):
-            estimate = _objective(system, size)
+            estimate = _objective(system, small)
         with named("spacing", plan.slot.spacing, WRONG):
             levels = plan.levels(system, size)
         with named("sampler", plan.slot, WRONG):
-            like = torch.zeros(COUNT, system.compression.latent.channels, *size)
+            like = torch.zeros(COUNT, system.compression.latent.channels, *small)
             _sampler(plan, estimate, levels[-STEPS - 1 :], like)
         for slot, (_, guide) in zip(recipe.guidance, plan.guidance, strict=False):
             if not getattr(guide, "fields", ()):  # else it reads what only a request has

@@ -37,6 +37,8 @@ def load(
 
     Raises UserError with one line for each problem: place, path in the recipe, message, nearest valid name.
     """
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: expects a list, as [{overrides!r}], not a text alone")
     values, where = _extended(*_read(source))
     known = registry or host().registry
     values = _changed(values, overrides, where, known)
@@ -67,6 +69,9 @@ def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]
         return flat(source), Source(known.label, known.origin, dict(known.keys), dict(known.values))
     if isinstance(source, Mapping):
         return plain(source), Source()
+    if not isinstance(source, str | Path):
+        kind = type(source).__name__
+        raise UserError(f"recipe: expects a name, the path of a file, or a mapping of its values, not {kind}")
     return read_file(_file(Path(source)))
 
 

@@ -1,0 +1,68 @@
+"""What a script asks wrongly of `System.sample` and `build` is said in words, and nothing is passed over."""
+
+from __future__ import annotations
+
+import pytest
+from training_toy import toy
+
+import ldmkit
+from ldmkit.errors import UserError
+from ldmkit.verbs.check import inspect
+
+
+@pytest.fixture(scope="module")
+def system():
+    return toy()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"count": "3"}, "count '3': expects a whole number of at least 1"),
+        ({"count": 2.5}, "count 2.5: expects"),
+        ({"count": 10**12}, "at most 100,000 are drawn"),
+        ({"steps": 0}, "steps 0: expects a whole number of at least 1"),
+        ({"steps": 2.0}, "steps 2.0: expects"),
+        ({"batch": 0}, "batch 0: expects a whole number of at least 1"),
+        ({"seed": "a"}, "seed 'a': expects a whole number of at least 0"),
+        ({"seeds": []}, "seeds: an empty list"),
+        ({"size": 32}, r"size 32: expects \(height, width\)"),
+        ({"size": (32, 32, 3)}, "expects .height, width"),
+        ({"sampler": 3}, "sampler: expects a name or a mapping, not 3"),
+        ({"sampler": {"steps": 3}}, "sampler: expects a mapping with a name"),
+        ({"guidance": [{"scale": 3}]}, "guidance: expects a mapping with a name"),
+        ({"strength": "a"}, "strength a: expects a number"),
+        ({"fields": ["a"]}, "fields: expects a mapping"),
+        ({"fields": {"caption": "b"}}, "given as prompts and in fields"),
+    ],
+)
+def test_sample_says_what_it_expects(system, options, said):
+    with pytest.raises(UserError, match=said):
+        system.sample(["a thing"], **{"size": (16, 16), **options})
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"), [([], "caption: an empty list"), (["a \ud800"], "caption: .* no readable text")]
+)
+def test_prompts_that_are_none(system, prompts, said):
+    with pytest.raises(UserError, match=said):
+        system.sample(prompts, size=(16, 16))
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "said"),
+    [
+        (None, (), "recipe: expects a name, the path of a file, or a mapping of its values, not NoneType"),
+        ([], (), "not list"),
+        ("unconditional", "sampler.steps=3", r"overrides: expects a list, as \['sampler.steps=3'\]"),
+    ],
+)
+def test_build_says_what_it_expects(source, overrides, said):
+    with pytest.raises(UserError, match=said):
+        ldmkit.build(source, overrides)
+
+
+def test_a_trial_of_large_pictures_takes_no_memory():
+    import training_toy
+
+    inspect(toy("sample.size=[1000000, 1000000]").recipe, training_toy.registry())
