@@ -92,3 +92,12 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path)
     assert "9000 steps, about " in result.output
     assert "train.diffusion on disk: " in result.output
     assert not runs.exists()
+
+
+def test_a_dry_run_tells_of_adapters_and_leaves_their_model_alone(tmp_path: Path) -> None:
+    adapter = "adapters={own: {name: lora, train: {steps: 5, batch: 2, lr: 1e-3}}}"
+    result = call("run", TEXT2IMG, "--dry-run", "--retrain", "--runs", str(tmp_path / "runs"), "-s", adapter)
+    assert result.exit_code == 0, result.output
+    assert "diffusion: would be reused" in result.output
+    assert "adapter own: would be trained in" in result.output
+    assert "5 steps, at most about " in result.output

@@ -23,7 +23,9 @@ from ldmkit.verbs.asked import Asked
 @options.any_size
 @options.overrides
 @click.option(
-    "--retrain", is_flag=True, help="Train again every stage that RECIPE trains, whatever weights are there."
+    "--retrain",
+    is_flag=True,
+    help="Train again what RECIPE trains, whatever weights are there: its adapters, else its stages.",
 )
 @click.option(
     "--dry-run",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ldmkit.engine import sizes
+from ldmkit.engine.adapters import adapter_run, find_adapter
 from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
@@ -18,6 +19,7 @@ from ldmkit.errors import UserError
 from ldmkit.training.progress import duration
 from ldmkit.types import Condition
 from ldmkit.verbs.check import demands, on_disk
+from ldmkit.verbs.stages import begun_anew, trained_adapters
 
 PASSES = 3
 """Passes that are timed, after one that is not."""
@@ -26,11 +28,12 @@ TOKENS = 32
 
 
 def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
-    """A line for each stage, then what the whole takes. Times one training step; writes nothing."""
+    """A line for each stage and adapter, then what the whole takes. Times training steps; writes nothing."""
     recipe = system.recipe
+    anew = begun_anew(recipe, list(recipe.adapters)) if retrain else []
     for stage in stages_of(recipe):
         options = getattr(recipe.train, stage)
-        path = None if retrain and options else find_weights(recipe, system.registry, stage, runs)
+        path = None if stage in anew else find_weights(recipe, system.registry, stage, runs)
         if path is not None:
             yield f"{stage}: would be reused, {path}"
         elif not learns(system, stage):
@@ -41,8 +44,24 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             folder = stage_folder(recipe, system.registry, stage, runs)
             seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
             yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
+    yield from (_adapter(system, name, runs, retrain=retrain) for name in recipe.adapters)
     yield from (demand.line() for demand in demands(system))
     yield from on_disk(system)
+
+
+def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> str:
+    """What would come of an adapter. Its step is timed as one of the whole denoiser, which takes longer."""
+    options = system.recipe.adapters[name].train
+    learned = name in trained_adapters(system.recipe, [name])
+    path = None if retrain and learned else find_adapter(system, name, runs)
+    if path is not None:
+        return f"adapter {name}: would be reused, {path}"
+    if options is None:
+        raise UserError(f"adapters.{name}: has no weights and is not trained: add its weights or train")
+    folder = adapter_run(system, name, runs).folder
+    seconds = options.steps * options.accumulate * _step(system, "diffusion", options.batch)
+    took = f"{options.steps} steps, at most about {duration(seconds)}"
+    return f"adapter {name}: would be trained in {folder}: {took}"
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:

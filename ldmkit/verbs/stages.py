@@ -7,6 +7,7 @@ from collections.abc import Collection
 from ldmkit.engine.weights import StageName, stages_of
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.recipe import Recipe
+from ldmkit.verbs.check import trained_by
 
 
 def named_stages(recipe: Recipe, stage: str | None) -> tuple[list[StageName], list[str]]:
@@ -27,3 +28,9 @@ def trained_adapters(recipe: Recipe, adapters: Collection[str]) -> list[str]:
     """Those of the adapters that are trained, whether or not they are finished."""
     slots = {name: recipe.adapters[name] for name in adapters}
     return [name for name, slot in slots.items() if slot.train and slot.weights is None]
+
+
+def begun_anew(recipe: Recipe, adapters: Collection[str]) -> list[StageName]:
+    """The stages that are trained whatever weights are there: those that the recipe trains; none where it
+    trains any of the adapters, which stand on a model that there is."""
+    return [] if trained_adapters(recipe, adapters) else trained_by(recipe)

@@ -14,7 +14,7 @@ from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
 from ldmkit.verbs.check import before_training, trained_by
-from ldmkit.verbs.stages import named_stages, trained_adapters
+from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
 
 
 def ready(
@@ -32,8 +32,8 @@ def ready(
 ) -> System:
     """The recipe's system with weights: those found, or trained now; `say` tells which.
 
-    retrain: every stage that the recipe trains is trained again. wait: for another process that trains here.
-    before: called with the assembled system before any training, to refuse what could not be done after it.
+    retrain: what the recipe trains is trained again, see `begun_anew`. wait: for another process that trains
+    here. before: called with the assembled system, to refuse what could not be done after a training.
     accept: data and weights that have changed since. any_size: train what memory may not hold.
     """
     system = assembled(source, overrides, device)
@@ -45,9 +45,9 @@ def ready(
         if getattr(system.recipe.train, stage) is None:
             refuse(system, stage)
         look()
-        train_stage(system, stage, runs, restart=retrain, wait=wait, accept=accept, say=say)
+        train_stage(system, stage, runs, restart=stage in anew, wait=wait, accept=accept, say=say)
 
-    anew = trained_by(system.recipe) if retrain else ()
+    anew = begun_anew(system.recipe, list(system.recipe.adapters)) if retrain else []
     give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
     _adapt(system, runs, say, restart=retrain, wait=wait)
     return running_as_asked(system, say)
@@ -77,7 +77,7 @@ def train_recipe(
     look = cache(partial(before_training, system, any_size=any_size))
     stages, adapters = named_stages(system.recipe, stage)
     learned = [name for name in trained_by(system.recipe) if stage in (None, name)]
-    anew = [] if trained_adapters(system.recipe, adapters) else learned
+    anew = [name for name in begun_anew(system.recipe, adapters) if name in learned]
 
     def train(system: System, name: StageName) -> None:
         if name not in learned:
