@@ -225,3 +225,35 @@ def test_what_cannot_be_a_data_set_is_said(tmp_path: Path) -> None:
         ImageFolder(path=str(tmp_path), size=8)
     with pytest.raises(ValueError, match="unknown colour 'whit'"):
         ImageFolder(path=str(tmp_path), size=8, background="whit")
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        ({"metadata.jsonl": '{"file_name": "0.png", "caption": "a"}\n{"file_name": "1.png", "caption": "b"}'},
+         "pictures left out that metadata.jsonl does not name: 1, such as 2.png"),
+        ({"metadata.jsonl": "\n".join(f'{{"file_name": "{i}.png"}}' for i in range(3)), "0.txt": "a"},
+         "caption files not read, for metadata.jsonl says what each picture has: 1, such as 0.txt"),
+        ({"0.txt": "a", "1.txt": "b", "2.txt": "c", "9.txt": "d"},
+         "caption files without a picture beside them: 1, such as 9.txt"),
+        ({"0.txt": "a", "1.txt": " ", "2.txt": "c"}, "pictures with an empty caption: 1, such as 1.png"),
+        ({"0.txt": "a", "1.txt": "b", "2.txt": "c"}, None),
+    ],
+)  # fmt: skip
+def test_what_lies_in_the_folder_and_plays_no_part_is_said(files, note, tmp_path):
+    for i in range(3):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    data = ImageFolder(path=tmp_path, size=16)
+    assert list(data.notes) == ([] if note is None else [note])
+
+
+def test_masks_that_metadata_names_are_no_pictures_left_out(tmp_path):
+    lines = []
+    for i in range(3):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i}.png")
+        Image.new("L", (16, 16), i).save(tmp_path / f"{i}-mask.png")
+        lines.append(json.dumps({"file_name": f"{i}.png", "mask": f"{i}-mask.png"}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    assert list(ImageFolder(path=tmp_path, size=16).notes) == []

@@ -33,9 +33,9 @@ class ImageFolder:
     sRGB, EXIF orientation applied) and, by what the folder holds, the fields of metadata.jsonl (one object a
     line: "file_name" and any fields, the same in each line); or caption, from a .txt or .caption file beside
     each picture; or label and class_name, from sub-folders (`classes` lists the names); or none. Hidden files
-    are left alone; where there is a metadata.jsonl, so is what it does not name. Further files that
-    metadata.jsonl names (maps, masks, low-resolution pictures) start at its folder, else at the working
-    directory, and lie in `path`.
+    are left alone; where there is a metadata.jsonl, so is what it does not name, and `notes` says so. Further
+    files that metadata.jsonl names (maps, masks, low-resolution pictures) start at its folder, else at the
+    working directory, and lie in `path`.
 
     The folder's files are looked at when the data set is made, from the second time on only those that are
     new or changed; pictures are read when they are asked for. Broken ones are left out and listed in
@@ -85,6 +85,7 @@ class ImageFolder:
         """Looks at the folder's files."""
         listing = list_folder(self._root)
         self.fields, self.classes = listing.fields, listing.classes
+        self._left_alone = listing.notes
         self._total = len(listing.rows)
         self._places, self._index = Places(self._root), Index(self._root)
         self._kinds: Mapping[str, FieldKind] = {}
@@ -138,7 +139,8 @@ class ImageFolder:
     @property
     def notes(self) -> Sequence[str]:
         """What a person may want to know of the choice of pictures."""
-        return self._views.notes(self._small, (self._shape(row) for row in self._rows))
+        shapes = (self._shape(row) for row in self._rows)
+        return [*self._left_alone, *self._views.notes(self._small, shapes)]
 
     @property
     def skipped(self) -> Sequence[Path]:

@@ -39,6 +39,8 @@ class Listing:
     rows: Sequence[Row]
     fields: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is in the folder and plays no part, a line each."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ def list_folder(root: Path) -> Listing:
     names of sub-folders say. ValueError where there is no such folder, no picture, or unusable metadata."""
     if not root.is_dir():
         raise ValueError(f"no folder {root} (relative paths start at {Path.cwd()})")
-    if (root / METADATA).exists():
-        return _described(root, [METADATA])
     files = _files(root)
+    if (root / METADATA).exists():
+        return _described(root, [METADATA], files)
     if files.metadata:
-        return _described(root, files.metadata)
+        return _described(root, files.metadata, files)
     unread = [name for name in UNREAD if (root / name).is_file()]
     if unread:
         raise ValueError(f"{root / unread[0]} is not read; fields come from {METADATA}")
@@ -84,7 +86,8 @@ def list_folder(root: Path) -> Listing:
         raise ValueError(f"no {', '.join(SUFFIXES)} file in {root}{first}")
     names = sorted(files.pictures)
     if files.texts and any(_stem(name) in files.texts for name in names):
-        return Listing([_captioned(root, name, files) for name in names], ("caption",))
+        rows = [_captioned(root, name, files) for name in names]
+        return Listing(rows, ("caption",), notes=_notes_of_captions(rows, files))
     below = sum("/" in name for name in names)
     if below > len(names) - below:
         return _classified(root, files)
@@ -169,10 +172,10 @@ def _classified(root: Path, files: Files) -> Listing:
     return Listing(rows, ("label", "class_name"), tuple(classes))
 
 
-def _described(root: Path, files: Sequence[str]) -> Listing:
+def _described(root: Path, files: Sequence[str], there: Files) -> Listing:
     """What the lines of the metadata files say; all lines have the fields of the first.
 
-    Paths start at the folder of their metadata file.
+    Paths start at the folder of their metadata file. there: all files, for notes on those that are not named.
     """
     rows = [row for file in files for row in _lines(root, file)]
     if not rows:
@@ -184,7 +187,30 @@ def _described(root: Path, files: Sequence[str]) -> Listing:
         raise ValueError(f"{root / files[0]}: {twice[0]} is there twice")
     places = Places(root)
     placed = [row._replace(problem=places.problem(row.name)) for row in rows]
-    return Listing(sorted(placed, key=lambda row: row.name), tuple(rows[0].values))
+    named = {str(PurePosixPath(row.name)) for row in rows}
+    texts = (value for row in rows for value in row.values.values() if isinstance(value, str))
+    further = {text.rpartition("/")[2] for text in texts}  # files of fields: masks, maps
+    unnamed = [n for n in there.pictures if n not in named and n.rpartition("/")[2] not in further]
+    beside = [text for stem, text in there.texts.items() if any(stem + s in named for s in SUFFIXES)]
+    notes = (
+        *_note(unnamed, f"pictures left out that {METADATA} does not name"),
+        *_note(beside, f"caption files not read, for {METADATA} says what each picture has"),
+    )
+    return Listing(sorted(placed, key=lambda row: row.name), tuple(rows[0].values), notes=notes)
+
+
+def _notes_of_captions(rows: Sequence[Row], files: Files) -> tuple[str, ...]:
+    stems = {_stem(name) for name in files.pictures}
+    orphans = [text for stem, text in files.texts.items() if stem not in stems]
+    empty = [row.name for row in rows if row.values.get("caption") == ""]
+    return (
+        *_note(orphans, "caption files without a picture beside them"),
+        *_note(empty, "pictures with an empty caption"),
+    )
+
+
+def _note(names: Sequence[str], what: str) -> list[str]:
+    return [f"{what}: {len(names)}, such as {shown(min(names))}"] if names else []
 
 
 def _lines(root: Path, file: str) -> Iterator[Row]:
