@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ldmkit.recipe.yaml import read_file
 
 RECIPE = "recipe.yaml"
 SECTION = "compression"
+MISSING = f"'{SECTION}' is missing"
 
 
 def stage_file(folder: Path, stage: str) -> Path | None:
@@ -40,11 +41,22 @@ def with_compression(values: Any, source: Source, registry: Registry) -> Any:
     return {**values, SECTION: kept[SECTION]}
 
 
-def lacking_compression(values: Any) -> Iterator[Problem]:
-    """The problem of a recipe whose `weights` did not say the `compression` that it leaves out."""
-    if isinstance(values, Mapping) and SECTION not in values and values.get("weights") is not None:
-        why = "no weights with a recipe.yaml beside them say the `compression`: write that section"
-        yield Problem(("weights",), why)
+def explained(problems: Sequence[Problem], values: Any, source: Source, registry: Registry) -> list[Problem]:
+    """A recipe's problems; where `weights` should have said the `compression` that it lacks, why they did
+    not, in the place of its absence."""
+    if not isinstance(values, Mapping) or SECTION in values or values.get("weights") is None:
+        return list(problems)
+    others = [one for one in problems if one.message != MISSING]
+    return [Problem(("weights",), _why(values["weights"], source, registry)), *others]
+
+
+def _why(named: Any, source: Source, registry: Registry) -> str:
+    shipped = str(named["recipe"]) if isinstance(named, Mapping) and "recipe" in named else None
+    if shipped is not None and registry.find("weights", shipped) is None:
+        return registry.missing("weights", shipped)
+    if isinstance(named, str) and not _folder(named, source).is_dir():
+        return f"no folder {_folder(named, source)}"
+    return "no recipe.yaml beside them says the `compression`: write that section"
 
 
 def _recipe(values: Mapping[str, Any], source: Source, registry: Registry) -> Path | None:
@@ -56,7 +68,10 @@ def _recipe(values: Mapping[str, Any], source: Source, registry: Registry) -> Pa
         return None if shipped is None else packaged_file(shipped, RECIPE)
     if not isinstance(named, str):
         return None
-    folder = (source.origin.parent if source.origin else Path()) / Path(named).expanduser()
-    files = [stage_file(folder, stage) for stage in (SECTION, "diffusion")]
+    files = [stage_file(_folder(named, source), stage) for stage in (SECTION, "diffusion")]
     recipes = [file.parent / RECIPE for file in files if file is not None]
     return next((path for path in recipes if path.is_file()), None)
+
+
+def _folder(named: str, source: Source) -> Path:
+    return (source.origin.parent if source.origin else Path()) / Path(named).expanduser()

@@ -16,7 +16,7 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
-from ldmkit.recipe.kept import lacking_compression, with_compression
+from ldmkit.recipe.kept import explained, with_compression
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.named import find_recipe
 from ldmkit.recipe.names import defaults, with_defaults
@@ -46,8 +46,8 @@ def load(
     try:
         recipe = Recipe.model_validate(values, strict=True)
     except ValidationError as error:
-        missing = lacking_compression(values)
-        problems = [*problems_of(error, values, (), dict(valid_keys(Recipe))), *missing, *problems]
+        mistakes = problems_of(error, values, (), dict(valid_keys(Recipe)))
+        problems = [*explained(mistakes, values, where, known), *problems]
         refuse(problems, where)
         raise
     refuse(problems, where)
