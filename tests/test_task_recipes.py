@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import ldmkit
 from ldmkit.cli import main
 from ldmkit.host.plugins import host
 from ldmkit.recipe import Shipped, load, resolve
@@ -33,6 +34,14 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
 """What makes a recipe small, besides STAGE and the first stage."""
 SIZES = {"landscapes": (1024, 128)}
 """Width and height of the pictures, where they are not 32 x 32."""
+
+
+@pytest.mark.parametrize("name", ["class2img", "class-and-map"])
+def test_classes_are_called_as_the_data_call_them(name: str) -> None:
+    """`--input label=micah` draws what the data call so."""
+    system = ldmkit.build(RECIPES / f"{name}.yaml")
+    names = resolve(load(RECIPES / f"{name}.yaml"), host().registry).conditioners["label"].parameters["names"]
+    assert names == system.dataset().class_names["label"]
 
 
 def call(*arguments: str) -> str:
