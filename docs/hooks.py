@@ -15,7 +15,40 @@ from ldmkit.host.catalogue import WITHOUT_PARAMETERS, described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import KINDS
 
+LOSS = "train: {{compression: {{loss: [{{name: perceptual, features: {one}}}]}}}}"
 DOCS = Path(__file__).parent
+EXAMPLES = {
+    **{kind: usage for kind, usage in USAGE.items() if kind != "keymap"},
+    "features": LOSS,
+    "regulariser": "compression: {{name: autoencoder, regulariser: {one}}}",
+    "schedule": "schedule: {one}\nobjective: {{name: v}}",
+}
+"""Where a recipe names a component of each kind, itself or as a parameter of another one; no recipe names key
+maps and formats."""
+VALUES = {
+    "classes": "23",
+    "features": "{name: efficientnet-lite0}",
+    "file": "model.pt2",
+    "layer": "middle",
+    "of": "{name: avatars, size: 128}",
+    "parts": "[{name: emoji, size: 64}, {name: fluent-emoji, size: 64}]",
+    "path": "pictures",
+    "regulariser": "{name: gaussian}",
+    "schedule": "{name: scaled-linear}",
+    "size": "128",
+    "spacing": "{name: trailing}",
+    "trunk": "vgg16.safetensors",
+}
+"""What an example says for parameters that have no default, by their names."""
+OF_ONE = {
+    "hf-dataset": {"path": "pictures.parquet"},
+    "inception-v3": {"path": "inception.safetensors"},
+    "paired-text": {"path": "stable-diffusion-xl"},
+    "pretrained-text": {"path": "text-encoder"},
+    "with-maps": {"of": "{name: emoji, size: 64}"},
+    "webdataset": {"path": '"shards/{000..009}.tar"'},
+}
+"""What the examples of single components say besides."""
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
@@ -42,16 +75,22 @@ def component_page(kind: str) -> str:
     """The page of a kind: every component with its parameters and how a recipe names it."""
     lines = [f"# {kind.capitalize()}", "", f"{KINDS[kind].capitalize()}.", ""]
     for one in described(host().registry, kind):
-        lines += [f"## {one['name']}", "", f"{one['summary']} From `{one['distribution']}`.", ""]
-        if kind in USAGE:
-            lines += ["```yaml", USAGE[kind].format(one=_example(one)), "```", ""]
+        lines += [f"## {one['name']}", "", f"{_sentence(one['summary'])} From `{one['distribution']}`.", ""]
+        if kind in EXAMPLES:
+            lines += ["```yaml", EXAMPLES[kind].format(one=example(one)), "```", ""]
         lines += [*_parameters(one.get("parameters", [])), ""]
     return "\n".join(lines)
 
 
-def _example(one: dict[str, Any]) -> str:
-    required = [f"{p['name']}: ..." for p in one.get("parameters", []) if p["default"] == "required"]
-    return "{" + ", ".join([f"name: {one['name']}", *required]) + "}"
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:].removesuffix('.')}."
+
+
+def example(one: dict[str, Any]) -> str:
+    """A component as a recipe names it, with values for the parameters that have no default."""
+    required = [p["name"] for p in one.get("parameters", []) if p["default"] == "required"]
+    values = {**{name: VALUES[name] for name in required}, **OF_ONE.get(one["name"], {})}
+    return "{" + ", ".join([f"name: {one['name']}", *(f"{n}: {v}" for n, v in values.items())]) + "}"
 
 
 def _parameters(rows: list[dict[str, str]]) -> Iterator[str]:
