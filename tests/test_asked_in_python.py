@@ -32,6 +32,8 @@ def system():
         ({"sampler": {"steps": 3}}, "sampler: expects a mapping with a name"),
         ({"guidance": [{"scale": 3}]}, "guidance: expects a mapping with a name"),
         ({"strength": "a"}, "strength a: expects a number"),
+        ({"strength": 0.5}, r"strength: .* give some \(init\)"),
+        ({"negative": "b"}, "a negative prompt needs guidance"),
         ({"fields": ["a"]}, "fields: expects a mapping"),
         ({"fields": {"caption": "b"}}, "given as prompts and in fields"),
     ],

@@ -118,6 +118,12 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
         assert np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max() <= 1
 
 
+def test_a_contact_sheet_is_not_made_again(place: Path) -> None:
+    result = call("sample", "tiny.yaml", "--again", str(place / "again/grid.png"), "--out", "sheet")
+    assert result.exit_code == 2
+    assert "does not say how it was drawn: it shows 000-a-blue-square-6.png" in result.stderr
+
+
 def test_another_recipe_refuses_to_make_it_again(place: Path) -> None:
     original = place / "runs/tiny/samples/001-a-blue-square-6.png"
     result = call("sample", "tiny.yaml", "-s", "sampler.steps=2", "--again", str(original), "--out", "other")

@@ -36,6 +36,9 @@ def reported(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except _Terminated:
+        click.echo("terminated", err=True)
+        raise
     except Exception as error:
         if debug:
             traceback.print_exception(error)
@@ -104,7 +107,7 @@ def _notes() -> Iterator[None]:
 
 @contextmanager
 def _gentle() -> Iterator[None]:
-    """Within, SIGTERM raises SystemExit(143) where nothing else is done about it."""
+    """Within, SIGTERM raises SystemExit (its code is 143) where nothing else is done about it."""
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -118,5 +121,9 @@ def _gentle() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class _Terminated(SystemExit):
+    """SIGTERM came while nothing else was done about it."""
+
+
 def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    raise _Terminated(128 + number)

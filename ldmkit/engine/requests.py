@@ -113,6 +113,12 @@ def inputs_of(
     )
 
 
+def check_strength(inputs: Inputs, strength: float | None) -> None:
+    """UserError for a strength that is given where there are no pictures to start from."""
+    if strength is not None and not len(inputs.init):
+        raise UserError("strength: says how much of pictures to start from is drawn anew: give some (init)")
+
+
 def rows(values: Any, chosen: Sequence[int]) -> Any:
     """Some entries of a list, a tuple or a tensor."""
     return values[list(chosen)] if isinstance(values, Tensor) else [values[i] for i in chosen]

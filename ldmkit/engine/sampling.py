@@ -40,6 +40,8 @@ def pictures(
     """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
     check_fields(system, chosen, inputs.raw)
+    _check_negative(system, inputs, inputs.raw)
+    check_steered(chosen, inputs)
     together = system.recipe.sample.batch if batch is None else whole("batch", batch)
     parts = even_parts(len(inputs.seeds), together)
     latents = (
@@ -114,6 +116,15 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
 
 
+def check_steered(plan: Plan, inputs: Inputs) -> None:
+    """UserError for a negative prompt that nothing steers away from."""
+    if inputs.negative is not None and not plan.guidance:
+        raise UserError(
+            "a negative prompt needs guidance, which steers away from it, and there is none: add a component "
+            "to `guidance`, or leave the negative prompt out"
+        )
+
+
 def _check_negative(system: Parts, inputs: Inputs, raw: Mapping[str, Any]) -> None:
     if inputs.negative is not None and prompt_field(system) not in raw:
         raise UserError("a negative prompt needs a recipe with captions")
@@ -123,6 +134,7 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
     check_fields(system, plan, inputs.raw)
     _check_negative(system, inputs, inputs.raw)
+    check_steered(plan, inputs)
     if system.recipe.sample.size is not None:
         latent_size(system, system.recipe.sample.size)
     together = system.recipe.sample.batch

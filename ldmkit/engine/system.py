@@ -17,7 +17,7 @@ from ldmkit.engine.counting import counts
 from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.requests import inputs_of
+from ldmkit.engine.requests import check_strength, inputs_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
@@ -122,6 +122,7 @@ class System(Parts):
             init=init,
             strength=strength,
         )
+        check_strength(inputs, strength)
         with Meter("samples", len(inputs.seeds)) if progress else nullcontext() as meter:
             batches = sampling.pictures(
                 self,

@@ -12,12 +12,12 @@ from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine import plans, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
-from ldmkit.engine.requests import Inputs, inputs_of
+from ldmkit.engine.requests import Inputs, check_strength, inputs_of
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
-from ldmkit.pictures import normalize, open_picture, to_pictures
+from ldmkit.pictures import normalize, open_picture, shown, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.progress import Meter
 from ldmkit.recipe import digest
@@ -45,6 +45,7 @@ def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
     shown: Sequence[int] | None = None
     if not inputs.raw and (fields := plans.fields_needed(system, plan)):
         inputs, shown = examples.inputs(system, fields, inputs, asked.count)
+    check_strength(inputs, asked.strength)
     sampling.check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)
     kept = [
@@ -109,6 +110,11 @@ def recorded_again(system: System, picture: Path, asked: Asked) -> RecordedInput
     _set_guidance(system, asked.guidance)
     about = read_about(picture)
     own = digest(system.recipe, "samples")
+    if "digest" not in about:
+        names = f": it shows {shown(about['pictures'])}" if "pictures" in about else ""
+        raise UserError(
+            f"{picture} does not say how it was drawn{names}; name one of the pictures themselves"
+        )
     if about.get("digest") != own:
         raise UserError(
             f"{picture} was made by recipe digest {about.get('digest', '?')[:12]}, this is {own[:12]}"
