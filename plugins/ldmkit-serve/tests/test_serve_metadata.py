@@ -123,8 +123,7 @@ def test_a_small_picture_and_one_to_start_from_come_back(tmp_path):
     (shown,), chosen, missing = brought_back(system, about, kept)
     assert missing == []
     assert shown.tobytes() == small.tobytes()
-    with PIL.Image.open(chosen["init"]) as again:
-        assert again.tobytes() == start.tobytes()
+    assert chosen["init"].tobytes() == start.tobytes()  # the picture: the page may not read every folder
     assert (chosen["strength"], chosen["steps"], chosen["sampler"], chosen["seed"]) == (0.3, 9, "euler", 3)
 
 

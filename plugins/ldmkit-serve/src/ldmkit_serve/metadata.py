@@ -10,6 +10,7 @@ import gradio
 import PIL.Image
 from gradio.components import Component
 
+from ldmkit.pictures import open_picture
 from ldmkit_serve.controls import Control
 from ldmkit_serve.kept import Kept
 from ldmkit_serve.settings import Settings
@@ -86,9 +87,9 @@ def _json(metadata: Mapping[str, str], key: str) -> Any:
         return None
 
 
-def _init(metadata: Mapping[str, str], kept: Kept) -> str | None:
+def _init(metadata: Mapping[str, str], kept: Kept) -> PIL.Image.Image | None:
     record = _json(metadata, "init")
-    return str(kept.value(record)) if isinstance(record, dict) and "file" in record else None
+    return open_picture(kept.value(record)) if isinstance(record, dict) and "file" in record else None
 
 
 def _value(text: str | None, component: Component) -> Any:
