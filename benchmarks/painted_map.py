@@ -78,7 +78,7 @@ def measure(recipe: str, pictures: int, out: Path) -> list[tuple[float, float, f
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
         page = browser.new_page(viewport={"width": 1300, "height": 1400})
-        page.goto(served.local_url)
+        page.goto(str(served.local_url))
         page.wait_for_selector(PAINTER)
         page.click("#example")
         page.wait_for_function("window.painters['paint-segmentation']()")
