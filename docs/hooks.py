@@ -30,7 +30,7 @@ VALUES = {
     "features": "{name: efficientnet-lite0}",
     "file": "model.pt2",
     "layer": "middle",
-    "of": "{name: avatars, size: 128}",
+    "of": "{name: emoji, size: 128}",
     "parts": "[{name: emoji, size: 64}, {name: fluent-emoji, size: 64}]",
     "path": "pictures",
     "regulariser": "{name: gaussian}",

@@ -24,7 +24,7 @@ BOXES = {
                "length": 92, "vocabulary": 80}
 }  # fmt: skip
 LABELS = {"label": {"name": "class-embedding", "classes": 9, "width": 32}}
-AVATARS = {"name": "avatars", "size": 64, "count": 60}
+AVATARS = {"name": "avatars", "size": 64, "count": 30}
 
 
 def run_of(folder, data, conditioners, **stage):
