@@ -73,8 +73,8 @@ def _sample_from(name: str, path: Path, folder: Path) -> Sample | None:
 def _sample(name: str, system: System) -> Sample:
     data = system.dataset()
     train, count = data.split("train"), len(data.split("validation"))
-    stages = (system.recipe.train.diffusion, system.recipe.train.compression)
-    flip = any(getattr(stage, "flip", False) for stage in stages)
+    last = system.recipe.train.diffusion or system.recipe.train.compression
+    flip = last is not None and last.flip
     turned = "; about half of them are mirrored at each step" if flip else ""
     line = f"{len(train):,} pictures to train on, {count:,} held out{turned}"
     generator = generator_of("report")
