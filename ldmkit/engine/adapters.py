@@ -15,7 +15,6 @@ from ldmkit.engine.system import System
 from ldmkit.engine.weights import run_folder, shipped
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Adapter
-from ldmkit.recipe import Recipe
 from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.types import Say
 
@@ -84,14 +83,10 @@ def find_adapter(system: System, name: str, runs: Path) -> Path | None:
         if store.finished:
             return store.weights
         return shipped(system.recipe, system.registry, f"{ADAPTERS}{name}", name)
-    path = _beside(system.recipe, slot.weights)
+    path = system.recipe.located(slot.weights)
     if not path.is_file():
         raise UserError(f"adapters.{name}: no file {path}")
     return path
-
-
-def _beside(recipe: Recipe, path: str) -> Path:
-    return Path(path) if recipe.origin is None else recipe.origin.parent / path
 
 
 def refuse_adapter(system: System, name: str) -> None:

@@ -54,8 +54,8 @@ def _why(named: Any, source: Source, registry: Registry) -> str:
     shipped = str(named["recipe"]) if isinstance(named, Mapping) and "recipe" in named else None
     if shipped is not None and registry.find("weights", shipped) is None:
         return registry.missing("weights", shipped)
-    if isinstance(named, str) and not _folder(named, source).is_dir():
-        return f"no folder {_folder(named, source)}"
+    if isinstance(named, str) and not source.located(named).is_dir():
+        return f"no folder {source.located(named)}"
     return "no recipe.yaml beside them says the `compression`: write that section"
 
 
@@ -68,10 +68,6 @@ def _recipe(values: Mapping[str, Any], source: Source, registry: Registry) -> Pa
         return None if shipped is None else packaged_file(shipped, RECIPE)
     if not isinstance(named, str):
         return None
-    files = [stage_file(_folder(named, source), stage) for stage in (SECTION, "diffusion")]
+    files = [stage_file(source.located(named), stage) for stage in (SECTION, "diffusion")]
     recipes = [file.parent / RECIPE for file in files if file is not None]
     return next((path for path in recipes if path.is_file()), None)
-
-
-def _folder(named: str, source: Source) -> Path:
-    return (source.origin.parent if source.origin else Path()) / Path(named).expanduser()

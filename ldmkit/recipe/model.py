@@ -119,11 +119,11 @@ class Recipe(Part):
     def folder(self) -> Path:
         """What relative paths are relative to: the folder of the recipe's file; the working directory for a
         recipe from Python."""
-        return Path() if self._source.origin is None else self._source.origin.parent
+        return self._source.folder
 
     def located(self, path: str | Path) -> Path:
         """A path in the recipe, from its folder; "~" is the user's home."""
-        return self.folder / Path(path).expanduser()
+        return self._source.located(path)
 
     @property
     def source(self) -> Source:

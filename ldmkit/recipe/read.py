@@ -98,7 +98,7 @@ def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     place = where.where(("extends",))
     if not isinstance(named, str):
         raise UserError(f"{place}: extends: should be a recipe's file or name")
-    beside = where.origin.parent / named if where.origin else Path(named)
+    beside = where.located(named)
     base, source = read_file(beside if beside.is_file() else _file(Path(named)))
     if not isinstance(base, Mapping) or "extends" in base:
         raise UserError(f"{place}: extends: {named} is no recipe, or extends one itself")

@@ -29,6 +29,16 @@ class Source:
         around = (path[:n] for n in range(len(path), -1, -1))
         return next((self.values[p] for p in around if p in self.values), self.label)
 
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the folder of the recipe's file; the working directory for a
+        recipe from Python."""
+        return Path() if self.origin is None else self.origin.parent
+
+    def located(self, path: str | Path) -> Path:
+        """A path in the recipe, from its folder; "~" is the user's home."""
+        return self.folder / Path(path).expanduser()
+
 
 Place = tuple[str | int, ...]
 """A path in a recipe: keys and list indices."""
