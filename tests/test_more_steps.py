@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.numpy import load_file
 from training_toy import train
 
 from ldmkit.checkpoint import files
+from ldmkit.errors import Note
 
 PLAIN = ["train.compression.decay=constant", "train.compression.warmup=2"]
 STEPS = "train.compression.steps={}".format
@@ -45,6 +47,32 @@ def test_another_recipe_is_not_gone_on_from(tmp_path):
     trained(tmp_path, *PLAIN, STEPS(4))
     said, _ = trained(tmp_path, *PLAIN, STEPS(6), "train.compression.seed=1")
     assert "step" not in said.replace("steps", "")
+
+
+def test_a_training_that_begins_anew_says_what_differs_from_the_nearest_other_one(tmp_path):
+    with warnings.catch_warnings(record=True) as first:
+        trained(tmp_path, *PLAIN, STEPS(4))
+    (there,) = (path.parent for path in tmp_path.glob("toy/*/recipe.yaml"))
+    trained(tmp_path, *PLAIN, STEPS(3), "train.compression.lr=0.5", "train.compression.seed=9")
+    with pytest.warns(Note) as notes:
+        trained(tmp_path, *PLAIN, STEPS(4), "train.compression.batch=2", "train.compression.validate_every=3")
+    assert not [one for one in first if "anew" in str(one.message)]
+    assert [str(one.message) for one in notes] == [
+        f"compression: begins anew: {there} (finished) has train.compression.batch=4 (here 2)"
+    ]
+
+
+def test_a_second_stage_on_another_first_one_says_so(tmp_path):
+    train(tmp_path, say=lambda line: None)
+    with pytest.warns(Note) as notes:
+        train(tmp_path, "compression.dropout=0.2", "train.diffusion.seed=4", say=lambda line: None)
+    said = [str(one.message) for one in notes]
+    assert [line.split(":")[0] for line in said] == ["compression", "diffusion"]
+    assert said[0].endswith("has compression.dropout=0.1 (here 0.2)")
+    assert said[1].endswith("has compression.dropout=0.1 (here 0.2), train.diffusion.seed=0 (here 4)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        train(tmp_path, "compression.dropout=0.2", "train.diffusion.seed=4", say=lambda line: None)
 
 
 def test_a_rate_that_decays_begins_anew_and_says_what_would_go_on(tmp_path):

@@ -21,7 +21,7 @@ from training_toy import Pictures, toy, train
 
 from ldmkit.cli import train as verb
 from ldmkit.engine.weights import stage_folder
-from ldmkit.errors import UserError
+from ldmkit.errors import Note, UserError
 from ldmkit.recipe import CompressionTraining, TrainingSettings, digest
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.ema import Average
@@ -420,3 +420,13 @@ def test_a_dry_run_says_what_an_adapter_takes(command, tmp_path):
     assert not [*tmp_path.glob("runs/toy/style-*")]
     command("-s", STYLE, "--stage", "style")
     assert "style: has its weights already" in command("-s", STYLE, "--dry-run").output
+    with pytest.warns(Note, match=r"style: begins anew: .* has adapters.style.train.lr=0.5 \(here 0.25\)$"):
+        command("-s", STYLE, "-s", "adapters.style.train.lr=0.25", "--dry-run")
+
+
+def test_a_dry_run_says_which_values_let_a_training_begin_anew(command):
+    command()
+    with pytest.warns(Note) as notes:
+        command("-s", "train.diffusion.lr=0.5", "--dry-run")
+    assert len(notes) == 1
+    assert str(notes[0].message).endswith("(finished) has train.diffusion.lr=0.01 (here 0.5)")

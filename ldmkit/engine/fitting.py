@@ -14,17 +14,44 @@ from ldmkit import interfaces
 PROTOCOLS = {kind: protocol for protocol, kind in interfaces.KIND_OF.items()}
 
 
+class _Conditioner:
+    def default(self, count: Any, size: Any) -> Any: ...
+
+
+class _Denoiser:
+    def bind_reusing(self, condition: Any, interval: Any) -> Any: ...
+
+
+class _Guidance:
+    def finish(self, image: Any, request: Any) -> Any: ...
+
+
+class _Dataset:
+    def aligned(self, kinds: Any) -> Any: ...
+
+    def view(self, index: Any, fields: Any, key: Any) -> Any: ...
+
+    def shown(self, index: Any) -> Any: ...
+
+    def name(self, index: Any) -> Any: ...
+
+
+OPTIONAL = {"conditioner": _Conditioner, "denoiser": _Denoiser, "guidance": _Guidance, "data": _Dataset}
+"""The methods that a component may have besides those of its Protocol, see `ldmkit.interfaces`."""
+
+
 def misfits(kind: str, component: Any) -> list[str]:
     """What a component lacks of its kind's Protocol, or takes other arguments for; empty where it fits.
 
     Only what can be seen without calling it: members by name, and the number of positional arguments.
     """
-    protocol = PROTOCOLS.get(kind)
+    protocol, optional = PROTOCOLS.get(kind), OPTIONAL.get(kind)
     if protocol is None:
         return []
     if interfaces.Module in protocol.__mro__ and not isinstance(component, nn.Module):
         return ["is no torch.nn.Module"]
-    return misfits_of(protocol, component)
+    further = [] if optional is None else list(_compared_optional(optional, component))
+    return misfits_of(protocol, component) + further
 
 
 def misfits_of(protocol: type, component: Any) -> list[str]:
@@ -38,6 +65,14 @@ def _misfits(protocol: type, component: Any) -> Iterator[str | None]:
             yield None if _has(component, name) else f"has no '{name}'"
         else:
             yield _compared(name, declared, _method(component, name))
+
+
+def _compared_optional(optional: type, component: Any) -> Iterator[str]:
+    """The misfits among the methods that a component need not have."""
+    for name, declared in _members(optional):
+        if declared is not None and getattr(component, name, None) is not None:
+            wrong = _compared(name, declared, _method(component, name))
+            yield from [] if wrong is None else [wrong]
 
 
 @lru_cache

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ldmkit.checkpoint import RunStore
+from ldmkit.engine.anew import note_differences
 from ldmkit.engine.stage_state import StageName
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -14,28 +15,30 @@ from ldmkit.recipe.yaml import read_file
 from ldmkit.types import Say
 
 
-def go_on_from_shorter(
-    recipe: Recipe, registry: Registry, stage: StageName, store: RunStore, say: Say
+def begin(
+    recipe: Recipe, registry: Registry, stage: StageName, store: RunStore, say: Say, *, dry: bool = False
 ) -> None:
     """Gives a store without steps the last step of the longest training that differs from the recipe's in
-    having fewer steps alone.
+    having fewer steps alone; notes where a training begins anew beside others, and what differs.
 
     With a constant learning rate that is the step at which the longer training would be. Where the rate
     decays, the step's weights have seen another one: nothing is taken over, and `say` is told what would be.
+    dry: takes nothing over, and says the same.
     """
     options = getattr(recipe.train, stage)
     candidates = [] if options is None or store.steps() else list(_shorter(recipe, registry, stage, store))
+    step, folder = max(candidates, default=(0, store.folder))
     if not candidates:
-        return
-    step, folder = max(candidates)
-    if options.decay == "constant":
-        if store.adopt(RunStore(folder, stage), step):
-            say(f"{stage}: takes over step {step} of {folder}, which differs in its number of steps alone")
-    else:
+        note_differences(recipe, registry, stage, store)
+    elif options.decay != "constant":
         say(
             f"{stage}: begins anew, since its learning rate decays over all {options.steps} steps; with "
             f"train.{stage}.decay=constant in both it would go on after step {step} of {folder}"
         )
+    elif dry or store.adopt(RunStore(folder, stage), step):
+        say(f"{stage}: takes over step {step} of {folder}, which differs in its number of steps alone")
+    else:
+        say(f"{stage}: begins anew, since step {step} of {folder} is damaged")
 
 
 def _shorter(

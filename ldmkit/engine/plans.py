@@ -11,6 +11,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.promises import check_levels
 from ldmkit.engine.requests import whole
+from ldmkit.engine.running import check_reuse
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Guidance, Sampler, Spacing
 from ldmkit.recipe import Component, SamplerSlot, resolve_component
@@ -54,6 +55,7 @@ def plan(
     Raises UserError for names and parameters that do not exist.
     """
     slot = _sampling(system, sampler, steps)
+    check_reuse(system.denoiser, slot.reuse, compiled=system.recipe.sample.compile)
     guides = _guides(system, guidance)
     return Plan(
         build(system.registry, "sampler", slot),

@@ -91,6 +91,11 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
     with named("denoiser", slot):
         same("the output", system.network(latent, time, condition), raw)
         same("the output of bind", system.network.bind(condition)(latent, time), raw)
+        if system.recipe.sampler.reuse > 1:
+            network: Any = system.network
+            bound = network.bind_reusing(condition, system.recipe.sampler.reuse)
+            for _ in range(2):  # the second call is the first that reuses
+                same("the output of bind_reusing", bound(latent, time), raw)
     with named("objective", system.recipe.objective):
         level = system.schedule.level(torch.full((COUNT,), 0.5))
         estimate = system.objective.estimate(raw, latent, level)

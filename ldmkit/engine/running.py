@@ -35,12 +35,11 @@ class Running:
 
         Raises UserError for a network that cannot reuse any, and for code that cannot be compiled.
         """
+        check_reuse(network, reuse, compiled=self._compiler is not None)
         device = _device_of(network)
         with self._within(device):
             bound = network.bind(condition) if reuse == 1 else _reusing(network, condition, reuse)
         if self._compiler is not None:
-            if reuse > 1:
-                raise UserError("sample.compile and sampler.reuse exclude each other: leave one out")
             bound = self._compiler.compiled(network, bound, steps)
 
         def run(z: Latent, time: PerPicture) -> Latent:
@@ -80,14 +79,22 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def _reusing(network: Denoiser, condition: Condition, reuse: int) -> BoundNetwork:
-    bind = getattr(network, "bind_reusing", None)
-    if bind is None:
+    bind: Any = getattr(network, "bind_reusing", None)
+    bound: BoundNetwork = bind(condition, reuse)
+    return bound
+
+
+def check_reuse(network: nn.Module | Denoiser | None, reuse: int, *, compiled: bool) -> None:
+    """UserError where deep features are to be reused that the network does not have, or by compiled code."""
+    if reuse == 1 or network is None:
+        return
+    if getattr(network, "bind_reusing", None) is None:
         raise UserError(
             f"sampler.reuse: the denoiser ({type(network).__name__}) has no deep features to reuse; "
             "set it to 1"
         )
-    bound: BoundNetwork = bind(condition, reuse)
-    return bound
+    if compiled:
+        raise UserError("sample.compile and sampler.reuse exclude each other: leave one out")
 
 
 def _nothing(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.recipe.dump import flat
+from ldmkit.recipe.dump import flat, leaves
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.names import nothing
 from ldmkit.recipe.read import load
@@ -71,6 +71,36 @@ def same_stage(kept: Path, recipe: Recipe, stage: str, registry: Registry) -> bo
         return digest(resolve(old, registry, tell=nothing), stage) == digest(recipe, stage)
     except (UserError, OSError):
         return False
+
+
+def differing(
+    kept: Path, recipe: Recipe, stage: str, registry: Registry
+) -> dict[str, tuple[Any, Any]] | None:
+    """The values that determine a stage and are others in the recipe of a file, completed as `same_stage`
+    does it: (there, in the resolved recipe) by dotted path, None for a value that one of them lacks.
+
+    None for a file that cannot be read, or names what is no longer there.
+    """
+    try:
+        old = load(_as_kept(kept, recipe, stage), (), registry)
+        if not _has(old, stage):
+            return None
+        there, here = (_by_path(one, stage) for one in (resolve(old, registry, tell=nothing), recipe))
+    except (UserError, OSError):
+        return None
+    names = dict.fromkeys([*here, *there])
+    pairs = {name: (there.get(name), here.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _by_path(recipe: Recipe, stage: str) -> dict[str, Any]:
+    """What determines a stage and those before it, by dotted path in the recipe."""
+    found: dict[str, Any] = {}
+    for name in reversed([*_chain(stage)]):
+        own = _own(recipe, name)
+        placed = {name: own} if name.startswith(ADAPTERS) else {**own, f"train.{name}": own["train"]}
+        found |= {path: value for key in placed if key != "train" for path, value in leaves(placed[key], key)}
+    return found
 
 
 def _has(recipe: Recipe, stage: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import PurePath
 from typing import Any
@@ -51,6 +51,18 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     if value is None or type(value) in (bool, int, float):
         return value
     raise UserError(f"recipe: {path}: a {type(value).__name__} is not plain data")
+
+
+def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of everything in nested mappings and lists that is neither."""
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from leaves(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(values, Sequence) and not isinstance(values, str) and values:
+        for i, value in enumerate(values):
+            yield from leaves(value, f"{path}.{i}")
+    else:
+        yield path, values
 
 
 def _key(key: Any, path: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
 from ldmkit.engine.adapters import adapter_run
+from ldmkit.engine.anew import note_differences
 from ldmkit.engine.components import build
 from ldmkit.engine.data import aligned, field_kinds
 from ldmkit.engine.stage_state import restore
@@ -19,6 +20,7 @@ from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe import dump
+from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.recipe.dump import flat
 from ldmkit.recipe.stages import AdapterTraining
 from ldmkit.training.callbacks import build_callbacks
@@ -64,6 +66,7 @@ def _train(
 ) -> None:
     """The same, by all processes, where this training alone has the folder."""
     if accelerator.is_main_process:
+        note_differences(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
         store.open(dump(system.recipe), versions(system))
     accelerator.wait_for_everyone()
     with accelerator.local_main_process_first():  # which looks at the files that the others then know

@@ -16,7 +16,7 @@ from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
-from ldmkit.engine.longer import go_on_from_shorter
+from ldmkit.engine.longer import begin
 from ldmkit.engine.reuse import origin_of, use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
@@ -94,7 +94,7 @@ def _train(
         use_weights(system, stage, store.weights, store.runs, say=say, data=True, accept=accept)
         return
     if accelerator.is_main_process and not restart:
-        go_on_from_shorter(system.recipe, system.registry, stage, store, say)
+        begin(system.recipe, system.registry, stage, store, say)
     accelerator.wait_for_everyone()
     origin = origin_of(system, stage, store, digest(system.recipe, stage), accept=accept, say=say)
     accelerator.wait_for_everyone()

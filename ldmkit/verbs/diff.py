@@ -7,8 +7,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.recipe import complete
-from ldmkit.recipe.dump import flat
-from ldmkit.verbs.report.recipes import leaves
+from ldmkit.recipe.dump import flat, leaves
 
 
 def differences(one: Path, other: Path) -> dict[str, tuple[Any, Any]]:

@@ -9,10 +9,9 @@ from typing import Any
 from ldmkit.host.catalogue import parameters
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
-from ldmkit.recipe.dump import flat
+from ldmkit.recipe.dump import flat, leaves
 from ldmkit.recipe.slots import replace_components
 from ldmkit.recipe.sources import Place
-from ldmkit.verbs.report.recipes import leaves
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ldmkit.checkpoint import RunStore
 from ldmkit.engine import sizes
 from ldmkit.engine.adapters import adapter_run, find_adapter
+from ldmkit.engine.anew import note_differences
 from ldmkit.engine.conditions import merged_spec
+from ldmkit.engine.longer import begin
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, find_weights, stage_folder, stages_of
 from ldmkit.errors import UserError
+from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.training.progress import duration
 from ldmkit.types import Condition
 from ldmkit.verbs.check import demands, on_disk
@@ -44,6 +48,9 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             folder = stage_folder(recipe, system.registry, stage, runs)
             seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
             yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
+            lines: list[str] = []
+            begin(recipe, system.registry, stage, RunStore(folder, stage), lines.append, dry=True)
+            yield from lines
     yield from (_adapter(system, name, runs, retrain=retrain) for name in recipe.adapters)
     yield from (demand.line() for demand in demands(system))
     yield from on_disk(system)
@@ -58,10 +65,11 @@ def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> str:
         return f"adapter {name}: would be reused, {path}"
     if options is None:
         raise UserError(f"adapters.{name}: has no weights and is not trained: add its weights or train")
-    folder = adapter_run(system, name, runs).folder
+    store = adapter_run(system, name, runs)
+    note_differences(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
     seconds = options.steps * options.accumulate * _step(system, "diffusion", options.batch)
     took = f"{options.steps} steps, at most about {duration(seconds)}"
-    return f"adapter {name}: would be trained in {folder}: {took}"
+    return f"adapter {name}: would be trained in {store.folder}: {took}"
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:

@@ -14,8 +14,8 @@ from ldmkit.engine.counting import counts
 from ldmkit.engine.system import System
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
+from ldmkit.recipe.dump import leaves
 from ldmkit.recipe.slots import replace_components
-from ldmkit.verbs.report.recipes import leaves
 
 CARD = "README.md"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, load
 from ldmkit.recipe.components import Part
-from ldmkit.recipe.dump import flat
+from ldmkit.recipe.dump import flat, leaves
 from ldmkit.recipe.names import defaults
 from ldmkit.recipe.slots import replace_components
 from ldmkit.recipe.sources import Place
@@ -40,18 +40,6 @@ def differences(paths: Mapping[str, Path]) -> list[tuple[str, list[str]]]:
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
     rows = [(name, [str(recipe.get(name, "")) for recipe in recipes]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]
-
-
-def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted path, value) of everything in nested mappings and lists that is neither."""
-    if isinstance(values, Mapping) and values:
-        for key, value in values.items():
-            yield from leaves(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(values, Sequence) and not isinstance(values, str) and values:
-        for i, value in enumerate(values):
-            yield from leaves(value, f"{path}.{i}")
-    else:
-        yield path, values
 
 
 def _values(path: Path) -> Any:
