@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -50,3 +51,19 @@ def test_the_workflow_runs_the_checks_that_a_contributor_runs():
     steps = workflow["jobs"]["checks"]["steps"]
     assert any(step.get("run") == ".ci/run" for step in steps)
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+HOOKS = [path for path in ROOT.glob("plugins/*/src/*/plugin.py") if path.parent.name != "ldmkit_zoo"]
+
+
+@pytest.mark.parametrize("path", sorted(HOOKS), ids=lambda path: path.parent.name)
+def test_a_hook_is_one_call_with_literals_a_component(path):
+    """The zoo alone is left out: it registers whatever folders of weights lie in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (hook,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    _docstring, *calls = hook.body
+    assert ast.get_docstring(hook)
+    for call in calls:
+        assert ast.unparse(call).startswith("registry.add(")
+        for argument in call.value.args:
+            assert isinstance(ast.literal_eval(argument), str)

@@ -141,15 +141,19 @@ def _entries(package: str, kind: str, component: str, attribute: str) -> Iterato
     elif kind == "format":
         registered += [("keymap", f"{component}/unet", f"{module}:{attribute}Keys")]
     for of, name, target in registered:
-        yield _call([f'"{of}"', f'"{name}"', f'"{target}"', "summary"])
+        yield _call([of, name, target, "One line that says what it is."])
 
 
 def _call(arguments: list[str]) -> str:
-    """One registration, on one line where the line is not too long."""
-    line = f"    registry.add({', '.join(arguments)})"
-    if len(line) <= LINE:
+    """One registration, broken into lines as formatters break it."""
+    quoted = [f'"{argument}"' for argument in arguments]
+    whole = ", ".join(quoted)
+    if len(line := f"    registry.add({whole})") <= LINE:
         return line
-    return "\n".join(["    registry.add(", *[f"        {argument}," for argument in arguments], "    )"])
+    inner = [f"        {whole}"]
+    if len(inner[0]) > LINE:
+        inner = [f"        {argument}," for argument in quoted]
+    return "\n".join(["    registry.add(", *inner, "    )"])
 
 
 def _layout(package: str, kind: str, component: str) -> dict[str, str]:

@@ -6,22 +6,34 @@ from ldmkit.hookspecs import Registrar, hookimpl
 
 LDMKIT_API = 1
 
-COMPONENTS = [
-    (
-        "guidance",
-        "clip",
-        "guidance:ClipGuidance",
-        "steers pictures towards a text, by a CLIP network's gradient",
-    ),
-    ("conditioner", "clip-text", "conditioner:ClipText", "the text tower of a CLIP network, frozen"),
-    ("sampler", "latent-edit", "edit:latent_edit", "a picture moved by guidance alone, without a denoiser"),
-    ("metric", "clip-score", "metrics:ClipScore", "how near samples are to their captions"),
-    ("metric", "clip-retrieval", "metrics:ClipRetrieval", "is a sample's own caption its nearest?"),
-]
-
 
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """CLIP networks of open_clip."""
-    for kind, name, target, summary in COMPONENTS:
-        registry.add(kind, name, f"ldmkit_clip.{target}", summary)
+    registry.add(
+        "guidance",
+        "clip",
+        "ldmkit_clip.guidance:ClipGuidance",
+        "steers pictures towards a text, by a CLIP network's gradient",
+    )
+    registry.add(
+        "conditioner",
+        "clip-text",
+        "ldmkit_clip.conditioner:ClipText",
+        "the text tower of a CLIP network, frozen",
+    )
+    registry.add(
+        "sampler",
+        "latent-edit",
+        "ldmkit_clip.edit:latent_edit",
+        "a picture moved by guidance alone, without a denoiser",
+    )
+    registry.add(
+        "metric", "clip-score", "ldmkit_clip.metrics:ClipScore", "how near samples are to their captions"
+    )
+    registry.add(
+        "metric",
+        "clip-retrieval",
+        "ldmkit_clip.metrics:ClipRetrieval",
+        "is a sample's own caption its nearest?",
+    )

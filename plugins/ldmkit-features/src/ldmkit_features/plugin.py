@@ -10,9 +10,18 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Feature networks by name."""
-    efficientnet = "ldmkit_features.efficientnet:EfficientNetLite"
-    registry.add("features", "efficientnet-lite0", f"{efficientnet}0", "EfficientNet-Lite0 on ImageNet.")
-    registry.add("features", "efficientnet-lite1", f"{efficientnet}1", "EfficientNet-Lite1 on ImageNet.")
+    registry.add(
+        "features",
+        "efficientnet-lite0",
+        "ldmkit_features.efficientnet:EfficientNetLite0",
+        "EfficientNet-Lite0 on ImageNet.",
+    )
+    registry.add(
+        "features",
+        "efficientnet-lite1",
+        "ldmkit_features.efficientnet:EfficientNetLite1",
+        "EfficientNet-Lite1 on ImageNet.",
+    )
     registry.add(
         "features",
         "inception-v3",

@@ -6,18 +6,40 @@ from ldmkit.hookspecs import Registrar, hookimpl
 
 LDMKIT_API = 2
 
-COMPONENTS = (
-    ("optimizer", "adamw", "optimizers:AdamW", "AdamW, as without any optimizer in the recipe."),
-    ("optimizer", "muon", "optimizers:Muon", "Muon for matrices and kernels, AdamW for the rest."),
-    ("auxiliary", "alignment", "alignment:Alignment", "Aligns a layer with a frozen feature network (REPA)."),
-    ("callback", "csv", "csv_file:Csv", "Figures as a CSV file in the run's folder."),
-    ("callback", "tensorboard", "tensorboard:TensorBoard", "Figures and pictures for TensorBoard."),
-    ("callback", "trackio", "trackio_run:Trackio", "Figures and pictures for trackio, kept on this machine."),
-)
-
 
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Optimisers, auxiliary losses and callbacks."""
-    for kind, name, target, summary in COMPONENTS:
-        registry.add(kind, name, f"ldmkit_training.{target}", summary)
+    registry.add(
+        "optimizer",
+        "adamw",
+        "ldmkit_training.optimizers:AdamW",
+        "AdamW, as without any optimizer in the recipe.",
+    )
+    registry.add(
+        "optimizer",
+        "muon",
+        "ldmkit_training.optimizers:Muon",
+        "Muon for matrices and kernels, AdamW for the rest.",
+    )
+    registry.add(
+        "auxiliary",
+        "alignment",
+        "ldmkit_training.alignment:Alignment",
+        "Aligns a layer with a frozen feature network (REPA).",
+    )
+    registry.add(
+        "callback", "csv", "ldmkit_training.csv_file:Csv", "Figures as a CSV file in the run's folder."
+    )
+    registry.add(
+        "callback",
+        "tensorboard",
+        "ldmkit_training.tensorboard:TensorBoard",
+        "Figures and pictures for TensorBoard.",
+    )
+    registry.add(
+        "callback",
+        "trackio",
+        "ldmkit_training.trackio_run:Trackio",
+        "Figures and pictures for trackio, kept on this machine.",
+    )
