@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image as Pillow
 from rich.progress import Progress
 from torch import Tensor
@@ -21,25 +21,16 @@ from ldmkit.engine.data import aligned, buckets_of, field_kinds
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit.interfaces import Dataset, FeatureNetwork, Network
 from ldmkit.pictures import normalize, to_pictures, to_tensor
 from ldmkit.pictures.sheet import Section
 from ldmkit.recipe import Component
-from ldmkit.types import FieldKind
+from ldmkit.types import FieldKind, Pixels
 
-Pixels = UInt8[Tensor, "n 3 H W"]
-"""Pictures as bytes: what a person would look at is what is measured."""
+__all__ = ["Evaluation", "Network", "Pixels", "content"]
+
 EMBED_BATCH = 64
 B = TypeVar("B", bound=Sized)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A metric's feature network, with the name and settings that its figures are to carry."""
-
-    name: str
-    settings: Mapping[str, Any]
-    module: FeatureNetwork
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 Image: TypeAlias = Float[Tensor, "b 3 H W"]
@@ -19,6 +19,8 @@ Image: TypeAlias = Float[Tensor, "b 3 H W"]
 Latent: TypeAlias = Float[Tensor, "b c h w"]
 Tokens: TypeAlias = Float[Tensor, "b l d"]
 PerPicture: TypeAlias = Float[Tensor, " b"]
+Pixels: TypeAlias = UInt8[Tensor, "n 3 H W"]
+"""Pictures as bytes, 0 to 255: metrics measure what a person would look at."""
 Prepared: TypeAlias = dict[str, Tensor]
 """What a conditioner makes of raw inputs without its weights: ids, one-hot maps, masks; batch first."""
 Say: TypeAlias = Callable[[str], None]

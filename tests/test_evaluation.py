@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -18,9 +19,11 @@ from ldmkit.engine.system import assemble
 from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.host.plugins import host
+from ldmkit.interfaces import MetricInput
 from ldmkit.pictures import to_tensor
 from ldmkit.pictures.sheet import Row, Section, contact_sheet
 from ldmkit.recipe import Component, load, resolve
+from ldmkit.testing.metric import check_metric
 from ldmkit.verbs.evaluate import evaluate
 
 COLOURS = ["red", "green", "blue", "black", "orange", "purple", "brown", "gray"]
@@ -78,6 +81,22 @@ def system(recipe):
 
 def evaluation(system) -> Evaluation:
     return Evaluation(system, Component(name="caption-accuracy"))
+
+
+def test_an_evaluation_offers_what_a_metric_may_ask(system):
+    offered = evaluation(system)
+    members = {name for name in vars(MetricInput) if not name.startswith("_")}
+    assert {"data", "sample", "sections"} <= members
+    for name in members:
+        assert hasattr(offered, name)
+        if inspect.isfunction(asked := getattr(MetricInput, name)):
+            assert inspect.signature(getattr(Evaluation, name)) == inspect.signature(asked), name
+
+
+def test_the_contract_holds_a_metric_to_what_an_evaluation_offers(system):
+    check_metric(lambda asked: {"length": len(asked.data("validation"))}, evaluation(system))
+    with pytest.raises(AssertionError, match="'held', which MetricInput has not"):
+        check_metric(lambda asked: {"held": len(asked.held)}, evaluation(system))
 
 
 def test_the_command_writes_figures_and_a_contact_sheet_and_shows_them(recipe, tmp_path):

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from ldmkit.interfaces.data import (
     Dataset,
     KeyMap,
-    Metric,
 )
 from ldmkit.interfaces.diffusion import (
     ConditionedEstimate,
@@ -24,6 +23,12 @@ from ldmkit.interfaces.diffusion import (
     Objective,
     Sampler,
     Spacing,
+)
+from ldmkit.interfaces.metrics import (
+    Metric,
+    MetricInput,
+    NamedComponent,
+    Network,
 )
 from ldmkit.interfaces.models import (
     BoundNetwork,
@@ -91,7 +96,10 @@ __all__ = [
     "KeyMap",
     "Loss",
     "Metric",
+    "MetricInput",
     "Module",
+    "NamedComponent",
+    "Network",
     "NoiseSchedule",
     "Objective",
     "Optimizer",

@@ -1,4 +1,4 @@
-"""What surrounds a model: data sets, metrics, published names."""
+"""What surrounds a model: data sets and published names."""
 
 from __future__ import annotations
 
@@ -47,13 +47,6 @@ class Dataset(Protocol):
 
     def split(self, name: str) -> Dataset:
         """The examples of one split; ValueError names those there are."""
-
-
-class Metric(Protocol):
-    """One family of figures that `evaluate` reports."""
-
-    def __call__(self, evaluation: Any) -> Mapping[str, Any]:
-        """Figures by name, of what JSON can hold; `evaluation` is a `ldmkit.evaluation.Evaluation`."""
 
 
 class KeyMap(Protocol):

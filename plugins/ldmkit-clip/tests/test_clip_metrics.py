@@ -12,6 +12,7 @@ from ldmkit_clip.sources import Network
 
 from ldmkit.errors import UserError
 from ldmkit.pictures import normalize
+from ldmkit.testing.metric import check_metric
 
 
 class Data(list):
@@ -50,7 +51,7 @@ def evaluation():
 
 def test_the_score_is_the_mean_cosine_with_the_caption(tiny, evaluation):
     network = Network(path=str(tiny))
-    figures = ClipScore(network=network, captions=4, seed=3)(evaluation)
+    figures = check_metric(ClipScore(network=network, captions=4, seed=3), evaluation)
     fields, seeds = evaluation.drawn[0]
     clip = load_clip(network)
     images, texts = clip.images(normalize(torch.stack(fields["picture"]))), clip.texts(fields["caption"])

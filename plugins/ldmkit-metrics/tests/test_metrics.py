@@ -16,6 +16,7 @@ from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.pictures import to_pictures
 from ldmkit.recipe import Component
+from ldmkit.testing.metric import check_metric
 
 CONCEPTS = 20
 HELD_OUT = 6
@@ -193,7 +194,7 @@ def test_of_identical_pictures_none_counts_against_the_other():
     for row in data.rows:
         row["image"] = data.rows[0]["image"] if row["concept"] in ("c9", "c10") else row["image"]
     pictures = {row["caption"]: row["image"] for row in data.rows}
-    figures = CaptionAccuracy(features=Pooled())(evaluation(pictures.__getitem__, data=data))
+    figures = check_metric(CaptionAccuracy(features=Pooled()), evaluation(pictures.__getitem__, data=data))
     assert figures["train"]["sample"]["first"] == 1
 
 
@@ -264,7 +265,7 @@ def test_frechet_distance_of_two_gaussians_is_the_closed_form():
 
 
 def test_frechet_is_named_by_its_network_and_has_its_floor_beside_it():
-    figures = Frechet(features=Pooled(), captions=30)(evaluation(faithful))
+    figures = check_metric(Frechet(features=Pooled(), captions=30), evaluation(faithful))
     assert figures["frechet_pooled"] == pytest.approx(figures["frechet_pooled_of_real_pictures"], rel=1e-4)
     assert (figures["pictures"], figures["reference_pictures"]) == (30, 2 * CONCEPTS - HELD_OUT)
     worse = Frechet(features=Pooled(), captions=30)(evaluation(lambda _: picture_of("a", 0)))
@@ -300,6 +301,6 @@ def test_white_pixels_count_in_no_figure_over_non_white_ones():
 
 
 def test_a_lossless_model_has_infinite_psnr_and_ssim_one():
-    figures = Reconstruction(splits=("train",))(evaluation(compression=Exact()))["train/a"]
+    figures = check_metric(Reconstruction(splits=("train",)), evaluation(compression=Exact()))["train/a"]
     assert figures["psnr"] == float("inf")
     assert figures["ssim"] == pytest.approx(1)

@@ -21,6 +21,7 @@ from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.pictures import to_pictures
 from ldmkit.recipe import Component
+from ldmkit.testing.metric import check_metric
 
 COLOURS = torch.tensor([[220, 30, 30], [30, 220, 30], [30, 30, 220], [200, 200, 40]], dtype=torch.uint8)
 SIDE = 32
@@ -118,7 +119,7 @@ def test_a_model_that_follows_its_map_has_its_attributes_and_one_that_does_not_t
 
 def test_a_class_is_one_attribute() -> None:
     metric = AttributeAccuracy(features=Means(), field="label", pictures=40)
-    figures = metric(evaluation(painted, ["segmentation"]))["validation"]
+    figures = check_metric(metric, evaluation(painted, ["segmentation"]))["validation"]
     assert figures.keys() == {"pictures", "sample", "shuffled", "real"}
     assert figures["sample"] == 1.0
 
@@ -139,7 +140,7 @@ def test_agreement_of_maps_is_counted_by_hand() -> None:
 
 def test_the_segmenter_finds_the_map_in_samples_and_is_kept(tmp_path: Path) -> None:
     metric = MapAgreement(features=Means(), classes=4, pictures=20, examples=60, steps=150)
-    figures = metric(evaluation(painted, ["segmentation"], tmp_path))["validation"]
+    figures = check_metric(metric, evaluation(painted, ["segmentation"], tmp_path))["validation"]
     assert figures["real"]["agreement"] > 0.95
     assert figures["sample"]["agreement"] > 0.95
     assert figures["shuffled"]["agreement"] < 0.5
@@ -151,7 +152,7 @@ def test_the_segmenter_finds_the_map_in_samples_and_is_kept(tmp_path: Path) -> N
 
 def test_the_parts_within_boxes_are_of_their_class() -> None:
     metric = LayoutAccuracy(features=Means(), pictures=30, examples=200, crop=16)
-    good = metric(evaluation(painted, ["layout", "segmentation"]))
+    good = check_metric(metric, evaluation(painted, ["layout", "segmentation"]))
     blind = metric(evaluation(red, ["layout"]))
     assert (good["sample"], good["boxes"]) == (1.0, 120)
     assert good["shuffled"] < 0.5
@@ -170,7 +171,7 @@ def enlarged(row: Mapping[str, Any]) -> torch.Tensor:
 
 def test_super_resolution_is_measured_beside_bicubic() -> None:
     metric = SuperResolution(features=Means(), pictures=20)
-    figures = metric(evaluation(enlarged, ["low_res"]))
+    figures = check_metric(metric, evaluation(enlarged, ["low_res"]))
     assert figures["sample"]["psnr"] == pytest.approx(figures["bicubic"]["psnr"], abs=0.05)
     consistency = figures["consistency"]
     assert consistency["real"] > consistency["bicubic"] > 25 > consistency["shuffled"]
@@ -185,7 +186,7 @@ def test_inpainting_counts_the_hole_alone_and_sees_known_pixels_change() -> None
 
     metric = Inpainting(pictures=20)
     black = metric(evaluation(filled, ["image", "mask"]))
-    perfect = metric(evaluation(lambda row: row["image"], ["image", "mask"]))
+    perfect = check_metric(metric, evaluation(lambda row: row["image"], ["image", "mask"]))
     assert black["known_pixels_off_by"] == 0
     assert black["holes"] == pytest.approx(12 * 16 / SIDE**2)
     assert perfect["sample"]["psnr"] == 100
@@ -240,8 +241,8 @@ def test_precision_and_recall_of_one_mode_of_two() -> None:
 
 def test_the_figures_carry_the_networks_name() -> None:
     shared = evaluation(painted, ["segmentation"])
-    kid = KernelDistance(features=Means(), pictures=20)(shared)
-    both = PrecisionRecall(features=Means(), pictures=20)(shared)
+    kid = check_metric(KernelDistance(features=Means(), pictures=20), shared)
+    both = check_metric(PrecisionRecall(features=Means(), pictures=20), shared)
     assert {"kid_means", "kid_means_deviation"} <= kid.keys()
     assert {"precision_means", "recall_means"} <= both.keys()
 

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.evaluation import Evaluation, Pixels
+from ldmkit.interfaces import MetricInput
 from ldmkit.pictures import normalize
+from ldmkit.types import Pixels
 from ldmkit_clip.network import Clip, Embedded, load_clip
 from ldmkit_clip.sources import Network
 
@@ -44,9 +45,10 @@ class OnCaptions:
     ) -> None:
         self.network, self.split, self.captions, self.seed = network, split, captions, seed
 
-    def _drawn(self, evaluation: Evaluation) -> tuple[Clip, Drawn]:
+    def _drawn(self, evaluation: MetricInput) -> tuple[Clip, Drawn]:
         """The judge, and what it compares."""
-        judge = load_clip(self.network)
+        with torch.random.fork_rng(devices=[]):  # the network draws weights before it reads its own
+            judge = load_clip(self.network)
         return judge, draw(evaluation, judge, self.split, self.captions, self.seed)
 
 
@@ -64,7 +66,7 @@ class ClipScore(OnCaptions):
         seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The score, its controls, and what they are of."""
         judge, drawn = self._drawn(evaluation)
         figures = {
@@ -89,7 +91,7 @@ class ClipRetrieval(OnCaptions):
         seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Shares of samples and controls, and what they are of."""
         judge, drawn = self._drawn(evaluation)
         return {
@@ -102,7 +104,7 @@ class ClipRetrieval(OnCaptions):
         }
 
 
-def draw(evaluation: Evaluation, judge: Clip, split: str, count: int, seed: int) -> Drawn:
+def draw(evaluation: MetricInput, judge: Clip, split: str, count: int, seed: int) -> Drawn:
     """The first captions of a split in an order that `seed` draws, with their pictures and samples.
 
     Raises UserError for data without captions.

@@ -11,9 +11,9 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.evaluation import Evaluation, Network, Pixels
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
 from ldmkit.pictures.sheet import Row, Section
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import Chosen, choose, preprocessing
 from ldmkit_metrics.ranking import Embedded, Ranks, Reference, Targets
 
@@ -60,7 +60,7 @@ class CaptionAccuracy:
         self.seed = seed
         self.shown = shown
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Shares and distances for the samples and the controls of each split, with what they are of."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, judge, split) for split in self.splits}
@@ -68,7 +68,7 @@ class CaptionAccuracy:
         about = {"judge": judge.name, "preprocessing": preprocessing(shape, judge.settings)}
         return {**figures, **about, **({"language": self.language} if self.language else {})}
 
-    def _measure(self, evaluation: Evaluation, judge: Network, split: str) -> dict[str, Any]:
+    def _measure(self, evaluation: MetricInput, judge: Network, split: str) -> dict[str, Any]:
         if "caption" not in evaluation.data(split).fields:
             raise evaluation.error("the data have no captions")
         chosen = choose(evaluation, split, self.captions, self.seed, self.language)
@@ -105,7 +105,7 @@ class CaptionAccuracy:
         return Section(title, ("sample", "its picture", "nearest training"), tuple(rows))
 
 
-def _controls(evaluation: Evaluation, judge: Network, chosen: Chosen, targets: Targets) -> dict[str, Any]:
+def _controls(evaluation: MetricInput, judge: Network, chosen: Chosen, targets: Targets) -> dict[str, Any]:
     """The figures that the samples' are to be read against."""
     reference = targets.reference
     blind = evaluation.embed(judge, evaluation.sample_unconditional(chosen.seeds, chosen.fields))

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from ldmkit.evaluation import Evaluation
-from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit.pictures import class_maps
 from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import shuffled
@@ -52,14 +51,14 @@ class MapAgreement:
         self.features, self.field, self.classes, self.splits = features, field, classes, splits
         self.pictures, self.examples, self.steps, self.seed = pictures, examples, steps, seed
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Figures by split, with what judged them."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
         shape = evaluation.pixels(self.splits[0])
         return {**figures, "judge": judge.name, "preprocessing": preprocessing(shape, judge.settings)}
 
-    def _measure(self, evaluation: Evaluation, split: str) -> dict[str, Any]:
+    def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
         if self.field not in data.fields:
             raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
@@ -76,7 +75,7 @@ class MapAgreement:
             "real": compared(segmenter.predict(chosen.pixels), maps, self.classes),
         }
 
-    def _trained(self, evaluation: Evaluation, without: Sequence[int]) -> Segmenter:
+    def _trained(self, evaluation: MetricInput, without: Sequence[int]) -> Segmenter:
         data, kept = evaluation.data("train"), set(without)
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
         index = ([i for i in order if i not in kept] or order)[: self.examples]

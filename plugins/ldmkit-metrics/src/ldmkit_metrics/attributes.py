@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.evaluation import Evaluation
-from ldmkit.interfaces import Dataset, FeatureNetwork
+from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
@@ -52,7 +51,7 @@ class AttributeAccuracy:
         self.features, self.field, self.splits = features, field, splits
         self.pictures, self.examples, self.seed = pictures, examples, seed
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Accuracies by split, with what judged them."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
@@ -60,7 +59,7 @@ class AttributeAccuracy:
         about = {"field": self.field, "judge": judge.name}
         return {**figures, **about, "preprocessing": preprocessing(shape, judge.settings)}
 
-    def _measure(self, evaluation: Evaluation, split: str) -> dict[str, Any]:
+    def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
         if self.field not in data.fields:
             raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
@@ -84,7 +83,7 @@ class AttributeAccuracy:
         figures = {"pictures": len(samples), **_means(list(by_name.values()))}
         return figures if len(by_name) == 1 else {**figures, **by_name}
 
-    def _fitted(self, evaluation: Evaluation, without: Sequence[int]) -> dict[str, Classifier]:
+    def _fitted(self, evaluation: MetricInput, without: Sequence[int]) -> dict[str, Classifier]:
         """A classifier for each attribute that has several values in the training pictures."""
         data, kept = evaluation.data("train"), set(without)
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()

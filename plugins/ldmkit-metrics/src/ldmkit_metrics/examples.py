@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ldmkit.evaluation import Evaluation, Pixels
+from ldmkit.interfaces import MetricInput
+from ldmkit.types import Pixels
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Chosen:
     pixels: Pixels
     seeds: tuple[int, ...]
 
-    def samples(self, evaluation: Evaluation) -> Pixels:
+    def samples(self, evaluation: MetricInput) -> Pixels:
         """A picture drawn for each."""
         return evaluation.sample(self.fields, self.seeds)
 
 
-def choose(evaluation: Evaluation, split: str, count: int, seed: int, language: str | None = None) -> Chosen:
+def choose(evaluation: MetricInput, split: str, count: int, seed: int, language: str | None = None) -> Chosen:
     """`count` examples of a split, or all where it has fewer, in an order that `seed` draws.
 
     language: captions are those of the data set in that language; it has to hold the same pictures in the

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from ldmkit.evaluation import Evaluation
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput
 from ldmkit_metrics.examples import choose, preprocessing
 
 
@@ -47,7 +46,7 @@ class Frechet:
         self.pictures = captions or pictures
         self.seed = seed
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The distance, its floor at this count, and what they are of."""
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
         pixels = evaluation.pixels(self.split)

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from ldmkit.evaluation import Evaluation, Network
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
 from ldmkit_metrics.examples import choose, preprocessing
 
 Embedded = Float[Tensor, "n e"]
@@ -30,7 +29,7 @@ class Compared:
     ) -> None:
         self.features, self.split, self.pictures, self.seed = features, split, pictures, seed
 
-    def _embedded(self, evaluation: Evaluation) -> tuple[Network, Embedded, Embedded, dict[str, Any]]:
+    def _embedded(self, evaluation: MetricInput) -> tuple[Network, Embedded, Embedded, dict[str, Any]]:
         """The network, the samples, the split's pictures, and what the figures are of."""
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
         pixels = evaluation.pixels(self.split)
@@ -74,7 +73,7 @@ class KernelDistance(Compared):
         super().__init__(features=features, split=split, pictures=pictures, seed=seed)
         self.subsets = subsets
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The distance, and what it is of."""
         network, samples, reference, about = self._embedded(evaluation)
         distances = kernel_distances(samples, reference, self.subsets, self.seed)
@@ -114,7 +113,7 @@ class PrecisionRecall(Compared):
         super().__init__(features=features, split=split, pictures=pictures, seed=seed)
         self.neighbours = neighbours
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Both, and what they are of."""
         network, samples, reference, about = self._embedded(evaluation)
         return {

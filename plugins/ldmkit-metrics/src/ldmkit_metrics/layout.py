@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Evaluation, Pixels
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
@@ -55,7 +55,7 @@ class LayoutAccuracy:
         self.features, self.field, self.split, self.pictures = features, field, split, pictures
         self.examples, self.smallest, self.crop, self.seed = examples, smallest, crop, seed
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The shares of boxes, and what judged them."""
         judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
         if self.field not in data.fields:
@@ -76,7 +76,7 @@ class LayoutAccuracy:
             "preprocessing": preprocessing(samples, judge.settings),
         }
 
-    def _fitted(self, evaluation: Evaluation, without: Sequence[int]) -> Classifier:
+    def _fitted(self, evaluation: MetricInput, without: Sequence[int]) -> Classifier:
         data, kept = evaluation.data("train"), set(without)
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
         index = ([i for i in order if i not in kept] or order)[: self.examples]

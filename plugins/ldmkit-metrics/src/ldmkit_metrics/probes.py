@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Pixels
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.pictures import normalize
+from ldmkit.types import Pixels
 
 BATCH = 64
 GRID = 4

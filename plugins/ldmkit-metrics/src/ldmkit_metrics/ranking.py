@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Evaluation, Network, Pixels
+from ldmkit.interfaces import MetricInput, Network
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import concept_of, style_of
 
 TIE = 1e-6
@@ -33,7 +34,7 @@ class Reference:
     trained: int
 
     @classmethod
-    def of(cls, evaluation: Evaluation, judge: Network, split: str) -> Reference:
+    def of(cls, evaluation: MetricInput, judge: Network, split: str) -> Reference:
         """The reference for captions of `split`."""
         splits = ["train"] if split == "train" else ["train", split]
         data = [evaluation.data(name) for name in splits]

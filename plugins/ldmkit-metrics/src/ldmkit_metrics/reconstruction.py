@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Evaluation, Pixels
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import preprocessing, style_of
 
 WHITE = 250
@@ -43,7 +43,7 @@ class Reconstruction:
         self.splits = splits
         self.features = features
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Figures by split, and by split/style."""
         figures: dict[str, Any] = {}
         for split in self.splits:
@@ -57,7 +57,7 @@ class Reconstruction:
         shape = evaluation.pixels(self.splits[0])
         return {**figures, "preprocessing": preprocessing(shape, {}), "white": f"all channels >= {WHITE}"}
 
-    def _scores(self, evaluation: Evaluation, split: str) -> dict[str, Tensor]:
+    def _scores(self, evaluation: MetricInput, split: str) -> dict[str, Tensor]:
         """One figure a picture for each name."""
         pixels, reconstructions = evaluation.pixels(split), evaluation.reconstructions(split)
         scores = fidelity(pixels, reconstructions)

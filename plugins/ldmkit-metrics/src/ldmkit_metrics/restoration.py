@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Evaluation, Pixels
-from ldmkit.interfaces import FeatureNetwork
+from ldmkit.interfaces import FeatureNetwork, MetricInput
 from ldmkit.pictures import batch, masks
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import Chosen, choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.reconstruction import fidelity, summary
@@ -36,12 +36,12 @@ class Restoration:
     ) -> None:
         self.features, self.split, self.pictures, self.seed = features, split, pictures, seed
 
-    def _chosen(self, evaluation: Evaluation, *fields: str) -> Chosen:
+    def _chosen(self, evaluation: MetricInput, *fields: str) -> Chosen:
         if missing := [f for f in fields if f not in evaluation.condition_fields]:
             raise evaluation.error(f"the recipe does not read {', '.join(missing)}")
         return choose(evaluation, self.split, self.pictures, self.seed)
 
-    def _compared(self, evaluation: Evaluation, pixels: Pixels, restored: Pixels) -> dict[str, float]:
+    def _compared(self, evaluation: MetricInput, pixels: Pixels, restored: Pixels) -> dict[str, float]:
         """PSNR and SSIM, and the distance of the network's embeddings where there is a network."""
         if pixels.shape != restored.shape:
             raise evaluation.error(f"samples of {tuple(restored.shape[2:])} for {tuple(pixels.shape[2:])}")
@@ -83,7 +83,7 @@ class SuperResolution(Restoration):
         super().__init__(features=features, split=split, pictures=pictures, seed=seed)
         self.field = field
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Figures of the samples and of the enlargement."""
         chosen = self._chosen(evaluation, self.field)
         small = batch(chosen.fields, self.field)
@@ -129,7 +129,7 @@ class Inpainting(Restoration):
         super().__init__(features=features, split=split, pictures=pictures, seed=seed)
         self.image, self.mask = image, mask
 
-    def __call__(self, evaluation: Evaluation) -> Mapping[str, Any]:
+    def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Figures of the samples and of the smooth fill."""
         chosen = self._chosen(evaluation, self.image, self.mask)
         hole, real = masks(chosen.fields, self.mask) > 0, chosen.pixels

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ldmkit.evaluation import Pixels
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.pictures import normalize
+from ldmkit.types import Pixels
 
 Maps = Int[Tensor, "n H W"]
 BATCH = 8

@@ -7,16 +7,17 @@ from typing import Any
 
 from PIL import Image
 
-from ldmkit.evaluation import Evaluation, Pixels
+from ldmkit.interfaces import MetricInput
 from ldmkit.pictures import normalize, paint, to_pictures
 from ldmkit.pictures.sheet import Row, Section
+from ldmkit.types import Pixels
 from ldmkit_metrics.examples import Chosen
 
 SHOWN = 6
 """Examples on a sheet."""
 
 
-def show(evaluation: Evaluation, title: str, chosen: Chosen, columns: Mapping[str, Pixels]) -> None:
+def show(evaluation: MetricInput, title: str, chosen: Chosen, columns: Mapping[str, Pixels]) -> None:
     """Appends the first examples to the contact sheet: their conditions, then a picture of each column.
 
     A condition that is words or a number stands in the row's label, as does the caption.
@@ -32,7 +33,7 @@ def show(evaluation: Evaluation, title: str, chosen: Chosen, columns: Mapping[st
     evaluation.sections.append(Section(title, tuple(shown), tuple(rows)))
 
 
-def _painted(evaluation: Evaluation, chosen: Chosen, field: str) -> list[Image.Image] | None:
+def _painted(evaluation: MetricInput, chosen: Chosen, field: str) -> list[Image.Image] | None:
     kind = evaluation.condition_kinds.get(field, "other")
     pictures = [paint(value, kind) for value in chosen.fields[field][:SHOWN]]
     present = [picture for picture in pictures if picture is not None]
