@@ -217,6 +217,29 @@ def test_what_is_pushed_is_found_by_hub_and_revision(place: Path, hub: dict[str,
     assert largest_difference(first, Path("model/pictures") / first.name) <= 2  # the weights are float16
 
 
+def test_a_recipe_on_a_model_of_the_hub_need_not_repeat_its_first_stage(
+    place: Path, hub: dict[str, str]
+) -> None:
+    """`check` fetches nothing, and reads what `run` has fetched."""
+    assert ldmkit(hub, "push", "model", "me/toy").returncode == 0
+    ours = {**RECIPE, "name": "ours", "train": {}, "weights": {"hub": "me/toy", "revision": COMMIT}}
+    del ours["compression"]
+    Path("ours.yaml").write_text(yaml.safe_dump(ours))
+    before = ldmkit(hub, "check", "ours.yaml")
+    assert before.returncode == 2
+    (line,) = before.stderr.splitlines()
+    assert line.startswith("error: ours.yaml:")
+    assert f"fetch it with `hf download me/toy --revision {COMMIT}`, or write that section" in line
+    assert not Path(hub["HF_HOME"], "hub").exists()
+    drawn = ldmkit(hub, "run", "ours.yaml", "--out", "by-hub")
+    assert drawn.returncode == 0, drawn.stderr
+    assert len(list(Path("by-hub").glob("0*.png"))) > 0
+    after = ldmkit({**hub, "HF_HUB_OFFLINE": "1"}, "check", "--explain", "ours.yaml")
+    assert after.returncode == 0, after.stderr
+    lines = [line for line in after.stdout.splitlines() if line.startswith("compression")]
+    assert any("models--me--toy" in line for line in lines), lines
+
+
 def test_a_hub_that_is_not_there_is_one_line(place: Path, hub: dict[str, str]) -> None:
     away = {**hub, "HF_ENDPOINT": "http://127.0.0.1:9"}
     done = ldmkit(away, "push", "model", "me/toy")

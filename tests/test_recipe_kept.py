@@ -105,7 +105,10 @@ def test_a_section_that_the_weights_do_not_fit_is_refused(tmp_path: Path) -> Non
     [
         ("nowhere", "weights: no folder {place}/nowhere"),
         ("first", "weights: no recipe.yaml beside them says the `compression`: write that section"),
-        ({"hub": "a/b", "revision": "0" * 40}, "weights: no recipe.yaml beside them says the `compression`"),
+        (
+            {"hub": "a/b", "revision": "0" * 40},
+            "weights: no recipe.yaml of a/b at 000000000000 is on this machine",
+        ),
         ({"recipe": "text2imgs"}, "weights: no plugin provides weights 'text2imgs'"),
     ],
 )

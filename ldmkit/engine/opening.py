@@ -19,10 +19,10 @@ from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import find_weights, initial_weights, stages_of
+from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe import Recipe, complete
+from ldmkit.recipe import Recipe, load, resolve
 from ldmkit.types import Say
 
 Source = str | Path | Mapping[str, Any] | Recipe
@@ -93,7 +93,8 @@ def assembled(
     """The system of a recipe on its device, without weights."""
     registry = host().registry
     chosen = choose_device(device)
-    return assemble(complete(source, overrides, registry), registry).to(chosen).eval()
+    recipe = resolve(load(source, overrides, registry, downloaded), registry)
+    return assemble(recipe, registry).to(chosen).eval()
 
 
 def give_weights(

@@ -22,6 +22,7 @@ from ldmkit.recipe.yaml import read_file
 
 __all__ = [
     "StageName",
+    "downloaded",
     "find_weights",
     "initial_weights",
     "load_stage",
@@ -84,9 +85,8 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
         return None
     if isinstance(recipe.weights, Shipped):
         return _of_recipe(recipe.weights.recipe, registry, stage)
-    folder = (
-        _downloaded(recipe.weights) if isinstance(recipe.weights, Hub) else recipe.located(recipe.weights)
-    )
+    named = recipe.weights
+    folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
     if not folder.is_dir():
         raise UserError(f"weights: no folder {folder}")
     if not any(stage_file(folder, name) for name in stages_of(recipe)):
@@ -121,8 +121,9 @@ def _entry(registry: Registry, name: str) -> Entry:
     return registry.get("weights", name)
 
 
-def _downloaded(hub: Hub) -> Path:
-    """The model's folder in the hub's cache, downloaded where it is not there yet."""
+def downloaded(hub: Hub) -> Path:
+    """The model's folder in the hub's cache, downloaded where it is not there yet. UserError where it cannot
+    be."""
     try:
         return hub_folder(hub.hub, hub.revision, ("*.safetensors", "*.yaml"))
     except Exception as error:  # what the hub's library raises depends on its version

@@ -16,7 +16,7 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
-from ldmkit.recipe.kept import explained, with_compression
+from ldmkit.recipe.kept import Download, explained, with_compression
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.named import find_recipe
 from ldmkit.recipe.names import defaults, with_defaults
@@ -31,9 +31,13 @@ def load(
     source: str | Path | Mapping[str, Any] | Recipe,
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
+    download: Download | None = None,
 ) -> Recipe:
     """The recipe of a file's path, a name (see `find_recipe`), a mapping or a Recipe, with `path=value`
     overrides applied.
+
+    `download` fetches a model on the hub whose own recipe is to say the `compression` that this one lacks;
+    without it such a model must be on this machine.
 
     Raises UserError with one line for each problem: place, path in the recipe, message, nearest valid name.
     """
@@ -41,7 +45,7 @@ def load(
         raise UserError(f"overrides: expects a list, as [{overrides!r}], not a text alone")
     values, where = _extended(*_read(source))
     known = registry or host().registry
-    values = _changed(values, overrides, where, known)
+    values = _changed(values, overrides, where, known, download)
     problems = list(islice(_naming(values, known), MAX_SHOWN + 1))
     try:
         recipe = Recipe.model_validate(values, strict=True)
@@ -54,13 +58,16 @@ def load(
     return with_defaults(recipe, known).with_source(where)
 
 
-def _changed(values: Any, overrides: Sequence[str], where: Source, known: Registry) -> Any:
+def _changed(
+    values: Any, overrides: Sequence[str], where: Source, known: Registry, download: Download | None
+) -> Any:
     """The values with the overrides applied, those of `weights` first: they say the `compression`, of which
     others may change a part."""
     of_weights = [one for one in overrides if one.startswith("weights")]
     others = [one for one in overrides if one not in of_weights]
     values = apply_overrides(values, of_weights, where, defaults(known))
-    return apply_overrides(with_compression(values, where, known), others, where, defaults(known))
+    values = with_compression(values, where, known, download)
+    return apply_overrides(values, others, where, defaults(known))
 
 
 def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]:

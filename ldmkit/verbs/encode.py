@@ -21,6 +21,7 @@ from ldmkit.checkpoint import files
 from ldmkit.engine.opening import assembled, opened
 from ldmkit.engine.system import System
 from ldmkit.engine.tiling import tiled_decode, tiled_encode
+from ldmkit.engine.weights import downloaded
 from ldmkit.errors import UserError
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel, Conditioner
@@ -67,7 +68,7 @@ def compression_alone(
 ) -> System:
     """The recipe's compression stage with its weights; UserError where it has none. The rest of the recipe
     need not be trained."""
-    whole = load(recipe, overrides)
+    whole = load(recipe, overrides, download=downloaded)
     system = assembled(whole.model_copy(update={"denoiser": None, "conditioners": {}}), device=device)
     system.readers = lambda: _readers(whole)
     return opened(system, runs=runs, say=say)
