@@ -51,7 +51,7 @@ class Disk:
             if not reads:
                 self.done.append(name)
                 if name != "os.fsync":  # which follows the write of the same file
-                    self.path = str(arguments[-1] if name == "os.replace" else arguments[0])
+                    self.path = str(arguments[_place_of_path(name)])
                 if len(self.done) - 1 == self.fails_at:
                     self.failed = self.path
                     self._leave_half(name, arguments)
@@ -62,10 +62,14 @@ class Disk:
 
     @staticmethod
     def _leave_half(name, arguments):
-        target = {"write_text": 0, "save_file": 1, "save": 1}.get(name.rpartition(".")[2])
-        if target is not None:
-            with open(arguments[target], "wb") as file:
+        if name.endswith((".write_text", ".save_file", ".save")):
+            with open(arguments[_place_of_path(name)], "wb") as file:
                 file.write(b"half")
+
+
+def _place_of_path(name: str) -> int:
+    """Which argument of an operation is the file that it makes."""
+    return 1 if name.endswith((".replace", ".save_file", ".save")) else 0
 
 
 def weights(runs: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -68,8 +69,13 @@ def room_of(module: str) -> str:
     return part if (CORE / part).is_dir() or (CORE / f"{part}.py").exists() else "__init__"
 
 
-def arrows() -> Iterator[tuple[Path, str, str]]:
+@cache
+def arrows() -> list[tuple[Path, str, str]]:
     """(file, its room, imported name) of each import from one room of the core into another."""
+    return list(_arrows())
+
+
+def _arrows() -> Iterator[tuple[Path, str, str]]:
     for path in CORE.rglob("*.py"):
         own = path.relative_to(CORE).parts[0].removesuffix(".py")
         for name in imported(path):

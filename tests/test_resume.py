@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forks import Fork
 from safetensors.numpy import load_file
 
 PROGRAM = Path(__file__).with_name("training_interrupted.py")
@@ -24,9 +22,7 @@ def finished(runs: Path) -> dict[str, bytes]:
 def run(runs: Path, signals: list[int], *overrides: str) -> tuple[list[int], str]:
     """Exit codes of the whole training, then of each interrupted one and the last; and what was printed."""
     numbers = ",".join(str(int(n)) for n in signals)
-    command = [sys.executable, str(PROGRAM), str(runs), numbers, "1", *overrides]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(command, capture_output=True, text=True, timeout=600, env=one_thread)
+    found = Fork(PROGRAM, str(runs), numbers, "1", *overrides).done()
     assert found.returncode == 0, found.stderr
     codes = [line for line in found.stdout.splitlines() if line.startswith("codes")]
     return [int(code) for code in codes[0].split()[1:]], found.stdout + found.stderr

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from test_training_processes import EXACT, launched, logged, train
+from test_training_processes import EXACT, forked, logged, train
 from training_toy import Momentum, toy
 
 from ldmkit.errors import UserError
@@ -60,7 +56,7 @@ def goes_on(tmp_path: Path) -> None:
         for path in run.glob("diffusion*.safetensors"):
             path.unlink()
         shutil.rmtree(run / "step-00000010")
-        said = launched(runs, processes, *SHORT, *options)
+        said = forked(runs, processes, *SHORT, *options)
         assert "diffusion: going on after step 8" in said.stdout, said.stderr[-2000:]
         for key, value in diffusion(runs, "diffusion").items():
             torch.testing.assert_close(value, wanted[key], rtol=1e-4, atol=1e-5)
@@ -74,7 +70,7 @@ def test_a_resume_in_bfloat16_is_bit_equal(tmp_path):
     for path in run.glob("diffusion*.safetensors"):
         path.unlink()
     shutil.rmtree(run / "step-00000010")
-    assert "going on after step 8" in launched(tmp_path / "broken", 2, *options).stdout
+    assert "going on after step 8" in forked(tmp_path / "broken", 2, *options).stdout
     for name in ("diffusion", "diffusion.raw"):
         whole, broken = (diffusion(tmp_path / runs, name) for runs in ("whole", "broken"))
         assert [key for key in whole if not torch.equal(whole[key], broken[key])] == []

@@ -1,0 +1,93 @@
+"""Programs in processes of their own, forked from one process that has imported torch and the trainings.
+
+For tests of what other processes do, not of how they come to be: `python program.py` imports for seconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "ldmkit.cli",
+        "ldmkit.training.adapter",
+        "ldmkit.training.run",
+        "torch._dynamo",  # which optimizers import late
+        "torch.distributed.fsdp",
+    ]
+)
+LONGEST = timedelta(minutes=10)
+
+
+class Fork:
+    """A process that runs a program, as `python program.py ...` and `python -c program ...` do.
+
+    Args:
+        program: the file, or the text itself.
+        arguments: what follows `python program`.
+        environment: variables beside those of this process.
+    """
+
+    def __init__(self, program: Path | str, *arguments: str, **environment: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._arguments = (str(program), *arguments)
+        self._said = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        self._process: BaseProcess = FORKS.Process(
+            target=_run, args=(program, arguments, variables, self._said)
+        )
+        self._process.start()
+
+    def done(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end; what it said, and its exit code."""
+        self._process.join(LONGEST.total_seconds())
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        said = [path.read_text() if path.exists() else "" for path in self._said]
+        self._folder.cleanup()
+        return subprocess.CompletedProcess(self._arguments, self._process.exitcode or 0, *said)
+
+
+def _run(
+    program: Path | str, arguments: tuple[str, ...], variables: dict[str, str], said: list[Path]
+) -> None:
+    import torch
+
+    for path, stream in zip(said, (1, 2), strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), stream)
+    os.environ.clear()
+    os.environ.update(variables)
+    torch.set_num_threads(1)
+    sys.argv = ["program", *arguments]
+    if isinstance(program, Path):
+        runpy.run_path(str(program), run_name="__main__")
+    else:
+        exec(compile(program, "program", "exec"), {"__name__": "__main__"})  # a test's own text
+
+
+def together(program: Path | str, processes: int, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
+    """Processes that know of each other by the variables that a launcher sets; what each said."""
+    from torch.distributed import TCPStore
+
+    meeting = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    shared = {
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(meeting.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the meeting is here, not in the first of them
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+    }
+    forks = [
+        Fork(program, *arguments, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(processes)
+    ]
+    return [fork.done() for fork in forks]
