@@ -35,7 +35,7 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
 
     system: on the meta device. size: a picture's (height, width).
     """
-    image, latent = _blank(system, size)
+    image, latent = blank(system, size)
     with torch.no_grad():
         with named("compression", system.recipe.compression):
             same("encode", system.compression.encode(image), latent)
@@ -49,7 +49,7 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
             _denoise(system, latent, joining.merge(likes))
 
 
-def _blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A picture and a latent of that size; UserError where there are no tensors so large."""
     spec = system.compression.latent
     try:
@@ -108,7 +108,7 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
 
     Those of the autoencoder or of the denoiser; losses, adversaries and conditioners come on top.
     """
-    image, _ = _blank(system, size)
+    image, _ = blank(system, size)
 
     def compression() -> Any:
         posterior = system.compression.posterior(image)
@@ -120,7 +120,7 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
 
 def denoised(system: Parts, size: tuple[int, int]) -> Any:
     """The network's output for COUNT pictures of that size."""
-    _, latent = _blank(system, size)
+    _, latent = blank(system, size)
     likes = {n: announced(c, latent) for n, c in system.named_conditioners()}
     return system.network(latent, torch.zeros(COUNT, device=META), joining.merge(likes))
 

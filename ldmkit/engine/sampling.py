@@ -12,6 +12,7 @@ import torch
 from ldmkit.engine.batching import even_parts, overlapped
 from ldmkit.engine.estimates import Watch, guided, watched
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.peak import check_room
 from ldmkit.engine.plans import Plan, check_fields, named_guide, plan
 from ldmkit.engine.promises import check_latent
 from ldmkit.engine.requests import Inputs, prompt_field, whole
@@ -44,10 +45,19 @@ def pictures(
     check_steered(chosen, inputs)
     together = system.recipe.sample.batch if batch is None else whole("batch", batch)
     parts = even_parts(len(inputs.seeds), together)
+    _check_room(system, size, parts)
     latents = (
         _sampled(system, chosen, inputs.rows(rows), size, _looked(watch, meter, rows)) for rows in parts
     )
     yield from overlapped(latents, lambda pair: _decoded(system, chosen, *pair))
+
+
+def _check_room(system: Parts, size: tuple[int, int] | None, parts: Sequence[range]) -> None:
+    """UserError where memory cannot hold the largest batch, as far as its size is known."""
+    size = size or known_size(system)
+    if size is not None:
+        latent_size(system, size)
+        check_room(system, size, max(map(len, parts), default=0))
 
 
 @torch.no_grad()
@@ -56,11 +66,13 @@ def _sampled(
 ) -> tuple[Latent, Request]:
     """The latents of one batch, and what they were asked for by."""
     request = request_for(system, inputs, size)
+    if request.size is not None and size is None:  # that of a condition's map
+        check_room(system, request.size, len(inputs.seeds))
     init = None
     if len(inputs.init):
         start = _fitted(inputs.init, request.size or known_size(system)).to(system.device)
         request = request.replace(size=(start.shape[2], start.shape[3]))
-        latent_size(system, request.size)
+        _check_room(system, request.size, [range(len(start))])
         init = system.compression.encode(system.like_weights(start))
     latent = sample_latent(system, plan, request, init=init, strength=inputs.strength, watch=watch)
     return latent, request
@@ -135,9 +147,8 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     check_fields(system, plan, inputs.raw)
     _check_negative(system, inputs, inputs.raw)
     check_steered(plan, inputs)
-    if system.recipe.sample.size is not None:
-        latent_size(system, system.recipe.sample.size)
     together = system.recipe.sample.batch
+    _check_room(system, system.recipe.sample.size, even_parts(len(inputs.seeds), together))
     for start in range(0, len(inputs.seeds), together):
         part = inputs.rows(range(len(inputs.seeds))[start : start + together])
         for name, conditioner in system.named_conditioners():

@@ -14,6 +14,7 @@ from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.limits import whole_memory
+from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.trial import try_process
@@ -117,6 +118,7 @@ def try_out(system: System, *, any_size: bool) -> None:
     other: one picture goes through all of it. system: on the meta device, see `inspect`."""
     if not any_size:
         refuse_beyond(system)
+        check_room(system, picture_size(system), 1)
     rehearse(system, picture_size(system))
 
 

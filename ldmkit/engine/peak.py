@@ -1,0 +1,119 @@
+"""The memory that sampling pictures of a size takes, known before any of it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ldmkit.disk import size as bytes_of
+from ldmkit.engine import conditions as joining
+from ldmkit.engine.limits import free_memory, whole_memory
+from ldmkit.engine.parts import Parts
+from ldmkit.engine.rehearsal import COUNT, announced, blank
+from ldmkit.errors import UserError
+
+PIXEL = 8192
+"""Bytes a pixel that no model takes: what is small even so is not looked at."""
+BARE = 12
+"""Bytes of a pixel of the picture itself."""
+
+
+def check_room(system: Parts, size: tuple[int, int], count: int) -> None:
+    """UserError where one pass of `count` pictures of that (height, width) takes more memory than is free.
+
+    The least that it can take: the pass of the denoiser or of the decoder with the most memory, guidance and
+    the sampler aside. What cannot be told without numbers counts as nothing.
+    """
+    free = free_memory() if system.device.type == "cpu" else whole_memory()
+    pixels = size[0] * size[1] * count
+    if pixels * PIXEL <= free:
+        return
+    needed = pixels * BARE
+    if needed <= free:
+        needed = max(needed, peak_of(system, size) * count)
+    if needed > free:
+        raise UserError(
+            f"{count} picture{'s' * (count > 1)} of {size[0]}x{size[1]} at once: at least "
+            f"{bytes_of(needed)} of memory, and {bytes_of(free)} are free: take a smaller size or batch"
+        )
+
+
+def peak_of(system: Parts, size: tuple[int, int]) -> int:
+    """Bytes that are held at once for a picture in the denoiser or the decoder, whichever holds more; 0 where
+    that cannot be told on the meta device."""
+    _, latent = blank(system, size)
+    passes = [_call(_Decoder(system.compression), latent)]
+    if system.denoiser is not None:
+        likes = {name: announced(c, latent) for name, c in system.named_conditioners()}
+        time = torch.zeros(COUNT, device=latent.device)
+        network: Any = system.denoiser
+        passes.append(_call(network, latent, time, joining.merge(likes)))
+    return max(_peak(each) for each in passes) // COUNT
+
+
+class _Decoder(nn.Module):
+    """A compression model's decoder as a call."""
+
+    def __init__(self, compression: Any) -> None:
+        super().__init__()
+        self.compression = compression
+
+    def forward(self, latent: Tensor) -> Tensor:
+        decoded: Tensor = self.compression.decode(latent)
+        return decoded
+
+
+def _call(module: nn.Module, *inputs: Any) -> Callable[[], Any]:
+    """A call with the module's tensors on the meta device, where they take no memory."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    weights = {name: x.detach().to("meta") for name, x in named.items()}
+    return lambda: functional_call(module, weights, inputs)
+
+
+def _peak(call: Callable[[], Any]) -> int:
+    try:
+        with torch.no_grad(), _Fused(), _Held() as held:
+            call()
+    except Exception:  # what needs numbers cannot run on the meta device
+        return 0
+    return held.most
+
+
+class _Fused(TorchFunctionMode):
+    """Attention without its matrix of weights: the processor's own function holds none either."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is nn.functional.scaled_dot_product_attention:
+            query, _, value = (*args, *(kwargs or {}).values())[:3]
+            return query.new_empty(*query.shape[:-1], value.shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
+class _Held(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made and still there; `most`: the most there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most = 0
+        self._there: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self._there[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._there = {key: one for key, one in self._there.items() if not one[0].expired()}
+        self.most = max(self.most, sum(count for _, count in self._there.values()))
+        return result

@@ -1,0 +1,82 @@
+"""Pictures that memory cannot hold are refused before any of it is taken."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from training_toy import toy
+
+from ldmkit.engine import peak
+from ldmkit.errors import UserError
+from ldmkit.types import LatentSpec
+
+HUGE = 10**6 - 10**6 % 4
+
+
+class Decoder(nn.Module):
+    """A latent of one channel at the size of the picture, made 50 channels and 3 in turn."""
+
+    def __init__(self, attends: bool = False) -> None:
+        super().__init__()
+        self.latent = LatentSpec(1, 1)
+        self.wide, self.out = nn.Conv2d(1, 50, 1), nn.Conv2d(50, 3, 1)
+        self.attends = attends
+
+    def decode(self, latent):
+        h = self.wide(latent)
+        if self.attends:
+            rows = h.flatten(2).mT[:, None]
+            h = h + nn.functional.scaled_dot_product_attention(rows, rows, rows).mT.view(h.shape)
+        return self.out(h.relu_())
+
+
+def stand_in(compression):
+    return SimpleNamespace(
+        compression=compression, denoiser=None, device=torch.device("cpu"), named_conditioners=lambda: []
+    )
+
+
+def test_the_peak_is_what_is_held_at_once():
+    """The latent is there before; 50 channels and, while they are there, the 3 of the result."""
+    assert peak.peak_of(stand_in(Decoder()), (32, 16)) == 32 * 16 * 4 * (50 + 3)
+
+
+def test_attention_counts_without_its_matrix():
+    most = peak.peak_of(stand_in(Decoder(attends=True)), (32, 32))
+    assert 32 * 32 * 4 * 2 * 50 <= most < 32 * 32 * 4 * 5 * 50 < 32**4 * 4
+
+
+def test_what_needs_numbers_counts_as_nothing():
+    compression = Decoder()
+    compression.decode = lambda latent: latent * latent.sum().item()
+    assert peak.peak_of(stand_in(compression), (32, 32)) == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"size": (HUGE, HUGE)}, {"size": (HUGE, 8)}, {"size": (1024, 1024), "count": 50_000, "batch": 10**9}],
+)
+def test_a_call_that_asks_for_too_much_is_refused_at_once(asked, monkeypatch):
+    monkeypatch.setattr(peak, "free_memory", lambda: 10**7)
+    with pytest.raises(
+        UserError, match=r"at once: at least .* of memory, and 10 MB are free: take a smaller"
+    ):
+        toy().sample(["a"], **asked)
+
+
+def test_what_fits_is_sampled(monkeypatch):
+    monkeypatch.setattr(peak, "free_memory", lambda: 10**6)
+    assert toy().sample(["a"], size=(64, 32))[0].size == (32, 64)
+
+
+def test_between_picture_and_free_memory_the_models_decide(monkeypatch):
+    system = toy()
+    most = peak.peak_of(system, (64, 64))
+    assert most > 64 * 64 * peak.BARE
+    monkeypatch.setattr(peak, "free_memory", lambda: 3 * most)
+    peak.check_room(system, (64, 64), 3)
+    with pytest.raises(UserError, match="4 pictures of 64x64 at once"):
+        peak.check_room(system, (64, 64), 4)
