@@ -34,16 +34,19 @@ class Fork:
     Args:
         program: the file, or the text itself.
         arguments: what follows `python program`.
-        environment: variables beside those of this process.
+        folder: where it runs; where this process does when it is None.
+        environment: variables beside those of this process; PYTHONPATH leads to modules as for `python`.
     """
 
-    def __init__(self, program: Path | str, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, program: Path | str, *arguments: str, folder: Path | None = None, **environment: str
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._arguments = (str(program), *arguments)
         self._said = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         self._process: BaseProcess = FORKS.Process(
-            target=_run, args=(program, arguments, variables, self._said)
+            target=_run, args=(program, arguments, folder or Path.cwd(), variables, self._said)
         )
         self._process.start()
 
@@ -59,7 +62,7 @@ class Fork:
 
 
 def _run(
-    program: Path | str, arguments: tuple[str, ...], variables: dict[str, str], said: list[Path]
+    program: Path | str, arguments: tuple[str, ...], folder: Path, variables: dict[str, str], said: list[Path]
 ) -> None:
     import torch
 
@@ -67,6 +70,8 @@ def _run(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), stream)
     os.environ.clear()
     os.environ.update(variables)
+    os.chdir(folder)
+    sys.path[:0] = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
     torch.set_num_threads(1)
     sys.argv = ["program", *arguments]
     if isinstance(program, Path):

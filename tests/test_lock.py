@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from forks import Fork
 from safetensors.numpy import load_file
 
 from ldmkit.checkpoint import RunStore, files
@@ -103,9 +103,7 @@ def test_the_lock_of_a_dead_process_is_free(store):
 
 def test_two_at_once_three_times_do_no_damage(tmp_path):
     # Alone too in a process of one thread: with more of them sums may differ in their last bit.
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", AT_ONCE, str(tmp_path), *SHORT]
-    done = subprocess.run(command, capture_output=True, text=True, env=here, timeout=600)
+    done = Fork(AT_ONCE, str(tmp_path), *SHORT).done()
     codes = [sorted(map(int, line.split())) for line in done.stdout.splitlines() if line[:1].isdigit()]
     assert len(codes) == 3, done.stderr
     assert all(low == 0 for low, _ in codes), done.stderr

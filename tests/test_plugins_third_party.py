@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import Fork
 from safetensors.numpy import load_file
 
 SOURCE = Path(__file__).parent / "third_party" / "weather"
@@ -52,7 +53,7 @@ print(json.dumps({
 
 
 def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(folder / "site"), "PIP_NO_INDEX": "1"}
+    env = {**os.environ, "PIP_NO_INDEX": "1"}
     return subprocess.run([*map(str, command)], cwd=folder, env=env, capture_output=True, text=True)
 
 
@@ -70,8 +71,13 @@ def installed(tmp_path_factory) -> Path:
     return folder
 
 
+def python(folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -c program ...` where the wheel is installed."""
+    return Fork(program, *arguments, folder=folder, PYTHONPATH=str(folder / "site")).done()
+
+
 def ldmkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(folder, sys.executable, "-c", "from ldmkit.cli import main; main()", *arguments)
+    return python(folder, "from ldmkit.cli import main; main()", *arguments)
 
 
 def test_it_is_listed_with_distribution_and_version(installed):
@@ -82,7 +88,7 @@ def test_it_is_listed_with_distribution_and_version(installed):
 
 
 def test_a_recipe_samples_with_its_conditioner_and_its_sampler(installed):
-    done = run(installed, sys.executable, "-c", USE)
+    done = python(installed, USE)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "tokens": [2, 1, 16],
@@ -112,7 +118,7 @@ from weather_parts import Temperature
 check_registration("weather-for-ldmkit")
 check_conditioner(Temperature(), {"degrees": [1.0, 2.0]})
 """
-    done = run(installed, sys.executable, "-c", code)
+    done = python(installed, code)
     assert done.returncode == 0, done.stderr
 
 
@@ -190,7 +196,7 @@ assert ours.sample(**options)[0].tobytes() == theirs.sample(**options)[0].tobyte
 
 def test_its_key_map_holds_its_denoiser_in_the_papers_single_file(installed):
     (installed / "plain.yaml").write_text(PLAIN)
-    done = run(installed, sys.executable, "-c", PUBLISHED)
+    done = python(installed, PUBLISHED)
     assert done.returncode == 0, done.stderr
 
 
@@ -203,7 +209,7 @@ from weather_training import Nudge, Skies
 check_data(Skies())
 check_optimizer(Nudge())
 """
-    done = run(installed, sys.executable, "-c", code)
+    done = python(installed, code)
     assert done.returncode == 0, done.stderr
 
 

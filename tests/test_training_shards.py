@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import Fork
 from training_toy import Pictures, toy, train
 
 from ldmkit.errors import UserError
@@ -25,8 +26,7 @@ import sys
 from pathlib import Path
 import torch
 from torch import distributed as dist
-sys.path.insert(0, sys.argv[1])
-rank, world, place = int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+rank, world, place = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{place}/meet{world}", rank=rank, world_size=world)
 from training_toy import Pictures, toy
 import ldmkit.training.shards as shards
@@ -47,17 +47,8 @@ for x in (batch["clean"], batch["conditions"].encoded["frozen"].tokens):
 
 def together(place: Path, world: int) -> list[list[list[object]]]:
     """Of each process: the files that it wrote, its latents, its conditions."""
-    tests = str(Path(__file__).parent)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TOGETHER, tests, str(rank), str(world), str(place)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(world)
-    ]
-    outputs = [process.communicate(timeout=500)[0] for process in processes]
+    forks = [Fork(TOGETHER, str(rank), str(world), str(place)) for rank in range(world)]
+    outputs = [fork.done().stdout for fork in forks]
     return [[json.loads(line.replace("'", '"')) for line in text.splitlines()] for text in outputs]
 
 

@@ -6,8 +6,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import webdataset
 import yaml
 from click.testing import CliRunner
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from forks import Fork
 from ldmkit_data.image_folder import ImageFolder
 from ldmkit_shards.hf import HfDataset
 from ldmkit_shards.tar import WebDataset
@@ -289,16 +288,8 @@ def test_processes_of_any_number_see_the_rows_of_one(tmp_path: Path) -> None:
     rows = {}
     for name, data in (("tar", tar), ("table", table)):
         for world in (1, 2):
-            processes = [
-                subprocess.Popen(
-                    [sys.executable, "-c", DRAWS, json.dumps(data), str(rank), str(world)],
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                )
-                for rank in range(world)
-            ]
-            outputs = [process.communicate(timeout=500)[0].splitlines() for process in processes]
+            forks = [Fork(DRAWS, json.dumps(data), str(rank), str(world)) for rank in range(world)]
+            outputs = [fork.done().stdout.splitlines() for fork in forks]
             rows[name, world] = sorted(line for lines in outputs for line in lines)
     assert len(rows["tar", 1]) == 8
     assert rows["tar", 2] == rows["tar", 1] == rows["table", 1] == rows["table", 2]
