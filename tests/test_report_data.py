@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from ldmkit.cli import main
 from ldmkit.verbs.report import write_report
+from ldmkit.verbs.report.remembered import kept_sample
 from ldmkit.verbs.report.seen import SHOWN, sample_of
 
 HOSTILE = "<script>alert(1)</script> & </figcaption>"
@@ -150,3 +152,47 @@ def test_relative_paths_start_at_the_recipe_that_is_named_not_in_the_run(tmp_pat
     outcome = CliRunner().invoke(main, words)
     assert outcome.exit_code == 0, outcome.output
     assert "pictures to train on" in (tmp_path / "elsewhere" / "page.html").read_text()
+
+
+def test_a_finished_training_keeps_its_sample_and_the_data_may_go(tmp_path, pictures, monkeypatch):
+    model = {
+        "name": "kl-autoencoder",
+        "factor": 2,
+        "channels": 2,
+        "width": 32,
+        "multipliers": [1, 1],
+        "blocks": 1,
+    }
+    training = {"steps": 1, "batch": 2, "lr": 0.001, "loss": ["pixel"]}
+    recipe = {
+        "recipe": 1,
+        "name": "small",
+        "data": {"name": "image-folder", "path": "pictures", "size": 32},
+        "compression": model,
+        "train": {"compression": training},
+    }
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    done = CliRunner().invoke(main, ["train", "small.yaml"])
+    assert done.exit_code == 0, done.output
+    (folder,) = (path.parent for path in (tmp_path / "runs/small").glob("compression-*/recipe.yaml"))
+    read = sample_of("small", folder / "recipe.yaml", [tmp_path])
+    assert len(read.examples) == SHOWN
+    shutil.rmtree(pictures)
+    assert kept_sample("small", folder) == read
+    page = write_report([tmp_path / "runs/small"], tmp_path / "page.html").read_text()
+    assert "pictures to train on" in page
+    assert "cannot be shown" not in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"line": "", "examples": [{"pictures": [{"source": "http://a/b.png", "words": ""}], "words": []}]}',
+    ],
+)
+def test_a_kept_sample_that_is_none_is_passed_over(tmp_path, text):
+    (tmp_path / "sample.json").write_text(text)
+    assert kept_sample("run", tmp_path) is None

@@ -14,6 +14,7 @@ from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
 from ldmkit.verbs.check import before_training, trained_by
+from ldmkit.verbs.report.remembered import keep_sample
 from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
 
 
@@ -46,6 +47,7 @@ def ready(
             refuse(system, stage)
         look()
         train_stage(system, stage, runs, restart=stage in anew, wait=wait, accept=accept, say=say)
+        keep_sample(system, stage, runs)
 
     anew = begun_anew(system.recipe, list(system.recipe.adapters)) if retrain else []
     give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
@@ -85,6 +87,7 @@ def train_recipe(
         look()
         again = restart and name in anew
         train_stage(system, name, runs, restart=again, wait=wait, accept=accept, say=say)
+        keep_sample(system, name, runs)
 
     give_weights(system, runs, without=train, stages=stages, anew=anew, say=say, data=True, accept=accept)
     _adapt(system, runs, say, names=adapters, restart=restart, wait=wait)

@@ -17,6 +17,7 @@ from ldmkit.verbs.report.charts import Chart, chart
 from ldmkit.verbs.report.folders import STAGES, StageRun, stage_runs
 from ldmkit.verbs.report.pictures import MAX_SIDE, Picture, source_of
 from ldmkit.verbs.report.recipes import chosen, differences
+from ldmkit.verbs.report.remembered import kept_sample
 from ldmkit.verbs.report.seen import Sample, sample_of
 
 MAX_STEPS = 24
@@ -141,9 +142,13 @@ def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None
 
 
 def _data(runs: Sequence[Run], beside: Sequence[Path]) -> Iterator[Sample]:
-    """What the training of each run sees, where its recipe can be read."""
+    """What the training of each run sees: the sample that it keeps, else one of the data that its recipe
+    names, where it can be read."""
     for name, path in _recipes(runs).items():
-        if chosen(path) is not None and (sample := sample_of(name, path, beside)) is not None:
+        sample = kept_sample(name, path.parent)
+        if sample is None and chosen(path) is not None:
+            sample = sample_of(name, path, beside)
+        if sample is not None:
             yield sample
 
 

@@ -67,10 +67,11 @@ def _sample_from(name: str, path: Path, folder: Path) -> Sample | None:
     recipe = complete(kept.with_source(replace(kept.source, origin=folder / path.name)), (), registry)
     with torch.device("meta"):
         system = assemble(recipe, registry)
-    return None if recipe.data is None else _sample(name, system)
+    return None if recipe.data is None else draw_sample(name, system)
 
 
-def _sample(name: str, system: System) -> Sample:
+def draw_sample(name: str, system: System) -> Sample:
+    """The sample of the data that a system's recipe names; the same examples and draws each time."""
     data = system.dataset()
     train, count = data.split("train"), len(data.split("validation"))
     last = system.recipe.train.diffusion or system.recipe.train.compression
