@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 import ldmkit
 from ldmkit.cli import main
 from ldmkit.errors import UserError
-from ldmkit.pictures.png import read_about
+from ldmkit.pictures.png import read_about, save_picture
 
 STAGE = {"steps": 2, "batch": 4, "lr": 1e-3}
 RECIPE = {
@@ -129,7 +130,35 @@ def test_another_recipe_refuses_to_make_it_again(place: Path) -> None:
     result = call("sample", "tiny.yaml", "-s", "sampler.steps=2", "--again", str(original), "--out", "other")
     assert result.exit_code == 2
     assert "was made by recipe digest" in result.output
+    assert ": sampler.steps was 3, is 2\n" in result.stderr
     assert not (place / "other").exists()
+
+
+def test_another_size_is_named_where_a_picture_is_to_be_made_again(place: Path) -> None:
+    original = place / "runs/tiny/samples/001-a-blue-square-6.png"
+    result = call("sample", "tiny.yaml", "--size", "32x48", "--again", str(original), "--out", "other")
+    assert result.exit_code == 2
+    assert "sample.size.0 was null, is 32, sample.size.1 was null, is 48" in result.stderr
+    assert "sampler.steps" not in result.stderr
+
+
+def test_a_picture_of_the_page_is_made_again(place: Path) -> None:
+    """As the page draws it: by `System.sample`, with what the page writes of it."""
+    from ldmkit_serve.metadata import sampler_override
+
+    system = ldmkit.build("tiny.yaml")
+    (drawn,) = system.sample(["a blue square"], seed=11, steps=2)
+    override = sampler_override(system.recipe.sampler, {"sampler": system.recipe.sampler.name, "steps": 2})
+    about = {"prompt": "a blue square", "seed": "11", "recipe": "tiny", "options": json.dumps([override])}
+    save_picture(drawn, place / "served.png", about)
+    result = call("sample", "tiny.yaml", "--again", "served.png", "--out", "served-again")
+    assert result.exit_code == 0, result.output
+    (again,) = (place / "served-again").glob("000-*.png")
+    assert np.abs(pixels(again) - pixels(place / "served.png")).max() <= 1
+    about["recipe"] = "another"
+    save_picture(drawn, place / "served.png", about)
+    result = call("sample", "tiny.yaml", "--again", "served.png", "--out", "served-again")
+    assert (result.exit_code, "was made by recipe 'another', this is 'tiny'" in result.stderr) == (2, True)
 
 
 def test_prompts_come_from_a_file_and_the_command_line(place: Path) -> None:

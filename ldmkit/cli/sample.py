@@ -40,7 +40,9 @@ def command(
         asked = make.asked_again(again, asked)
     system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=options.say)
     inputs = (
-        make.recorded_inputs(system, asked) if again is None else make.recorded_again(system, again, asked)
+        make.recorded_inputs(system, asked)
+        if again is None
+        else make.recorded_again(system, again, asked, recipe)
     )
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, inputs, target, options.say)

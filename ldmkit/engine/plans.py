@@ -79,9 +79,10 @@ def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None)
     return scaled(system, float(guidance))
 
 
-def scaled(system: Parts, scale: float) -> list[Component]:
-    """The recipe's guidance with another `scale`; UserError unless exactly one component has any."""
-    own = system.recipe.guidance
+def scaled(system: Parts, scale: float, guides: Sequence[Component] | None = None) -> list[Component]:
+    """The recipe's guidance, or other `guides`, with another `scale`; UserError unless exactly one component
+    has any."""
+    own = system.recipe.guidance if guides is None else guides
     changed = [guide for guide in own if "scale" in guide.parameters]
     if len(changed) != 1:
         raise UserError(

@@ -4,7 +4,7 @@ from typing import Any
 from warnings import warn
 
 from ldmkit.recipe.components import Component
-from ldmkit.recipe.digests import differing, digest, same_stage
+from ldmkit.recipe.digests import changed, differing, digest, same_stage
 from ldmkit.recipe.dump import dump
 from ldmkit.recipe.model import ConditionerSlot, Evaluate, Recipe, Sample, SamplerSlot
 from ldmkit.recipe.named import find_recipe, known_recipes
@@ -26,6 +26,7 @@ __all__ = [
     "Shipped",
     "Train",
     "TrainingSettings",
+    "changed",
     "complete",
     "differing",
     "digest",

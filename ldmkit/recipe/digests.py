@@ -85,9 +85,15 @@ def differing(
         old = load(_as_kept(kept, recipe, stage), (), registry)
         if not _has(old, stage):
             return None
-        there, here = (_by_path(one, stage) for one in (resolve(old, registry, tell=nothing), recipe))
+        return changed(resolve(old, registry, tell=nothing), recipe, stage)
     except (UserError, OSError):
         return None
+
+
+def changed(before: Recipe, after: Recipe, stage: str) -> dict[str, tuple[Any, Any]]:
+    """The values that determine a stage, or "samples", and are not the same in two resolved recipes: (before,
+    after) by dotted path, None for a value that one of them lacks."""
+    there, here = (_by_path(one, stage) for one in (before, after))
     names = dict.fromkeys([*here, *there])
     pairs = {name: (there.get(name), here.get(name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -98,7 +104,8 @@ def _by_path(recipe: Recipe, stage: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in reversed([*_chain(stage)]):
         own = _own(recipe, name)
-        placed = {name: own} if name.startswith(ADAPTERS) else {**own, f"train.{name}": own["train"]}
+        placed = {name: own} if name.startswith(ADAPTERS) else {**own, f"train.{name}": own.get("train")}
+        placed = {f"sample.{k}" if k in ("size", "precision") else k: value for k, value in placed.items()}
         found |= {path: value for key in placed if key != "train" for path, value in leaves(placed[key], key)}
     return found
 

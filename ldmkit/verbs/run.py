@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from warnings import warn
 
 import torch
 
@@ -16,11 +17,11 @@ from ldmkit.engine.requests import Inputs, check_strength, inputs_of
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
-from ldmkit.errors import UserError
+from ldmkit.errors import Note, UserError, shortened
 from ldmkit.pictures import normalize, open_picture, shown, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.progress import Meter
-from ldmkit.recipe import digest
+from ldmkit.recipe import changed, complete, digest
 from ldmkit.types import Say
 from ldmkit.verbs import examples, records
 from ldmkit.verbs.asked import Asked
@@ -101,8 +102,12 @@ def asked_again(picture: Path, asked: Asked) -> Asked:
     return replace(asked, overrides=overrides, guidance=guidance)
 
 
-def recorded_again(system: System, picture: Path, asked: Asked) -> RecordedInputs:
-    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since.
+def recorded_again(
+    system: System, picture: Path, asked: Asked, source: str | Path | None = None
+) -> RecordedInputs:
+    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since. source:
+    of the recipe, to tell in which values it differs from the picture's. A picture of the page does not say
+    its weights: those that are there are taken, with a note.
 
     Raises UserError where this recipe or its weights are not those that made it, and for files that have
     changed or are gone.
@@ -110,15 +115,21 @@ def recorded_again(system: System, picture: Path, asked: Asked) -> RecordedInput
     _set_guidance(system, asked.guidance)
     about = read_about(picture)
     own = digest(system.recipe, "samples")
-    if "digest" not in about:
+    if "digest" not in about and not about.keys() >= {"seed", "recipe"}:
         names = f": it shows {shown(about['pictures'])}" if "pictures" in about else ""
         raise UserError(
             f"{picture} does not say how it was drawn{names}; name one of the pictures themselves"
         )
-    if about.get("digest") != own:
+    if "digest" not in about and about["recipe"] != system.recipe.name:
         raise UserError(
-            f"{picture} was made by recipe digest {about.get('digest', '?')[:12]}, this is {own[:12]}"
-            f"{records.how(about)}"
+            f"{picture} was made by recipe '{shown(about['recipe'])}', this is '{system.recipe.name}'"
+        )
+    if "digest" not in about:
+        warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
+    elif about["digest"] != own:
+        raise UserError(
+            f"{picture} was made by recipe digest {about['digest'][:12]}, this is {own[:12]}"
+            f"{_differing(system, about, source)}{records.how(about)}"
         )
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
@@ -126,6 +137,28 @@ def recorded_again(system: System, picture: Path, asked: Asked) -> RecordedInput
     return RecordedInputs(
         inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
     )
+
+
+def _differing(system: System, about: Mapping[str, str], source: str | Path | None) -> str:
+    """In which values the recipe differs from the one that made a picture, as far as that can be told."""
+    overrides, guidance = records.read_options(about)
+    try:
+        before = None if source is None else complete(source, overrides, system.registry)
+    except UserError:
+        return ""
+    if before is None:
+        return ""
+    if guidance is not None:
+        before = before.model_copy(
+            update={"guidance": tuple(plans.scaled(system, guidance, before.guidance))}
+        )
+    if digest(before, "samples") != about["digest"]:
+        return ": the recipe itself has changed since, or is another one"
+    pairs = changed(before, system.recipe, "samples").items()
+    words = [
+        f"{path} was {'null' if x is None else x}, is {'null' if y is None else y}" for path, (x, y) in pairs
+    ]
+    return f": {shortened(', '.join(words), 300)}"
 
 
 def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:

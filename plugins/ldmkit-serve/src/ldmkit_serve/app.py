@@ -27,7 +27,7 @@ from ldmkit_serve.kept import Kept
 MAX_UPLOAD = "16mb"
 HISTORY = 60
 """Pictures that a visitor's history holds."""
-UNSAID = ("recipe", "inputs", "init")
+UNSAID = ("recipe", "inputs", "init", "options")
 """What a picture's file says but not the line below it: the same for all, or long."""
 FONTS = ["system-ui", "sans-serif"]
 STYLE = "#picture img { width: 100%; height: 100%; object-fit: contain; }"
@@ -35,16 +35,26 @@ STYLE = "#picture img { width: 100%; height: 100%; object-fit: contain; }"
 
 @dataclass(frozen=True)
 class Served:
-    """What is served: pictures go to the folder `out`; `prompt` is the field of the prompt."""
+    """What is served: pictures go to the folder `out`; `prompt` is the field of the prompt. overrides: those
+    with which the recipe was opened."""
 
     system: ldmkit.System
     out: Path
     kept: Kept
     prompt: str
+    overrides: Sequence[str] = ()
 
 
 def launch(
-    system: ldmkit.System, out: Path, *, host: str, port: int, share: bool, queue: int, block: bool = True
+    system: ldmkit.System,
+    out: Path,
+    *,
+    host: str,
+    port: int,
+    share: bool,
+    queue: int,
+    block: bool = True,
+    overrides: Sequence[str] = (),
 ) -> gradio.Blocks:
     """Serves the page until it is interrupted (or, without `block`, until the page is closed). Pictures go to
     `out`, the one folder that can be read.
@@ -54,7 +64,7 @@ def launch(
     if system.denoiser is None:
         raise UserError(f"recipe '{system.recipe.name}' has no denoiser: there are no pictures to draw")
     out.mkdir(parents=True, exist_ok=True)
-    blocks = page(system, out).queue(max_size=queue, default_concurrency_limit=1)
+    blocks = page(system, out, overrides).queue(max_size=queue, default_concurrency_limit=1)
     try:
         blocks.launch(
             server_name=host,
@@ -73,10 +83,10 @@ def launch(
     return blocks
 
 
-def page(system: ldmkit.System, out: Path) -> gradio.Blocks:
+def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gradio.Blocks:
     """The page of a system with a denoiser."""
     facts = _facts(system)
-    served = Served(system, out, Kept(out / "inputs", _files(system), facts.data), _prompt(system))
+    served = Served(system, out, Kept(out / "inputs", _files(system), facts.data), _prompt(system), overrides)
     title = f"{system.recipe.name} - ldmkit"
     with gradio.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
         gradio.Markdown(f"# {system.recipe.name}")
@@ -203,7 +213,9 @@ def _draw(
                 yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
                 continue
             name = served.system.recipe.name
-            about = metadata.about(name, served.prompt, fields, options, served.kept)
+            sampler = metadata.sampler_override(served.system.recipe.sampler, options)
+            overrides = [*served.overrides, sampler]
+            about = metadata.about(name, served.prompt, fields, options, served.kept, overrides)
             path = served.out / f"{next(numbers):05d}-{options['seed']}.png"
             save_picture(step.picture, path, about)
             words = ", ".join(f"{k} {v}" for k, v in about.items() if k not in UNSAID)

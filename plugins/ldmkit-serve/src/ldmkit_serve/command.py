@@ -58,4 +58,5 @@ def command(
     from ldmkit_serve.app import launch
 
     system = ldmkit.build(recipe, overrides, runs=runs)
-    launch(system, runs / system.recipe.name / "served", host=host, port=port, share=share, queue=queue)
+    out = runs / system.recipe.name / "served"
+    launch(system, out, host=host, port=port, share=share, queue=queue, overrides=overrides)

@@ -11,6 +11,7 @@ import PIL.Image
 from gradio.components import Component
 
 from ldmkit.pictures import open_picture
+from ldmkit.recipe import SamplerSlot
 from ldmkit_serve.controls import Control
 from ldmkit_serve.kept import Kept
 from ldmkit_serve.settings import Settings
@@ -22,9 +23,15 @@ UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 
 
 def about(
-    name: str, prompt: str, fields: Mapping[str, Sequence[Any]], options: Mapping[str, Any], kept: Kept
+    name: str,
+    prompt: str,
+    fields: Mapping[str, Sequence[Any]],
+    options: Mapping[str, Any],
+    kept: Kept,
+    overrides: Sequence[str] = (),
 ) -> dict[str, str]:
-    """What the PNG says of itself; `prompt` names the field of the prompt."""
+    """What the PNG says of itself; `prompt` names the field of the prompt, `overrides` are changes of the
+    recipe's values that lead to the picture's."""
     inputs = {field: kept.record(value) for field, (value,) in fields.items()}
     texts = {k: str(v) for k, v in options.items() if isinstance(v, str | int | float)}
     if prompt in inputs:
@@ -33,7 +40,17 @@ def about(
         texts["inputs"] = json.dumps(inputs, ensure_ascii=False)
     if isinstance(options["init"], PIL.Image.Image):
         texts["init"] = json.dumps(kept.record(options["init"]))
+    if overrides:
+        texts["options"] = json.dumps([*overrides], ensure_ascii=False)
     return {**texts, "recipe": name}
+
+
+def sampler_override(slot: SamplerSlot, options: Mapping[str, Any]) -> str:
+    """The page's sampler and steps as an override of the recipe's `sampler`, whose spacing stays."""
+    if options["sampler"] == slot.name:
+        return f"sampler.steps={options['steps']}"
+    own = {"name": options["sampler"], "spacing": slot.spacing.flat(), "reuse": slot.reuse}
+    return f"sampler={json.dumps({**own, 'steps': options['steps']}, default=str)}"
 
 
 def from_picture(
