@@ -8,22 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from small_recipes import PIXELS
 
 import ldmkit
 from ldmkit.engine.batching import even_parts, overlapped
 
 RECIPE: dict[str, Any] = {
-    "recipe": 1,
+    **PIXELS,
     "name": "small",
-    "compression": "identity",
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
     "sampler": {"name": "ddim", "steps": 1},
     "sample": {"size": [8, 8], "batch": 4},
 }

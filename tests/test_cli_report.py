@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 import yaml
 from click.testing import CliRunner
+from small_recipes import PIXELS
 
 from ldmkit.cli import main
 from ldmkit.pictures.png import save_picture
@@ -17,17 +18,8 @@ from ldmkit.verbs.report.charts import chart
 from ldmkit.verbs.report.recipes import chosen
 
 RECIPE = {
-    "recipe": 1,
+    **PIXELS,
     "name": "first",
-    "compression": {"name": "identity"},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
     "data": {"name": "image-folder", "path": "no-pictures", "size": 16},
     "train": {"diffusion": {"steps": 40, "batch": 8, "lr": 0.002}},
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_recipes
 import torch
 import yaml
 from click.testing import CliRunner, Result
@@ -20,7 +21,7 @@ from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import read_about
 
-UNET = {"name": "unet", "width": 32, "multipliers": [1], "scale_shift": True, "blocks": 1, "attention": [1]}
+UNET = {**small_recipes.UNET, "attention": [1]}
 RECIPE: dict[str, Any] = {
     "recipe": 1,
     "name": "pixels",

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from small_recipes import PIXELS
 
 import ldmkit
 from ldmkit.cli import main
@@ -17,18 +18,9 @@ from ldmkit.engine.opening import choose_device
 from ldmkit.errors import UserError
 
 RECIPE = {
-    "recipe": 1,
+    **PIXELS,
     "name": "pixels",
     "data": {"name": "image-folder", "path": "pictures", "size": 8},
-    "compression": {"name": "identity"},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
     "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
     "sampler": {"name": "ddim", "steps": 2},
 }

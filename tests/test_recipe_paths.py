@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
+from small_recipes import PIXELS
 
 import ldmkit
 from ldmkit.cli import main
@@ -22,19 +23,10 @@ from ldmkit.host.plugins import host
 from ldmkit.recipe import dump, load, resolve
 
 RECIPE = {
-    "recipe": 1,
+    **PIXELS,
     "name": "placed",
     "data": {"name": "image-folder", "path": "pictures", "size": 8},
-    "compression": {"name": "identity"},
     "weights": "first",
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
     "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
     "sampler": {"name": "ddim", "steps": 2},
 }

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_recipes import LATENTS, UNET
 from torch import nn
 
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -15,22 +16,11 @@ from ldmkit.recipe import complete
 from ldmkit.types import Condition
 from ldmkit.verbs.check import inspect
 
-RECIPE = {
-    "recipe": 1,
-    "name": "small",
-    "compression": {"name": "kl-autoencoder", "factor": 4, "channels": 4, "width": 32, "blocks": 1,
-                    "multipliers": [1, 1, 1]},
-    "conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16}},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-    },
-    "sample": {"size": [32, 32]},
-}  # fmt: skip
+RECIPE = {**LATENTS,
+"name": "small",
+"conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16}},
+"denoiser": {**UNET, "attention": [1]},
+"sample": {"size": [32, 32]},}  # fmt: skip
 
 
 @pytest.fixture

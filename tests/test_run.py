@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_recipes import LATENTS, UNET
 
 import ldmkit
 from ldmkit.cli import main
@@ -18,28 +19,13 @@ from ldmkit.pictures.png import read_about, save_picture
 
 STAGE = {"steps": 2, "batch": 4, "lr": 1e-3}
 RECIPE = {
-    "recipe": 1,
+    **LATENTS,
     "name": "tiny",
     "data": {"name": "image-folder", "path": "pictures", "size": 16},
-    "compression": {
-        "name": "kl-autoencoder",
-        "factor": 4,
-        "channels": 4,
-        "width": 32,
-        "multipliers": [1, 1, 1],
-        "blocks": 1,
-    },
     "conditioners": {
         "caption": {"name": "text-transformer", "width": 32, "layers": 1, "length": 8, "dropout": 0.1}
     },
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-    },
+    "denoiser": {**UNET, "attention": [1]},
     "train": {
         "compression": {**STAGE, "loss": [{"name": "pixel"}]},
         "diffusion": {**STAGE, "ema": 0.9},

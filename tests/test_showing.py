@@ -15,23 +15,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from rich.console import Console
+from small_recipes import PIXELS, UNET
 
 import ldmkit
 from ldmkit.cli import main
 from ldmkit.pictures import Pictures
 
 RECIPE: dict[str, Any] = {
-    "recipe": 1,
+    **PIXELS,
     "name": "small",
-    "compression": {"name": "identity"},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-    },
+    "denoiser": {**UNET, "attention": [1]},
     "sampler": {"name": "ddim", "steps": 4},
     "sample": {"size": [16, 16]},
 }

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
+from small_recipes import LATENTS
 
 import ldmkit
 from ldmkit.cli import main
@@ -17,25 +18,9 @@ from ldmkit.recipe import Shipped, complete
 
 ROOT = Path(__file__).parents[1]
 RECIPE: dict[str, Any] = {
-    "recipe": 1,
+    **LATENTS,
     "name": "first",
     "data": {"name": "image-folder", "path": "pictures", "size": 16},
-    "compression": {
-        "name": "kl-autoencoder",
-        "factor": 4,
-        "channels": 4,
-        "width": 32,
-        "multipliers": [1, 1, 1],
-        "blocks": 1,
-    },
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
     "train": {
         "compression": {"steps": 2, "batch": 4, "lr": 1e-3, "loss": ["pixel"]},
         "diffusion": {"steps": 2, "batch": 4, "lr": 1e-3},

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_recipes import PIXELS
 
 from ldmkit.cli import main
 
@@ -33,18 +34,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check(conditioners: dict[str, Any], *options: str) -> Result:
     recipe = {
-        "recipe": 1,
+        **PIXELS,
         "name": "looked-at",
         "data": {"name": "image-folder", "path": "d", "size": 16},
-        "compression": {"name": "identity"},
-        "denoiser": {
-            "name": "unet",
-            "width": 32,
-            "multipliers": [1],
-            "scale_shift": True,
-            "blocks": 1,
-            "attention": [],
-        },
         "conditioners": conditioners,
         "train": {"diffusion": {"steps": 1, "batch": 2, "lr": 1e-3, "flip": True}},
     }

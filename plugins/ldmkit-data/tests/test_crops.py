@@ -12,6 +12,7 @@ import torch
 from ldmkit_data.image_folder import ImageFolder
 from ldmkit_data.union import Union
 from PIL import Image
+from small_recipes import UNET
 
 from ldmkit.engine.system import System, assemble
 from ldmkit.errors import UserError
@@ -88,14 +89,7 @@ def system_of(folder: Path, shown: str, **changes: object) -> System:
         "data": {"name": "image-folder", "path": str(folder), "size": 32, "crop": shown, "bucket_step": 8},
         "compression": {"name": "kl-autoencoder", "factor": 4, "channels": 3, "width": 32, "blocks": 1}
         | {"multipliers": [1, 1, 1]},
-        "denoiser": {
-            "name": "unet",
-            "width": 32,
-            "multipliers": [1],
-            "scale_shift": True,
-            "blocks": 1,
-            "attention": [],
-        },
+        "denoiser": UNET,
         "conditioners": {"map": {"name": "spatial-rescaler", "field": "map", "classes": 4, "channels": 2}},
         "train": {"compression": {**options, "loss": ["pixel"]}, "diffusion": {**options, **changes}},
     }

@@ -7,6 +7,7 @@ import json
 import PIL.Image
 import pytest
 import torch
+from small_recipes import PIXELS, UNET
 
 import ldmkit
 
@@ -24,18 +25,9 @@ from ldmkit.verbs import run  # noqa: E402
 from ldmkit.verbs.asked import Asked  # noqa: E402
 
 BASE = {
-    "recipe": 1,
+    **PIXELS,
     "name": "one",
-    "compression": {"name": "identity"},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-        "heads": 2,
-    },
+    "denoiser": {**UNET, "attention": [1], "heads": 2},
     "objective": {"name": "v"},
     "sampler": {"name": "ddim", "steps": 4},
     "sample": {"size": [32, 32]},
