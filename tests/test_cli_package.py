@@ -19,6 +19,7 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
+from small_recipes import UNET
 
 from ldmkit.cli import main
 
@@ -28,14 +29,7 @@ RECIPE: dict[str, Any] = {
     "name": "toy",
     "data": {"name": "image-folder", "path": "pictures", "size": 16},
     "compression": {"name": "kl-autoencoder", "factor": 2, "channels": 4, "width": 32, "multipliers": [1, 1]},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
+    "denoiser": UNET,
     "train": {
         "compression": {"steps": 1, "batch": 2, "lr": 1e-3, "loss": ["pixel"]},
         "diffusion": {"steps": 1, "batch": 2, "lr": 1e-3},

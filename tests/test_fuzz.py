@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
+from small_recipes import AUTOENCODER, LATENTS, UNET
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import read_tensors
@@ -58,29 +59,19 @@ fuzzed = settings(
     derandomize="LDMKIT_FUZZ" not in os.environ,
     print_blob=True,
 )
-RECIPE = {
-    "recipe": 1,
-    "name": "small",
-    "data": {"name": "fluent-emoji", "size": 32},
-    "compression": {"name": "kl-autoencoder", "factor": 8, "channels": 4, "width": 32,
-                    "multipliers": [1, 1, 1, 1], "blocks": 1},
-    "conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16, "dropout": 0.1}},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-    },
-    "schedule": {"name": "scaled-linear", "steps": 100},
-    "objective": {"name": "v"},
-    "train": {"compression": {"steps": 1, "batch": 1, "lr": 0.1, "loss": [{"name": "pixel"}]},
+RECIPE = {**LATENTS,
+"name": "small",
+"data": {"name": "fluent-emoji", "size": 32},
+"compression": {**AUTOENCODER, "factor": 8, "multipliers": [1, 1, 1, 1]},
+"conditioners": {"label": {"name": "class-embedding", "classes": 10, "width": 16, "dropout": 0.1}},
+"denoiser": {**UNET, "attention": [1]},
+"schedule": {"name": "scaled-linear", "steps": 100},
+"objective": {"name": "v"},
+"train": {"compression": {"steps": 1, "batch": 1, "lr": 0.1, "loss": [{"name": "pixel"}]},
               "diffusion": {"steps": 1, "batch": 1, "lr": 0.1, "ema": 0.9}},
-    "sampler": {"name": "ddim", "spacing": "leading", "steps": 3},
-    "guidance": [{"name": "classifier-free", "scale": 2}],
-    "sample": {"size": [64, 64], "seed": 0, "count": 2},
-}  # fmt: skip
+"sampler": {"name": "ddim", "spacing": "leading", "steps": 3},
+"guidance": [{"name": "classifier-free", "scale": 2}],
+"sample": {"size": [64, 64], "seed": 0, "count": 2},}  # fmt: skip
 
 
 def paths(value, at=()):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from small_recipes import PIXELS, UNET
 from torch import nn
 
 import ldmkit
@@ -21,17 +22,9 @@ from ldmkit.recipe import digest
 from ldmkit.types import Condition
 
 RECIPE: dict[str, Any] = {
-    "recipe": 1,
+    **PIXELS,
     "name": "small",
-    "compression": {"name": "identity"},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1, 1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [],
-    },
+    "denoiser": {**UNET, "multipliers": [1, 1]},
     "sampler": {"name": "ddim", "steps": 6},
     "sample": {"size": [8, 8], "count": 3},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_recipes import UNET
 
 import ldmkit
 from ldmkit.engine.system import assemble
@@ -17,14 +18,7 @@ RECIPE = {
     "recipe": 1,
     "name": "toy",
     "compression": {**FIRST, "width": 32, "multipliers": [1, 1, 1], "blocks": 1, "middle_attention": False},
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-    },
+    "denoiser": {**UNET, "attention": [1]},
     "objective": {"name": "epsilon", "loss": "l1"},
 }
 LAYOUT = {"tokenizer": "boxes", "length": 5, "width": 32, "layers": 1, "vocabulary": 64}

@@ -22,6 +22,7 @@ from ldmkit_shards.hf import HfDataset
 from ldmkit_shards.tar import WebDataset
 from PIL import Image as Pillow
 from safetensors.torch import load_file
+from small_recipes import PIXELS
 
 from ldmkit.cli import main
 from ldmkit.errors import UserError
@@ -121,18 +122,9 @@ def test_a_training_from_folder_shards_and_table_ends_in_the_same_bits(tmp_path:
     results = []
     for name, data in sources.items():
         recipe = {
-            "recipe": 1,
+            **PIXELS,
             "name": name,
             "data": {**data, "size": 8},
-            "compression": {"name": "identity"},
-            "denoiser": {
-                "name": "unet",
-                "width": 32,
-                "multipliers": [1],
-                "scale_shift": True,
-                "blocks": 1,
-                "attention": [],
-            },
             "train": {"diffusion": {"steps": 2, "batch": 4, "lr": 1e-3}},
         }
         Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe))
@@ -317,18 +309,9 @@ def test_a_shard_or_table_that_changed_since_a_training_is_named(tmp_path: Path)
     }
     for name, data in sources.items():
         recipe = {
-            "recipe": 1,
+            **PIXELS,
             "name": name,
             "data": {"name": "with-low-res", "factor": 2, "of": {**data, "size": 8}},
-            "compression": {"name": "identity"},
-            "denoiser": {
-                "name": "unet",
-                "width": 32,
-                "multipliers": [1],
-                "scale_shift": True,
-                "blocks": 1,
-                "attention": [],
-            },
             "train": {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-3}},
         }
         Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe))
