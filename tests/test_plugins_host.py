@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from importlib.metadata import distributions, entry_points
 from pathlib import Path
 
@@ -139,6 +140,28 @@ def test_what_a_plugin_prints_and_where_it_goes_stays_with_it(installed, tmp_pat
     assert Path.cwd() == tmp_path
     assert capsys.readouterr() == ("", "hello\n")
     assert loaded.seconds["noisy"] >= 0.01
+
+
+@pytest.mark.parametrize("end", ["", "raise ValueError('late')\n"])
+def test_variables_and_warning_filters_stay_as_they_were(installed, monkeypatch, end):
+    monkeypatch.setenv("LDMKIT_TEST_KEPT", "1")
+    monkeypatch.setenv("LDMKIT_TEST_GONE", "2")
+    monkeypatch.delenv("LDMKIT_TEST_NEW", raising=False)
+    changes = (
+        "import os, warnings\nwarnings.simplefilter('ignore')\nos.environ['LDMKIT_TEST_NEW'] = '3'\n"
+        "os.environ['LDMKIT_TEST_KEPT'] = '4'\ndel os.environ['LDMKIT_TEST_GONE']\n"
+    )
+    filters = list(warnings.filters)
+    points = installed(loud=changes + end + GOOD.format(name="n"))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        load_plugins(points)
+    assert list(warnings.filters) == filters
+    kept = {name: os.environ.get(f"LDMKIT_TEST_{name}") for name in ("KEPT", "GONE", "NEW")}
+    assert kept == {"KEPT": "1", "GONE": "2", "NEW": None}
+    names = [f"LDMKIT_TEST_{name}" for name in ("GONE", "KEPT", "NEW")]
+    said = [f"plugin loud changes {', '.join(names)}, warning filters when it is imported: put back"]
+    assert [str(note.message) for note in notes] == ([] if end else said)
 
 
 def test_plugins_that_are_turned_off_are_not_imported(installed):

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from ldmkit.errors import shortened
+from ldmkit.errors import Note, shortened
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,6 +33,35 @@ def contained() -> Iterator[None]:
             for number, handler in zip(SIGNALS, handlers, strict=True):
                 signal.signal(number, handler)
         _set_torch(torch_before)
+
+
+@contextmanager
+def unchanged(whose: str) -> Iterator[None]:
+    """Afterwards environment variables and warning filters are as before; a note names what a plugin changed.
+
+    Around the import of a plugin's registration alone: the libraries that a component imports set their own.
+    whose: the distribution's name.
+    """
+    before, filters = dict(os.environ), list(warnings.filters)
+    try:
+        with warnings.catch_warnings():
+            try:
+                yield
+            finally:
+                words = [*_variables(before), *(["warning filters"] if warnings.filters != filters else [])]
+    finally:
+        os.environ.update(before)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+    if words:
+        line = f"plugin {whose} changes {shortened(', '.join(words), 300)} when it is imported: put back"
+        warnings.warn(Note(line), stacklevel=3)
+
+
+def _variables(before: Mapping[str, str]) -> list[str]:
+    """The names of the environment variables that are not as before."""
+    names = sorted({*before, *os.environ})
+    return [name for name in names if before.get(name) != os.environ.get(name)]
 
 
 def _of_torch() -> tuple[Any, ...] | None:

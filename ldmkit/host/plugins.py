@@ -17,7 +17,7 @@ import pluggy
 
 from ldmkit import hookspecs
 from ldmkit.errors import UserError, did_you_mean
-from ldmkit.host.contained import contained, described
+from ldmkit.host.contained import contained, described, unchanged
 from ldmkit.host.loose import LooseFile, loose_files
 from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 
@@ -58,7 +58,7 @@ def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) ->
             continue
         began = time.monotonic()
         try:
-            with contained():
+            with unchanged(distribution), contained():
                 refused = _load_one(manager, point, Collector(distribution, version), registry)
         except KeyboardInterrupt:
             raise
