@@ -11,6 +11,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import ImageChops
+from small_recipes import PIXELS, UNET
 
 import ldmkit
 from ldmkit.cli import main
@@ -18,20 +19,12 @@ from ldmkit.errors import UserError
 from ldmkit.testing.registration import check_registration
 
 RECIPE = {
-    "recipe": 1,
+    **PIXELS,
     "name": "small",
-    "compression": {"name": "identity"},
     "conditioners": {
         "caption": {"name": "text-transformer", "width": 16, "layers": 1, "heads": 2, "length": 6}
     },
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1, 1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [2],
-    },
+    "denoiser": {**UNET, "multipliers": [1, 1], "attention": [2]},
     "sampler": {"name": "ddim", "steps": 3},
     "guidance": [{"name": "classifier-free", "scale": 2}],
     "sample": {"prompts": ["a red fox", "a hat"], "size": [16, 16]},

@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 from ldmkit_serve.painter import read_boxes, read_map
 from ldmkit_serve.settings import request
+from small_recipes import PIXELS, UNET
 
 import ldmkit
 from ldmkit.pictures.png import read_about, save_picture
@@ -33,11 +34,9 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-RECIPE = {
-    "recipe": 1,
-    "name": "everything",
-    "compression": {"name": "identity"},
-    "conditioners": {
+RECIPE = {**PIXELS,
+"name": "everything",
+"conditioners": {
         "caption": {"name": "text-transformer", "width": 32, "layers": 1, "length": 8},
         "label": {"name": "class-embedding", "classes": 4, "width": 32},
         "layout": {"name": "text-transformer", "field": "layout", "tokenizer": "boxes", "width": 32,
@@ -46,19 +45,10 @@ RECIPE = {
         "hole": {"name": "masked-image"},
         "small": {"name": "low-res", "field": "low_res", "factor": 1},
     },
-    "denoiser": {
-        "name": "unet",
-        "width": 32,
-        "multipliers": [1],
-        "scale_shift": True,
-        "blocks": 1,
-        "attention": [1],
-        "heads": 2,
-    },
-    "objective": {"name": "v"},
-    "sampler": {"name": "ddim", "steps": 4},
-    "sample": {"size": [32, 32], "prompts": ["a red fox", "빨간 여우"]},
-}  # fmt: skip
+"denoiser": {**UNET, "attention": [1], "heads": 2},
+"objective": {"name": "v"},
+"sampler": {"name": "ddim", "steps": 4},
+"sample": {"size": [32, 32], "prompts": ["a red fox", "빨간 여우"]},}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
