@@ -150,3 +150,9 @@ def test_what_is_no_class_is_refused(labels):
 def test_the_unconditional_class_must_exist():
     with pytest.raises(ValueError, match="unconditional 5 is none of the 5 classes"):
         ClassEmbedding(classes=5, unconditional=5)
+
+
+@pytest.mark.parametrize("label", [[0, 1], {"a": 1}, 10**30, None, 1.5])
+def test_beside_names_only_ids_are_taken(label):
+    with pytest.raises(ValueError, match="expects class ids from 0 to 2, one a picture"):
+        ClassEmbedding(names=["red", "blue"], width=8).prepare({"label": [label]})

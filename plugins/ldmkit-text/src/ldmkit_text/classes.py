@@ -69,7 +69,7 @@ class ClassEmbedding(nn.Module):
         classes = self._numbers(raw.get(self.field))
         try:
             labels = torch.as_tensor(classes)
-        except (KeyError, TypeError, ValueError, RuntimeError):
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
             raise ValueError(expected) from None
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(expected)
@@ -85,7 +85,7 @@ class ClassEmbedding(nn.Module):
             if isinstance(label, str) and label not in self._ids:
                 known, near = ", ".join(list(self._ids)[:NAMED]), did_you_mean(label, self._ids)
                 raise ValueError(f"{self.field}: no class '{label}'{near}; names: {known}")
-        return [self._ids.get(label, label) for label in labels]
+        return [self._ids[label] if isinstance(label, str) else label for label in labels]
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b 1 width", or a vector "b width"."""
