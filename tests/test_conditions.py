@@ -20,6 +20,7 @@ from ldmkit.engine import plans, sampling
 from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import read_about
+from ldmkit.verbs import records
 
 UNET = {**small_recipes.UNET, "attention": [1]}
 RECIPE: dict[str, Any] = {
@@ -346,3 +347,11 @@ def test_lists_of_different_lengths_are_refused_and_single_values_shared() -> No
     with pytest.raises(UserError, match="fields differ in length"):
         system.sample(fields={"label": [0, 1], "segmentation": maps})
     assert len(system.sample(fields={"label": "red", "segmentation": maps}, steps=1)) == 3
+
+
+def test_an_input_whose_digest_the_file_lacks_counts_as_changed() -> None:
+    call("run", "classes.yaml")
+    system = ldmkit.build("classes.yaml")
+    about = {"seed": "1", "inputs": '{"label": {"file": "mask.png"}}'}
+    with pytest.raises(UserError, match=r"label: mask\.png has changed since the picture was made"):
+        records.read(system, about, Path("one.png"), {})

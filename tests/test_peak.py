@@ -80,3 +80,9 @@ def test_between_picture_and_free_memory_the_models_decide(monkeypatch):
     peak.check_room(system, (64, 64), 3)
     with pytest.raises(UserError, match="4 pictures of 64x64 at once"):
         peak.check_room(system, (64, 64), 4)
+
+
+@pytest.mark.parametrize("size", [(True, True), torch.tensor([16, 16]), (), (16,), (16.0, 16)])
+def test_a_size_that_is_no_pair_of_whole_numbers_is_refused(size):
+    with pytest.raises(UserError, match=r"expects \(height, width\)"):
+        toy().sample(["a"], size=size)

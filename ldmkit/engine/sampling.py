@@ -54,7 +54,7 @@ def pictures(
 
 def _check_room(system: Parts, size: tuple[int, int] | None, parts: Sequence[range]) -> None:
     """UserError where memory cannot hold the largest batch, as far as its size is known."""
-    size = size or known_size(system)
+    size = known_size(system) if size is None else size
     if size is not None:
         latent_size(system, size)
         check_room(system, size, max(map(len, parts), default=0))

@@ -12,11 +12,11 @@ from ldmkit.types import Conditions, Latent
 
 def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     """The latent's (h, w) for a picture size, by default the recipe's or its data's."""
-    size = size or known_size(system)
+    size = known_size(system) if size is None else size
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
-    if not isinstance(size, tuple | list) or len(size) != 2 or not all(isinstance(s, int) for s in size):
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(type(s) is int for s in size):
         raise UserError(f"size {size!r}: expects (height, width)")
     if any(s % factor or s < factor for s in size):
         raise UserError(f"size {size[0]}x{size[1]}: each side must be a multiple of {factor}")
