@@ -30,6 +30,7 @@ __all__ = [
     "installed_files",
     "packaged_file",
     "read_folder",
+    "read_safetensors",
     "read_tensors",
     "write_tensors",
 ]

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+import ldmkit
 from ldmkit.cli import main
 from ldmkit.cli.new_plugin import KINDS, USAGE
 from ldmkit.host import registry as host
@@ -57,6 +59,25 @@ def test_its_code_is_clean(written):
             text=True,
         )
         assert done.returncode == 0, done.stdout
+
+
+def test_its_types_hold_strictly(written):
+    """Each plugin by itself, with its tests, as mypy sees it beside an installed ldmkit."""
+    env = {**os.environ, "MYPYPATH": str(Path(ldmkit.__file__).parents[1])}
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports", "silent", "--config-file", ""]
+    sources = [str(path) for path in sorted(written.glob("*/src/*/*.py"))]
+    tests = [str(path) for path in sorted(written.glob("*/tests/*.py"))]
+    cache = ["--cache-dir", str(written / "mypy"), "--ignore-missing-imports"]
+    env["MYPYPATH"] = os.pathsep.join([env["MYPYPATH"], *(str(path) for path in written.glob("*/src"))])
+    done = subprocess.run([*command, *cache, *sources, *tests], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("recipe", "verb")])
+def test_its_tests_call_the_contract_checks_of_its_kind_and_of_its_registration(written, kind):
+    text = (written / f"ldmkit-my-{kind}" / "tests" / f"test_ldmkit_my_{kind}.py").read_text()
+    assert f"check_{kind}(" in text
+    assert f'check_registration("ldmkit-my-{kind}")' in text
 
 
 def test_nothing_is_overwritten(written):
