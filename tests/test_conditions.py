@@ -318,6 +318,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(monkeypatch: pytest.Monkey
         ("plain", ["--strength", "0"], "strength 0.0: expects a number above 0, up to 1"),
         ("plain", ["--guidance", "3"], "0 of the recipe's guidance components have a scale"),
         ("plain", ["--size", "big"], "'big' is no size"),
+        ("plain", ["--size", "1000000x1000000"], "of memory"),
         ("plain", ["--negative", "grey"], "a negative prompt needs a recipe with captions"),
     ],
 )

@@ -210,6 +210,7 @@ def test_overrides_of_a_component_that_is_not_given_keep_its_default_name(loaded
         ("train.diffusion.stepz=3", "train.diffusion: unknown key 'stepz'; did you mean 'steps'?"),
         ("guidance=3", "guidance: should be a list, not 3"),
         ("sample.size=64", "sample.size: should be a list, not 64"),
+        ("sample.seed=-1", "sample.seed: should be greater than or equal to 0, not -1"),
         ("train=3", "train: should be a mapping of keys to values, not 3"),
         ("guidance.1.scale=3", "guidance is a list of 1: it has no '1'"),
         ("guidance.x.scale=3", "guidance is a list of 1: it has no 'x'"),

@@ -125,7 +125,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         """(height, width)."""
-        match = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", str(value))
+        match = re.fullmatch(r"(\d{1,9})(?:[xX](\d{1,9}))?", str(value))
         if not match:
             self.fail(f"'{value}' is no size; expects HEIGHTxWIDTH, as 64x512", param, ctx)
         return int(match[1]), int(match[2] or match[1])

@@ -76,7 +76,7 @@ class Sample(Part):
     init: str | None = None
     strength: Annotated[float, Field(gt=0, le=1)] = 0.6
     count: Bounded = 1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     size: tuple[Count, Count] | None = None
     batch: Bounded = 16
     precision: Literal["no", "bf16", "auto"] = "no"

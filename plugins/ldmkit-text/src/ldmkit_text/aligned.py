@@ -47,7 +47,7 @@ class AlignedText(PretrainedText):
         self.aligner = load_aligner(alignment or SHIPPED)
         width, reads = self.spec.tokens, self.aligner.leave.out_features
         if width != reads:
-            raise ValueError(f"alignment: it makes states of {reads} numbers, this encoder's have {width}")
+            raise ValueError(f"the alignment makes states of {reads} numbers, this encoder's have {width}")
         self.foreign = MultilingualText(
             field=self.field, length=min(self.length, self.aligner.length), vector=True
         )
