@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from small_recipes import AUTOENCODER
 
 import ldmkit
 from ldmkit.artifacts import write_tensors
@@ -19,14 +20,7 @@ from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.recipe import complete, dump, load
 
-FIRST = {
-    "name": "kl-autoencoder",
-    "factor": 2,
-    "channels": 2,
-    "width": 32,
-    "multipliers": [1, 1],
-    "blocks": 1,
-}
+FIRST = {**AUTOENCODER, "factor": 2, "channels": 2, "multipliers": [1, 1]}
 MODEL = {"recipe": 1, "name": "on-weights", "weights": "first"}
 
 

@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 import yaml
 from click.testing import CliRunner
+from small_recipes import AUTOENCODER
 
 from ldmkit.cli import main
 from ldmkit.verbs.report import write_report
@@ -155,14 +156,7 @@ def test_relative_paths_start_at_the_recipe_that_is_named_not_in_the_run(tmp_pat
 
 
 def test_a_finished_training_keeps_its_sample_and_the_data_may_go(tmp_path, pictures, monkeypatch):
-    model = {
-        "name": "kl-autoencoder",
-        "factor": 2,
-        "channels": 2,
-        "width": 32,
-        "multipliers": [1, 1],
-        "blocks": 1,
-    }
+    model = {**AUTOENCODER, "factor": 2, "channels": 2, "multipliers": [1, 1]}
     training = {"steps": 1, "batch": 2, "lr": 0.001, "loss": ["pixel"]}
     recipe = {
         "recipe": 1,

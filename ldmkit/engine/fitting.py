@@ -72,7 +72,8 @@ def _compared_optional(optional: type, component: Any) -> Iterator[str]:
     for name, declared in _members(optional):
         if declared is not None and getattr(component, name, None) is not None:
             wrong = _compared(name, declared, _method(component, name))
-            yield from [] if wrong is None else [wrong]
+            if wrong is not None:
+                yield wrong
 
 
 @lru_cache

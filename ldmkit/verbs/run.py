@@ -141,12 +141,12 @@ def recorded_again(
 
 def _differing(system: System, about: Mapping[str, str], source: str | Path | None) -> str:
     """In which values the recipe differs from the one that made a picture, as far as that can be told."""
+    if source is None:
+        return ""
     overrides, guidance = records.read_options(about)
     try:
-        before = None if source is None else complete(source, overrides, system.registry)
+        before = complete(source, overrides, system.registry)
     except UserError:
-        return ""
-    if before is None:
         return ""
     if guidance is not None:
         before = before.model_copy(

@@ -65,7 +65,7 @@ class AlignedText(PretrainedText):
         Ids from the encoder's vocabulary size on are those of `multilingual-text`.
         """
         value = raw.get(self.field)
-        if value is None or not is_text(value):
+        if value is None or not is_text(value) or not any(map(is_foreign, value)):
             return super().prepare(raw)
         rows = [self._foreign_ids(text) if is_foreign(text) else self._ids([text]) for text in value]
         return {self.field: torch.cat(rows)}
