@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from ldmkit_unet.compvis import CompVisUNet
 from ldmkit_unet.unet import UNet
+from torch.nn import functional as F
 
 from ldmkit.errors import Note
 from ldmkit.types import Condition, ConditionSpec, LatentSpec
@@ -51,6 +53,7 @@ CONFIGURATIONS = [
     {},
     {"scale_shift": True, "resample": "residual", "head_channels": 8, "depth": 2},
     {"heads": 2, "attention": (2,), "dropout": 0.1},
+    {"patch": 2},
 ]
 
 
@@ -74,6 +77,19 @@ def test_it_starts_at_zero_and_the_last_layer_learns_first():
     assert not unet(z, time, condition).any()
     (unet(z, time, condition) - 1).square().mean().backward()
     assert unet.conv_out.weight.grad.any()
+
+
+def test_a_patch_joins_the_channels_of_its_positions():
+    """The network on squares of 2 x 2 is the one without patch on four times the channels."""
+    unet, (z, time, condition) = awake(tiny(patch=2)).eval(), inputs()
+    wide = ConditionSpec((), tokens=24, concat=8, vector=5)
+    plain = UNet(LatentSpec(16, 16), wide, 16, width=32, multipliers=(1, 2), blocks=1).eval()
+    plain.load_state_dict(unet.state_dict())
+    joined = replace(condition, concat=F.pixel_unshuffle(condition.concat, 2))
+    expected = F.pixel_shuffle(plain(F.pixel_unshuffle(z, 2), time, joined), 2)
+    assert torch.equal(unet(z, time, condition), expected)
+    with pytest.raises(ValueError, match="latent size 6x6: the UNet's levels need multiples of 4"):
+        unet(z[..., :6, :6], time, replace(condition, concat=condition.concat[..., :6, :6]))
 
 
 def test_checkpointing_changes_no_figure():

@@ -191,3 +191,5 @@ def test_what_the_format_cannot_hold_is_refused():
         DiffusersUNet().config({**arguments, "conditions": ConditionSpec(()), "heads": 8})
     with pytest.raises(ValueError, match="latent"):
         DiffusersUNet().config({"width": 32})
+    with pytest.raises(ValueError, match="patch: 2 "):
+        DiffusersUNet().config({**arguments, "patch": 2})

@@ -26,13 +26,15 @@ def arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """All of the constructor's arguments, defaults filled in.
 
     ValueError where those that build supplies (latent, conditions, out_channels) are missing: the published
-    configuration holds what follows from them.
+    configuration holds what follows from them; also for a patch, which no published format has.
     """
     values = {**parameters}
     for name, parameter in inspect.signature(UNet).parameters.items():
         if name not in values and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"the UNet's published configuration follows from '{name}' too: supply it")
         values.setdefault(name, parameter.default)
+    if values["patch"] > 1:
+        refuse(f"patch: {values['patch']} (the format has no squares of latent positions)")
     return values
 
 
