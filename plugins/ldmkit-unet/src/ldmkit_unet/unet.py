@@ -66,8 +66,8 @@ class UNet(nn.Module):
     """Time-conditional UNet whose intermediate layers read the condition through cross-attention.
 
     Input z_t "b c h w" with h and w divisible by patch * 2^(levels - 1), `time` "b", and a merged condition:
-    tokens enter by cross-attention, concat channels are joined to z_t as [z_t, concat], a vector is added to the
-    time embedding, see `vector`.
+    tokens enter by cross-attention, concat channels are joined to z_t as [z_t, concat], a vector is added to
+    the time embedding, see `vector`.
     Output "b out_channels h w". Where the conditions hold no tokens, attention is plain self-attention.
 
     Raises ValueError where widths, heads and groups do not fit each other.
