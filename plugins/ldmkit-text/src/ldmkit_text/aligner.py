@@ -83,8 +83,12 @@ class Aligner(nn.Module):
 
 
 def load_aligner(file: Path) -> Aligner:
-    """The aligner in a file, in evaluation mode; ValueError where the file holds none."""
-    tensors = {name: tensor.float() for name, tensor in read_tensors(file).items()}
+    """The aligner in a file, in evaluation mode; on the "meta" default device its structure without weights.
+
+    Raises ValueError where the file holds no aligner.
+    """
+    device = torch.get_default_device()
+    tensors = {name: tensor.to(device, torch.float32) for name, tensor in read_tensors(file).items()}
     try:
         aligner = Aligner(
             source=tensors["enter.weight"].shape[1],
