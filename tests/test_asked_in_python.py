@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import small_recipes
+import torch
 from training_toy import toy
 
 import ldmkit
@@ -35,12 +38,53 @@ def system():
         ({"strength": 0.5}, r"strength: .* give some \(init\)"),
         ({"negative": "b"}, "a negative prompt needs guidance"),
         ({"fields": ["a"]}, "fields: expects a mapping"),
+        ({"seeds": "a"}, "seed 'a': expects a whole number"),
+        ({"guidance": "3"}, "guidance: expects a number or a list of components, not '3'"),
+        ({"guidance": {"name": "clamp"}}, "guidance: expects a number or a list"),
         ({"fields": {"caption": "b"}}, "given as prompts and in fields"),
     ],
 )
 def test_sample_says_what_it_expects(system, options, said):
     with pytest.raises(UserError, match=said):
         system.sample(["a thing"], **{"size": (16, 16), **options})
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return ldmkit.build(
+        {
+            "recipe": 1,
+            "name": "classes",
+            "compression": {"name": "identity"},
+            "conditioners": {"label": {"name": "class-embedding", "classes": 3, "width": 16}},
+            "denoiser": small_recipes.UNET,
+            "sampler": {"name": "ddim", "steps": 2},
+            "sample": {"size": [8, 8]},
+        }
+    )
+
+
+NUMBERS = [np.int64(1), np.uint16(1), np.array(1), np.array([1], np.uint16), torch.tensor(1), range(1, 2)]
+
+
+@pytest.mark.parametrize("label", NUMBERS, ids=repr)
+def test_a_number_of_numpy_or_torch_is_that_number(classes, label):
+    plain, given = (classes.sample(fields={"label": x}, seed=3)[0] for x in (1, label))
+    assert np.asarray(given).tolist() == np.asarray(plain).tolist()
+
+
+def test_options_of_numpy_and_torch_are_those_numbers(classes):
+    plain = classes.sample(fields={"label": 1}, seed=3, size=(16, 8), steps=3)[0]
+    options = {"size": (np.int64(16), 8), "steps": np.int32(3)}
+    for seed in ({"seed": np.int64(3)}, {"seeds": 3}, {"seeds": np.array([3])}, {"seeds": torch.tensor([3])}):
+        given = classes.sample(fields={"label": 1}, **seed, **options)[0]
+        assert np.asarray(given).tolist() == np.asarray(plain).tolist()
+
+
+@pytest.mark.parametrize("label", [np.float32(1), np.bool_(True), 1 + 0j, object, b"1"], ids=repr)
+def test_what_is_no_label_is_refused_by_its_conditioner(classes, label):
+    with pytest.raises(UserError, match="condition 'label': label: expects class ids from 0 to 2"):
+        classes.sample(fields={"label": label})
 
 
 @pytest.mark.parametrize(

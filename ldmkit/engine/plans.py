@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from ldmkit.engine.components import build
@@ -71,7 +72,9 @@ def _guides(system: Parts, guidance: float | Sequence[Mapping[str, Any]] | None)
     own = system.recipe.guidance
     if guidance is None:
         return own
-    if not isinstance(guidance, int | float):
+    if not isinstance(guidance, Real):
+        if isinstance(guidance, str) or not isinstance(guidance, Sequence):
+            raise UserError(f"guidance: expects a number or a list of components, not {guidance!r}")
         for slot in guidance:
             _check_named("guidance", slot)
         slots = [Component.model_validate(g) for g in guidance]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 from torch import Tensor
 
 from ldmkit.engine.parts import Parts
@@ -89,8 +88,9 @@ def inputs_of(
         values[prompt_field(system)] = _listed(prompts)
     for field, given in values.items():
         _check_given(field, given)
-    if seeds is not None and not len(seeds):
-        raise UserError("seeds: an empty list; give one a picture, or leave them out")
+    if seeds is not None:
+        seeds = seeds.tolist() if isinstance(seeds, Tensor) else _listed(seeds)
+        _check_given("seeds", seeds)
     starts = _listed(init if init is not None else located(sample.init, system))
     length = _length(values, () if init is None else starts)
     left_out = {field for field, value in (fields or {}).items() if value is None}
@@ -135,10 +135,12 @@ def is_picture_file(value: Any) -> bool:
 
 
 def _listed(value: Any) -> Any:
-    """A batch: a single text, number or picture is a batch of one."""
+    """A batch: a single text, number, picture or anything else without entries is a batch of one."""
     if value is None:
         return ()
-    if isinstance(value, str | Path | int | float | PIL.Image.Image | Mapping):
+    if getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+        value = value.item()
+    if isinstance(value, Mapping | str | bytes) or not isinstance(value, Iterable):
         return [value]
     return value if isinstance(value, Tensor) else list(value)
 
@@ -146,7 +148,7 @@ def _listed(value: Any) -> Any:
 def _check_given(field: str, values: Any) -> None:
     """UserError for an empty list, and for a text that no file and no tokenizer could hold."""
     if not len(values):
-        raise UserError(f"{field}: an empty list; give one a picture, or leave it out")
+        raise UserError(f"{field}: an empty list; give one a picture, or leave {field} out")
     for value in values if not isinstance(values, Tensor) else ():
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise UserError(f"{field}: {value!r} is no readable text: half a character (a lone surrogate)")
@@ -183,9 +185,9 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def _strength(strength: float) -> float:
-    if not isinstance(strength, int | float) or not 0 < strength <= 1:
+    if not isinstance(strength, Real) or not 0 < strength <= 1:
         raise UserError(f"strength {strength}: expects a number above 0, up to 1")
-    return strength
+    return float(strength)
 
 
 def _seeds(count: int, first: int, seeds: Sequence[int] | None) -> list[int]:
@@ -193,6 +195,7 @@ def _seeds(count: int, first: int, seeds: Sequence[int] | None) -> list[int]:
     chosen = [first + i for i in range(count)] if seeds is None else list(seeds)
     if len(chosen) != count:
         raise UserError(f"{len(chosen)} seeds for {count} pictures")
-    if any(whole("seed", s, 0) >= 2**63 for s in chosen):
+    numbers = [whole("seed", seed, 0) for seed in chosen]
+    if any(number >= 2**63 for number in numbers):
         raise UserError("a seed must be between 0 and 2^63 - 1")
-    return chosen
+    return numbers

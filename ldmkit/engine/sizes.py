@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from ldmkit.engine.parts import Parts
@@ -16,11 +17,16 @@ def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
-    if not isinstance(size, tuple | list) or len(size) != 2 or not all(type(s) is int for s in size):
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_whole, size)):
         raise UserError(f"size {size!r}: expects (height, width)")
+    size = int(size[0]), int(size[1])
     if any(s % factor or s < factor for s in size):
         raise UserError(f"size {size[0]}x{size[1]}: each side must be a multiple of {factor}")
     return size[0] // factor, size[1] // factor
+
+
+def _whole(side: Any) -> bool:
+    return isinstance(side, Integral) and not isinstance(side, bool)
 
 
 def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:

@@ -71,11 +71,12 @@ class ClassEmbedding(nn.Module):
             labels = torch.as_tensor(classes)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
             raise ValueError(expected) from None
-        if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+        if labels.ndim != 1 or not _whole(labels):
             raise ValueError(expected)
+        labels = labels.long()
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
             raise ValueError(f"{expected}; found {int(labels.min())} to {int(labels.max())}")
-        return {self.field: labels.long()}
+        return {self.field: labels}
 
     def _numbers(self, labels: Any) -> Any:
         """Names as ids; what is no list of names is left as it is."""
@@ -104,3 +105,7 @@ class ClassEmbedding(nn.Module):
             return Condition(vector=one_hot(labels, self.classes).to(torch.get_default_dtype()))
         states = self.embedding(labels)
         return Condition(vector=states) if self.target == "vector" else Condition(tokens=states.unsqueeze(1))
+
+
+def _whole(labels: Tensor) -> bool:
+    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
