@@ -159,6 +159,36 @@ def test_options_that_changed_the_recipe_are_known_to_again() -> None:
     assert np.abs(pixels(again) - pixels(made)).max() <= 1
 
 
+def test_another_size_is_told_as_a_person_gives_it() -> None:
+    (made,) = drawn("run", "classes.yaml", "--input", "label=red", "--size", "16x24", out="sized")
+    other = call("sample", "classes.yaml", "--again", str(made), "--size", "32x16", "--out", "sized-again")
+    assert other.exit_code == 2
+    assert ": size was 16x24, is 32x16; it was made with" in other.output
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"inputs": '{"label": "green"}'}, "condition 'label': label: no class 'green'"),
+        ({"inputs": '{"label": [0, 1]}'}, "condition 'label': label: expects class ids"),
+        ({"inputs": '{"labels": 1}'}, "does not read the condition field(s) labels"),
+        ({"inputs": '{"label": {"file": 3}}'}, "the picture's label cannot be read: its file is 3, no path"),
+        ({"init": "3", "strength": "0.5"}, "init: "),
+        ({"init": '"metadata"', "strength": "0.5"}, "metadata: no such file"),
+    ],
+)
+def test_what_a_picture_says_of_its_inputs_is_read_before_any_work(about: dict[str, str], said: str) -> None:
+    from ldmkit.pictures.png import save_picture
+
+    (made,) = drawn("run", "classes.yaml", "--input", "label=red", out="odd")
+    save_picture(Image.open(made), Path("odd.png"), {**read_about(made), **about})
+    result = call("sample", "classes.yaml", "--again", "odd.png", "--out", "odd-again")
+    assert result.exit_code == 2
+    assert said in result.output.splitlines()[-1]
+    assert "to make" not in result.output
+    assert not Path("odd-again").exists()
+
+
 def test_guidance_as_a_number_is_the_scale() -> None:
     call("run", "classes.yaml")
     system = ldmkit.build("classes.yaml")

@@ -151,6 +151,8 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     _check_room(system, system.recipe.sample.size, even_parts(len(inputs.seeds), together))
     for start in range(0, len(inputs.seeds), together):
         part = inputs.rows(range(len(inputs.seeds))[start : start + together])
+        for i in range(len(part.init)):
+            _fitted(part.init[i : i + 1], known_size(system))
         for name, conditioner in system.named_conditioners():
             if set(conditioner.spec.fields) <= set(part.raw):
                 system.prepared(name, conditioner, part.raw)

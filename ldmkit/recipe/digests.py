@@ -27,6 +27,8 @@ SECTIONS = {
 ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
+SIZE = "sample.size"
+"""One value: the height says nothing without the width."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile", "fsdp"})
 """Keys of a training stage that never change what comes of it."""
 LATER: Mapping[str, Any] = {
@@ -106,7 +108,9 @@ def _by_path(recipe: Recipe, stage: str) -> dict[str, Any]:
         own = _own(recipe, name)
         placed = {name: own} if name.startswith(ADAPTERS) else {**own, f"train.{name}": own.get("train")}
         placed = {f"sample.{k}" if k in ("size", "precision") else k: value for k, value in placed.items()}
-        found |= {path: value for key in placed if key != "train" for path, value in leaves(placed[key], key)}
+        placed.pop("train", None)
+        for key, value in placed.items():
+            found |= {key: value} if key == SIZE else dict(leaves(value, key))
     return found
 
 

@@ -144,6 +144,8 @@ def _value(system: System, field: str, record: Any, replaced: Mapping[str, Any])
     if not isinstance(record, dict):
         return record
     if "file" in record:
+        if not isinstance(record["file"], str):
+            raise UserError(f"the picture's {field} cannot be read: its file is {record['file']!r}, no path")
         path = str(next(iter(replaced.get(field) or ()), record["file"]))
         if not Path(path).is_file():
             raise UserError(f"{field}: {path} is gone; say where it is with --input {field}=PATH")

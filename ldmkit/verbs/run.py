@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from warnings import warn
 
 import torch
@@ -22,6 +23,7 @@ from ldmkit.pictures import normalize, open_picture, shown, to_pictures
 from ldmkit.pictures.png import file_name, grid, read_about, save_picture
 from ldmkit.progress import Meter
 from ldmkit.recipe import changed, complete, digest
+from ldmkit.recipe.digests import SIZE
 from ldmkit.types import Say
 from ldmkit.verbs import examples, records
 from ldmkit.verbs.asked import Asked
@@ -134,6 +136,7 @@ def recorded_again(
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
     inputs = records.read(system, about, picture, asked.fields)
+    sampling.check_inputs(system, plans.plan(system), inputs)
     return RecordedInputs(
         inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
     )
@@ -155,10 +158,15 @@ def _differing(system: System, about: Mapping[str, str], source: str | Path | No
     if digest(before, "samples") != about["digest"]:
         return ": the recipe itself has changed since, or is another one"
     pairs = changed(before, system.recipe, "samples").items()
-    words = [
-        f"{path} was {'null' if x is None else x}, is {'null' if y is None else y}" for path, (x, y) in pairs
-    ]
+    words = [f"{'size' if path == SIZE else path} was {_said(x)}, is {_said(y)}" for path, (x, y) in pairs]
     return f": {shortened(', '.join(words), 300)}"
+
+
+def _said(value: Any) -> str:
+    """A value of a recipe in a message; a size as a person would give it."""
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return f"{value[0]}x{value[1]}"
+    return "null" if value is None else str(value)
 
 
 def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:
