@@ -76,6 +76,32 @@ def test_stable_diffusion_by_ten_steps_of_every_scheduler(scheduler, noise, tmp_
     assert not [note for note in notes if "left aside" in note and "safety" not in note]
 
 
+@torch.no_grad()
+def test_captions_are_as_long_as_the_tokenizer_says(noise, tmp_path, error):
+    pipeline = stable_diffusion()
+    pipeline.tokenizer.model_max_length = 20
+    model, _ = imported(pipeline, tmp_path)
+    options = {"num_inference_steps": 10, "guidance_scale": SCALE, "negative_prompt": NEGATIVE}
+    theirs = pipeline(PROMPT, latents=noise, output_type="latent", **options).images
+    assert model.condition({"caption": [PROMPT]})["caption"].tokens.shape[1] == 20
+    assert error(guided(model, {"caption": [PROMPT]}, unit(pipeline, noise)), theirs) < 1e-4
+
+
+def test_what_an_index_says_besides_the_parts_is_told(tmp_path):
+    stable_diffusion().save_pretrained(tmp_path / "p")
+    path = tmp_path / "p" / "model_index.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "_class_name": "Other", "clip_skip": 1, "id2label": {}})
+    )
+    notes = []
+    import_model(tmp_path / "p", tmp_path / "out", None, None, notes.append)
+    assert [note for note in notes if note.startswith("model_index.json")] == [
+        "model_index.json: _class_name Other is left aside: its parts are joined as they fit each other",
+        "model_index.json: clip_skip 1 is left aside",
+        "model_index.json: id2label {} is left aside",
+    ]
+
+
 def test_the_scheduler_is_written_again(tmp_path):
     pipeline = stable_diffusion("Heun")
     model, _ = imported(pipeline, tmp_path)

@@ -18,7 +18,7 @@ from ldmkit.artifacts import (
     write_tensors,
 )
 from ldmkit.errors import UserError
-from ldmkit.interchange.reading import read_json
+from ldmkit.interchange.reading import number, read_json
 
 STEM = "model"
 WEIGHTS = f"{STEM}.safetensors"
@@ -38,6 +38,14 @@ def copy_tokenizer(source: Path, out: Path) -> None:
         (out / name).exists() for name in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
     ):
         raise UserError(f"{folder}: no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
+
+
+def caption_length(source: Path) -> int | None:
+    """How many tokens a tokenizer's folder says captions have, if it says so."""
+    folder = source / "tokenizer" if (source / "tokenizer").is_dir() else source
+    path = check_inside(source, folder / "tokenizer_config.json")
+    length = number(read_json(path), "model_max_length", 0) if path.is_file() else 0
+    return int(length) if length >= 1 else None
 
 
 def copy_encoder(source: Path, out: Path) -> None:

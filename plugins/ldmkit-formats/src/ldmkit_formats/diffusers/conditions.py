@@ -15,7 +15,7 @@ from ldmkit.interchange.model import ImportOptions, Published, component_of, par
 from ldmkit.interchange.reading import number, read_json
 from ldmkit_formats.diffusers.layout import STYLE, TEXT_STEM
 from ldmkit_formats.diffusers.schedulers import read_scheduler
-from ldmkit_formats.encoders import copy_encoder, copy_tokenizer
+from ldmkit_formats.encoders import caption_length, copy_encoder, copy_tokenizer
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def _copied(published: Published, folder: Path, sources: Mapping[str, Path]) -> 
         copy = copy_tokenizer if name.startswith("tokenizer") else copy_encoder
         published.folders[name] = partial(copy, source)
     config = read_json(check_inside(folder, folder / "text_encoder" / "config.json"))
-    return int(number(config, "max_position_embeddings", 77))
+    most = int(number(config, "max_position_embeddings", 77))
+    return min(most, caption_length(sources["tokenizer"]) or most)
 
 
 def _channels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from ldmkit_formats.diffusers.layout import (
     DENOISERS,
     FIRST_STAGES,
     INDEX,
+    PIPELINES,
     SCALING,
+    SETTINGS,
     STEM,
     STYLE,
     TEXTS,
@@ -73,7 +75,18 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
     aside = sorted(UNUSED & set(parts))
     if aside:
         published.notes.append(f"left aside {', '.join(aside)}: no part of the model that makes pictures")
+    published.notes += _beside(index)
     return published
+
+
+def _beside(index: Mapping[str, Any]) -> Iterator[str]:
+    """What a pipeline's index says besides its parts, and a recipe does not hold, a line each."""
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        yield f"{INDEX}: _class_name {short(name)} is left aside: its parts are joined as they fit each other"
+    for key, value in index.items():
+        if not (isinstance(value, list) or key.startswith("_") or key in SETTINGS):
+            yield f"{INDEX}: {short(key)} {short(value, 60)} is left aside"
 
 
 def read_part(folder: Path, name: str | None = None) -> dict[str, Any]:

@@ -11,5 +11,14 @@ DENOISERS = ("unet", "transformer")
 TEXTS = ("bert", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 UNUSED = {"safety_checker", "feature_extractor", "image_encoder", "watermarker"}
 """Parts of published pipelines that make no picture."""
+PIPELINES = {
+    *("LDMPipeline", "LDMSuperResolutionPipeline", "LDMTextToImagePipeline", "DDIMPipeline", "DDPMPipeline"),
+    *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+    *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    *("StableDiffusionUpscalePipeline", "DiTPipeline"),
+}
+"""The pipelines that a recipe makes of their parts; another one may join the same parts differently."""
+SETTINGS = {"requires_safety_checker", "requires_aesthetics_score", "force_zeros_for_empty_prompt"}
+"""What an index says besides the parts, and import heeds or may pass over."""
 SCALING = 0.18215
 """The scaling_factor of both first stages where their configuration is silent."""
