@@ -121,6 +121,14 @@ def _whole(
     _check_schedule(registry, recipe["schedule"], state)
     if "scale_factor" in state:
         published.scale = _scale(state["scale_factor"])
+    elif params.get("scale_by_std"):
+        published.notes.append(
+            f"scale_by_std: the file lacks scale_factor, which was measured; {published.scale:g} is taken"
+        )
+    if number(params, "v_posterior", 0):
+        published.notes.append(
+            "left aside v_posterior: a variance of ancestral sampling; the sampler is ddim"
+        )
     return published
 
 
