@@ -90,6 +90,12 @@ def cache_folder() -> Path:
     return Path(own).expanduser() if own else Path(base) / "ldmkit"
 
 
+def changed_at(status: os.stat_result) -> int:
+    """When a file last changed, in ns. A copy that keeps the time of its source (`cp -p`, `rsync -t`) sets
+    that of the content, but not that of the file itself."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
 def sync(path: Path) -> None:
     """Forces a file or a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ldmkit import disk
@@ -23,6 +23,7 @@ class Origin:
     data: the data set's digest; pictures and fields tell people what changed. compression: the sha256 of the
     file of the compression weights that the diffusion stage was trained on. weights: the sha256 of the
     finished weights themselves. before: the data sets of earlier steps, where changed data were accepted.
+    encoders: digests of the pretrained weights of conditioners, by the recipe's id.
     """
 
     recipe: str
@@ -32,6 +33,7 @@ class Origin:
     compression: str | None = None
     weights: str | None = None
     before: Sequence[str] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
     def data_changes(self, now: Origin) -> str | None:
         """How the data of `now` differ from these, in words; None where they are the same."""
@@ -46,6 +48,10 @@ class Origin:
     def compression_changed(self, now: str | None) -> bool:
         """Whether the compression weights have changed; False where they are unknown."""
         return None not in (self.compression, now) and self.compression != now
+
+    def encoders_changed(self, now: Mapping[str, str]) -> list[str]:
+        """The conditioners whose pretrained weights have changed, of those that are known."""
+        return [name for name, digest in self.encoders.items() if now.get(name, digest) != digest]
 
     def accepted(self, now: Origin) -> Origin:
         """`now`, which is trained on after this."""

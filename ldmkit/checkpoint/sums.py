@@ -59,4 +59,4 @@ class Sums:
 def _stamp(path: Path) -> list[int]:
     with disk.explained(path, "read"):
         status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, disk.changed_at(status)]

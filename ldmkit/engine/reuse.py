@@ -9,6 +9,7 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.origin import Origin, named_changes, read_origin
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
+from ldmkit.engine.frozen import encoders
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.weights import stage_folder
@@ -33,7 +34,7 @@ def use_weights(
     if origin is not None and not accept:
         _check_whole(origin, digest, path)
         if stage == "diffusion":
-            _check_compression(origin, system, str(path))
+            _check_neighbours(origin, system, str(path))
         if data and path.parent == stage_folder(system.recipe, system.registry, stage, runs):
             _tell_data(origin, system, stage, path.parent, say)
     load_stage(system, stage, path)
@@ -53,7 +54,7 @@ def origin_of(
     if before is None:
         return now
     if not accept:
-        _check_compression(before, system, str(store.folder))
+        _check_neighbours(before, system, str(store.folder))
     changes = _changes(before, now, store.folder, system)
     if changes is None:
         return replace(now, before=before.before)
@@ -66,20 +67,28 @@ def origin_of(
     return before.accepted(now)
 
 
-def _check_compression(origin: Origin, system: Parts, what: str) -> None:
-    """UserError where a diffusion stage was trained on other compression weights than the system's."""
+def _check_neighbours(origin: Origin, system: Parts, what: str) -> None:
+    """UserError where a diffusion stage was trained on other compression weights than the system's, or with
+    other pretrained encoders."""
     if origin.compression_changed(system.weights.get("compression")):
-        raise UserError(
-            f"{what} was trained on the latents of other compression weights than those that are there now: "
-            f"put those back, begin anew with {ANEW}, or go on with `{ACCEPT}`"
-        )
+        of = "on the latents of other compression weights"
+    elif origin.encoders and (others := origin.encoders_changed(encoders(system))):
+        of = f"with other pretrained weights of {', '.join(f'conditioners.{name}' for name in others)}"
+    else:
+        return
+    raise UserError(
+        f"{what} was trained {of} than those that are there now: put those back, begin anew with {ANEW}, or "
+        f"go on with `{ACCEPT}`"
+    )
 
 
 def _now(system: Parts, stage: StageName, recipe: str) -> Origin:
     """What a training of the stage would be made from now."""
     data = system.dataset()
-    compression = system.weights.get("compression") if stage == "diffusion" else None
-    return Origin(recipe, data.digest, len(data), tuple(data.fields), compression)
+    now = Origin(recipe, data.digest, len(data), tuple(data.fields))
+    if stage == "compression":
+        return now
+    return replace(now, compression=system.weights.get("compression"), encoders=encoders(system))
 
 
 def _check_whole(origin: Origin, digest: str, path: Path) -> None:

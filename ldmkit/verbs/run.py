@@ -11,7 +11,7 @@ from warnings import warn
 import torch
 
 from ldmkit.checkpoint.files import tensors_digest
-from ldmkit.engine import plans, sampling
+from ldmkit.engine import frozen, plans, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
@@ -27,6 +27,9 @@ from ldmkit.recipe.digests import SIZE
 from ldmkit.types import Say
 from ldmkit.verbs import examples, records
 from ldmkit.verbs.asked import Asked
+
+FROZEN = "frozen"
+"""What a file calls the digest of the weights that no stage holds."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,11 @@ def recorded_again(
         )
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
+    if FROZEN in about and {FROZEN: about[FROZEN]} != _frozen(system):
+        raise UserError(
+            f"{picture} was made with other weights of a pretrained encoder, or of a network that guidance "
+            "asks, than those that are there now: put those back"
+        )
     inputs = records.read(system, about, picture, asked.fields)
     sampling.check_inputs(system, plans.plan(system), inputs)
     return RecordedInputs(
@@ -179,6 +187,7 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
         "digest": digest(system.recipe, "samples"),
         "weights": _weights(system),
         **({"data": system.trained_on} if system.trained_on else {}),
+        **_frozen(system),
     }
     abouts = [
         {"seed": str(seed), **shared, **record}
@@ -212,11 +221,19 @@ def _weights(system: System) -> str:
     return tensors_digest(tensors)
 
 
+def _frozen(system: System) -> dict[str, str]:
+    """The digest of the weights that no stage holds, where there are any."""
+    found = frozen.digest(system, plans.plan(system))
+    return {} if found is None else {FROZEN: found}
+
+
 def _made(path: Path, about: Mapping[str, str]) -> bool:
     try:
-        return path.exists() and _essence(read_about(path)) == _essence(about)
+        held = read_about(path) if path.exists() else {}
     except UserError:
         return False
+    silent = {FROZEN} - held.keys()  # earlier versions did not write it
+    return _essence(held) == {key: x for key, x in _essence(about).items() if key not in silent}
 
 
 def _essence(about: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -257,3 +258,14 @@ def test_masks_that_metadata_names_are_no_pictures_left_out(tmp_path):
         lines.append(json.dumps({"file_name": f"{i}.png", "mask": f"{i}-mask.png"}))
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
     assert list(ImageFolder(path=tmp_path, size=16).notes) == []
+
+
+def test_a_picture_of_the_same_size_and_time_is_read_anew(tmp_path: Path) -> None:
+    for i, grey in enumerate((10, 90, 170)):
+        Image.new("L", (8, 8), grey).save(tmp_path / f"{i}.png")
+    before = ImageFolder(path=tmp_path, size=8).digest
+    path, status = tmp_path / "1.png", (tmp_path / "1.png").stat()
+    Image.new("L", (8, 8), 91).save(path)
+    assert path.stat().st_size == status.st_size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert ImageFolder(path=tmp_path, size=8).digest != before

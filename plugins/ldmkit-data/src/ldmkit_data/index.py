@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import UInt8
 
-from ldmkit.disk import DiskError, atomic, cache_folder
+from ldmkit.disk import DiskError, atomic, cache_folder, changed_at
 from ldmkit.pictures import PictureError, decode, shown, upright_size
 
 VERSION = 2
@@ -88,7 +88,7 @@ class Index:
             state = os.stat(f"{self._prefix}{name}")
         except OSError:
             return -1, -1
-        return state.st_size, state.st_mtime_ns
+        return state.st_size, changed_at(state)
 
     def _examine(self, name: str, size: int, time: int, decoded: bool) -> Entry:
         path, content, width, height, problem = self._root / name, "", 0, 0, None
