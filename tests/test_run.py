@@ -124,7 +124,7 @@ def test_another_size_is_named_where_a_picture_is_to_be_made_again(place: Path) 
     original = place / "runs/tiny/samples/001-a-blue-square-6.png"
     result = call("sample", "tiny.yaml", "--size", "32x48", "--again", str(original), "--out", "other")
     assert result.exit_code == 2
-    assert "sample.size.0 was null, is 32, sample.size.1 was null, is 48" in result.stderr
+    assert "size was null, is 32x48" in result.stderr
     assert "sampler.steps" not in result.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import small_recipes
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
@@ -295,3 +296,18 @@ def test_a_folder_with_parts_that_are_missing_or_unknown(stable_diffusion, tmp_p
     with pytest.raises(UserError, match="no pipeline that a recipe can hold"):
         import_model(source, tmp_path / "out", None, None, silent)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "style", "size"),
+    [
+        ({"data": {"name": "image-folder", "path": "none", "size": 16}}, "diffusers", (16, 16)),
+        ({"data": {"name": "image-folder", "path": "none", "size": 16}}, "compvis", (16, 16)),
+        ({"sample": {"size": [16, 24]}}, "diffusers", (16, 24)),
+    ],
+)
+def test_the_pictures_size_goes_along(parts, style, size, tmp_path):
+    registry = host().registry
+    system = assemble(resolve(load({**small_recipes.PIXELS, "name": "sized", **parts}), registry), registry)
+    export_model(system, tmp_path / "out", style)
+    assert ldmkit.build(import_again(tmp_path / "out", style, tmp_path / "in")).size == size

@@ -49,7 +49,6 @@ def _conditioners(system: System) -> list[tuple[str, Component]]:
 
 
 def _model(system: System, scale: float) -> dict[str, Any]:
-    recipe = system.recipe
     params: dict[str, Any] = {
         **_schedule(system),
         "channels": system.compression.latent.channels,
@@ -58,8 +57,8 @@ def _model(system: System, scale: float) -> dict[str, Any]:
         "first_stage_config": _section(system, "compression"),
         **_condition(system),
     }
-    if recipe.sample.size:
-        params["image_size"] = recipe.sample.size[0] // system.compression.latent.factor
+    if system.size and system.size[0] == system.size[1]:
+        params["image_size"] = system.size[0] // system.compression.latent.factor
     return {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params}
 
 

@@ -103,9 +103,12 @@ def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
     return {"bert": ["latent_diffusion", _component(out / "bert", config, save_part(system, part, STYLE))]}
 
 
-def _sample_size(system: System) -> dict[str, int]:
-    size = system.recipe.sample.size
-    return {"sample_size": size[0] // system.compression.latent.factor} if size else {}
+def _sample_size(system: System) -> dict[str, Any]:
+    """The latent's side, or its height and width, where the recipe or its data say the pictures' size."""
+    if system.size is None:
+        return {}
+    height, width = (side // system.compression.latent.factor for side in system.size)
+    return {"sample_size": height if height == width else [height, width]}
 
 
 def _size_width(system: System) -> dict[str, int]:
