@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file
 from training_toy import Shift, toy, train
 
+from ldmkit.checkpoint.sums import sha256
 from ldmkit.engine.adapters import attach, give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.opening import give_weights, refuse
 from ldmkit.errors import UserError
@@ -64,6 +68,60 @@ def test_an_adapter_is_trained_alone_and_kept_alone(runs):
         assert torch.equal(own, other), name
     assert torch.equal(plain.denoiser.out.weight, adapted.denoiser.out.weight)
     assert not torch.allclose(denoised(plain), denoised(adapted))
+
+
+def test_an_adapter_of_other_diffusion_weights_or_data_is_told(runs, tmp_path):
+    """What its training recorded is held against what is there now."""
+    shutil.copytree(runs, tmp_path / "runs")
+    (file,) = (tmp_path / "runs").glob("toy/style-*/style.safetensors")
+    (base,) = (tmp_path / "runs").glob("toy/diffusion-*/diffusion.safetensors")
+    made_from = file.parent / "made_from.json"
+    origin = json.loads(made_from.read_text())
+    assert origin["diffusion"] == sha256(base)
+    assert origin["pictures"] == 14
+
+    def said(accept=False, **changes):
+        made_from.write_text(json.dumps({**origin, **changes}))
+        system, told = toy(*SHORT, STYLE), []
+        give_weights(system, tmp_path / "runs", without=refuse, say=told.append)
+        folder = tmp_path / "runs"
+        give_adapters(system, folder, without=refuse_adapter, say=told.append, data=True, accept=accept)
+        return told[-2:]
+
+    assert "changed" not in said()[0]
+    assert said(data="0", pictures=15)[0].startswith(
+        "style: its data have changed since it was trained (15 pict"
+    )
+    with pytest.raises(UserError, match=r"style.safetensors was trained on other diffusion weights than"):
+        said(diffusion="0")
+    with pytest.raises(UserError, match=r"style.safetensors is not the file that its training wrote"):
+        said(weights="0")
+    assert said(diffusion="0", accept=True)[-1] == f"adapter style: reused {file}"
+
+
+def test_a_resume_of_an_adapter_on_other_data_stops(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    (file,) = (tmp_path / "runs").glob("toy/style-*/style.safetensors")
+    file.unlink()
+    made_from = file.parent / "made_from.json"
+    made_from.write_text(json.dumps({**json.loads(made_from.read_text()), "data": "0", "pictures": 15}))
+    with pytest.raises(
+        UserError, match=r"its data have changed since its step 6 \(15 pictures then, 14 now\)"
+    ):
+        train(tmp_path / "runs", *SHORT, STYLE, say=lambda _: None)
+
+
+def test_more_steps_of_an_adapter_go_on_bit_for_bit(runs, tmp_path):
+    longer, said = STYLE.replace("steps: 6", "steps: 9"), []
+    shutil.copytree(runs, tmp_path / "parts")
+    train(tmp_path / "parts", *SHORT, longer, say=said.append)
+    (shorter,) = runs.glob("toy/style-*/")
+    taken = f"style: takes over step 6 of {tmp_path / 'parts' / 'toy' / shorter.name}"
+    assert any(line.startswith(taken) for line in said)
+    train(tmp_path / "whole", *SHORT, longer, say=lambda _: None)
+    (whole,) = (tmp_path / "whole").glob("toy/style-*/style.safetensors")
+    mine = tmp_path / "parts" / whole.relative_to(tmp_path / "whole")
+    assert torch.equal(load_file(mine)["shift"], load_file(whole)["shift"])
 
 
 def test_strength_and_merging_are_the_recipes(runs):

@@ -88,7 +88,9 @@ def test_a_finished_stage_of_other_data_is_told_before_it_is_reused(tmp_path):
     told = train(tmp_path, contents=1)
     assert told.count("its data have changed since it was trained (23 pictures as then") == 2
     assert "--retrain" in told
-    assert train(tmp_path, contents=1, accept=True) == ""
+    accepted = train(tmp_path, contents=1, accept=True)
+    assert "changed" not in accepted
+    assert f"diffusion: finished already, {weights(tmp_path, 'diffusion')}" in accepted
 
 
 def test_a_diffusion_stage_of_other_compression_weights_is_refused(tmp_path):

@@ -23,7 +23,8 @@ class Origin:
     data: the data set's digest; pictures and fields tell people what changed. compression: the sha256 of the
     file of the compression weights that the diffusion stage was trained on. weights: the sha256 of the
     finished weights themselves. before: the data sets of earlier steps, where changed data were accepted.
-    encoders: digests of the pretrained weights of conditioners, by the recipe's id.
+    encoders: digests of the pretrained weights of conditioners, by the recipe's id. diffusion: the sha256 of
+    the file of the diffusion weights that an adapter was trained on.
     """
 
     recipe: str
@@ -34,6 +35,7 @@ class Origin:
     weights: str | None = None
     before: Sequence[str] = ()
     encoders: Mapping[str, str] = field(default_factory=dict)
+    diffusion: str | None = None
 
     def data_changes(self, now: Origin) -> str | None:
         """How the data of `now` differ from these, in words; None where they are the same."""
@@ -45,9 +47,10 @@ class Origin:
             return f"fields {', '.join(self.fields) or 'none'} then, {', '.join(now.fields) or 'none'} now"
         return f"{now.pictures} pictures as then, but other contents"
 
-    def compression_changed(self, now: str | None) -> bool:
-        """Whether the compression weights have changed; False where they are unknown."""
-        return None not in (self.compression, now) and self.compression != now
+    def stage_changed(self, stage: str, now: str | None) -> bool:
+        """Whether the "compression" or "diffusion" weights have changed; False where they are unknown."""
+        then = getattr(self, stage)
+        return None not in (then, now) and then != now
 
     def encoders_changed(self, now: Mapping[str, str]) -> list[str]:
         """The conditioners whose pretrained weights have changed, of those that are known."""

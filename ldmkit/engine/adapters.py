@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from warnings import warn
 
 import torch
 
 from ldmkit.checkpoint import RunStore, files
+from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.components import build
+from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.reuse import check_origin
 from ldmkit.engine.stage_state import restore
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import run_folder, shipped
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Adapter
+from ldmkit.interfaces import Adapter, Dataset
 from ldmkit.recipe.digests import ADAPTERS
+from ldmkit.recipe.stages import AdapterTraining
 from ldmkit.types import Say
 
 Without = Callable[[System, str], None]
@@ -30,11 +35,15 @@ def give_adapters(
     say: Say,
     names: Collection[str] | None = None,
     anew: Collection[str] = (),
+    data: bool = False,
+    accept: bool = False,
 ) -> None:
     """Attaches the recipe's adapters in order, each with its weights, at its strength; merges some.
 
     Calls `without` for one that has no weights, with those before it switched off. names: those to attach, by
-    default all. anew: those whose weights are not looked for.
+    default all. anew: those whose weights are not looked for. Raises UserError for an adapter that its own
+    training left, where that was on other weights than the system's. data: whether to tell of data that have
+    changed since. accept: all of that is known.
     """
     slots = {n: slot for n, slot in system.recipe.adapters.items() if names is None or n in names}
     for name in slots:
@@ -43,6 +52,8 @@ def give_adapters(
         if path is None:
             without(system, name)
         else:
+            if not accept:
+                _check_trained(system, name, path, runs, data=data, say=say)
             restore(dict(adapter.state()), files.read_tensors(path), str(path))
             say(f"adapter {name}: reused {path}")
         adapter.set_strength(0.0)
@@ -50,6 +61,22 @@ def give_adapters(
         system.adapters[name].set_strength(slot.strength)
     for name in [n for n, slot in slots.items() if slot.merge]:
         system.adapters.pop(name).merge()
+
+
+def _check_trained(system: System, name: str, path: Path, runs: Path, *, data: bool, say: Say) -> None:
+    """Holds the weights that a training of this adapter has left against what it was made from."""
+    slot = system.recipe.adapters[name]
+    if slot.weights is None and slot.train is not None and path == adapter_run(system, name, runs).weights:
+        now = partial(adapter_data, system, slot.train) if data else None
+        check_origin(system, name, path, Sums(path.parent.parent).of(path), data=now, say=say)
+
+
+def adapter_data(system: System, options: AdapterTraining) -> Dataset:
+    """The adapter's data set, by default the recipe's."""
+    if options.data is None:
+        return system.dataset()
+    data: Dataset = build(system.registry, "data", options.data)
+    return aligned(data, field_kinds(system.named_conditioners()))
 
 
 def attach(system: System, name: str, seed: int = 0) -> Adapter:

@@ -51,7 +51,7 @@ def opened(system: System, *, runs: Path, say: Say, data: bool = True) -> System
     """An assembled system with all of its weights, as `open_recipe` gives it."""
     data = data and system.recipe.data is not None
     give_weights(system, runs, without=refuse, say=say, data=data)
-    give_adapters(system, runs, without=refuse_adapter, say=say)
+    give_adapters(system, runs, without=refuse_adapter, say=say, data=data)
     return running_as_asked(system, say)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
 from ldmkit.types import Say
 
 ACCEPT = "--accept-changed-data"
@@ -30,32 +32,45 @@ def use_weights(
     its latents are not theirs. `data`: whether to tell of data that have changed. accept: all of that is
     known.
     """
-    digest, origin = Sums(runs / system.recipe.name).of(path), read_origin(path.parent)
-    if origin is not None and not accept:
-        _check_whole(origin, digest, path)
-        if stage == "diffusion":
-            _check_neighbours(origin, system, str(path))
-        if data and path.parent == stage_folder(system.recipe, system.registry, stage, runs):
-            _tell_data(origin, system, stage, path.parent, say)
+    digest = Sums(runs / system.recipe.name).of(path)
+    if not accept:
+        own = data and path.parent == stage_folder(system.recipe, system.registry, stage, runs)
+        check_origin(system, stage, path, digest, data=system.dataset if own else None, say=say)
     load_stage(system, stage, path)
     system.weights[stage] = digest
     system.trained_on = files.about(path).get("data", system.trained_on)
 
 
+def check_origin(
+    system: Parts, name: str, path: Path, digest: str, *, data: Callable[[], Dataset] | None, say: Say
+) -> None:
+    """Holds finished weights of a stage or an adapter against what their training recorded, if it did.
+
+    data: gives the data as they are now, where a line is to tell of changed ones. Raises as `use_weights`.
+    """
+    origin = read_origin(path.parent)
+    if origin is not None:
+        _check_whole(origin, digest, path)
+        _check_neighbours(origin, system, str(path))
+        if data is not None:
+            _tell_data(origin, data, name, path.parent, say)
+
+
 def origin_of(
-    system: Parts, stage: StageName, store: RunStore, recipe: str, *, accept: bool, say: Say
+    system: Parts, name: str, store: RunStore, recipe: str, data: Dataset, *, accept: bool, say: Say
 ) -> Origin:
-    """The origin of the stage's training; recipe: the digest of the sections that determine it.
+    """The origin of the training of a stage, or of the adapter of that name; recipe: the digest of the
+    sections that determine it.
 
     UserError where the store's steps were trained from something else, unless that is accepted.
     """
-    now = _now(system, stage, recipe)
+    now = _now(system, name, recipe, data)
     before = read_origin(store.folder) if store.steps() else None
     if before is None:
         return now
     if not accept:
         _check_neighbours(before, system, str(store.folder))
-    changes = _changes(before, now, store.folder, system)
+    changes = _changes(before, now, store.folder, data)
     if changes is None:
         return replace(now, before=before.before)
     if not accept:
@@ -63,15 +78,17 @@ def origin_of(
             f"{store.folder}: its data have changed since its step {store.steps()[-1]} ({changes}): put them "
             f"back, begin anew with {ANEW}, or go on with `{ACCEPT}`"
         )
-    say(f"{stage}: goes on with changed data ({changes})")
+    say(f"{name}: goes on with changed data ({changes})")
     return before.accepted(now)
 
 
 def _check_neighbours(origin: Origin, system: Parts, what: str) -> None:
-    """UserError where a diffusion stage was trained on other compression weights than the system's, or with
+    """UserError where a diffusion stage or an adapter was trained on other weights than the system's, or with
     other pretrained encoders."""
-    if origin.compression_changed(system.weights.get("compression")):
+    if origin.stage_changed("compression", system.weights.get("compression")):
         of = "on the latents of other compression weights"
+    elif origin.stage_changed("diffusion", system.weights.get("diffusion")):
+        of = "on other diffusion weights"
     elif origin.encoders and (others := origin.encoders_changed(encoders(system))):
         of = f"with other pretrained weights of {', '.join(f'conditioners.{name}' for name in others)}"
     else:
@@ -82,13 +99,13 @@ def _check_neighbours(origin: Origin, system: Parts, what: str) -> None:
     )
 
 
-def _now(system: Parts, stage: StageName, recipe: str) -> Origin:
-    """What a training of the stage would be made from now."""
-    data = system.dataset()
+def _now(system: Parts, name: str, recipe: str, data: Dataset) -> Origin:
+    """What a training of a stage or an adapter would be made from now."""
     now = Origin(recipe, data.digest, len(data), tuple(data.fields))
-    if stage == "compression":
+    if name == "compression":
         return now
-    return replace(now, compression=system.weights.get("compression"), encoders=encoders(system))
+    now = replace(now, compression=system.weights.get("compression"), encoders=encoders(system))
+    return now if name == "diffusion" else replace(now, diffusion=system.weights.get("diffusion"))
 
 
 def _check_whole(origin: Origin, digest: str, path: Path) -> None:
@@ -99,22 +116,24 @@ def _check_whole(origin: Origin, digest: str, path: Path) -> None:
         )
 
 
-def _changes(before: Origin, now: Origin, folder: Path, system: Parts) -> str | None:
+def _changes(before: Origin, now: Origin, folder: Path, data: Dataset) -> str | None:
     """What has changed in the data, by the examples' names where they are known; None for nothing."""
     changes = before.data_changes(now)
     if changes is None:
         return None
-    return named_changes(folder, contents_of(system.dataset())) or changes
+    return named_changes(folder, contents_of(data)) or changes
 
 
-def _tell_data(origin: Origin, system: Parts, stage: StageName, folder: Path, say: Say) -> None:
+def _tell_data(origin: Origin, data: Callable[[], Dataset], name: str, folder: Path, say: Say) -> None:
     try:
-        changes = _changes(origin, _now(system, stage, origin.recipe), folder, system)
+        there = data()
+        now = replace(origin, data=there.digest, pictures=len(there), fields=tuple(there.fields))
+        changes = _changes(origin, now, folder, there)
     except UserError as error:
-        say(f"{stage}: its data cannot be compared with those that it was trained on ({error})")
+        say(f"{name}: its data cannot be compared with those that it was trained on ({error})")
         return
     if changes is not None:
         say(
-            f"{stage}: its data have changed since it was trained ({changes}): {ANEW} trains it on them, "
+            f"{name}: its data have changed since it was trained ({changes}): {ANEW} trains it on them, "
             f"`{ACCEPT}` keeps it without this line"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -11,27 +12,34 @@ from torch import Tensor, nn
 
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.lock import locked
-from ldmkit.engine.adapters import adapter_run
-from ldmkit.engine.anew import note_differences
-from ldmkit.engine.components import build
-from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.adapters import adapter_data, adapter_run
+from ldmkit.engine.longer import begin
+from ldmkit.engine.reuse import origin_of
 from ldmkit.engine.stage_state import restore
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.recipe import dump
+from ldmkit.recipe import digest
 from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.recipe.dump import flat
 from ldmkit.recipe.stages import AdapterTraining
 from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.loop import Loop
-from ldmkit.training.run import CACHE, accelerator_on, versions
+from ldmkit.training.run import CACHE, accelerator_on, write_origin
 from ldmkit.types import Say
 
 
 def train_adapter(
-    system: System, name: str, runs: Path, *, restart: bool = False, wait: bool = False, say: Say = print
+    system: System,
+    name: str,
+    runs: Path,
+    *,
+    restart: bool = False,
+    wait: bool = False,
+    accept: bool = False,
+    say: Say = print,
 ) -> None:
     """Trains an attached adapter of the recipe to the end of its steps, with the system's own weights frozen.
 
@@ -52,7 +60,7 @@ def train_adapter(
             own = dict(system.adapters[name].state())
             restore(own, files.read_tensors(store.weights), str(store.weights))
         else:
-            _train(system, name, options, store, accelerator, say)
+            _train(system, name, options, store, accelerator, accept, say)
         accelerator.wait_for_everyone()
 
 
@@ -62,28 +70,29 @@ def _train(
     options: AdapterTraining,
     store: RunStore,
     accelerator: Accelerator,
+    accept: bool,
     say: Say,
 ) -> None:
     """The same, by all processes, where this training alone has the folder."""
+    stage_name = f"{ADAPTERS}{name}"
     if accelerator.is_main_process:
-        note_differences(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
-        store.open(dump(system.recipe), versions(system))
+        begin(system.recipe, system.registry, stage_name, store, say)
     accelerator.wait_for_everyone()
     with accelerator.local_main_process_first():  # which looks at the files that the others then know
         data = adapter_data(system, options)
+    made_by = digest(system.recipe, stage_name)
+    origin = origin_of(system, name, store, made_by, data, accept=accept, say=say)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        write_origin(system, store, origin, data)
+    accelerator.wait_for_everyone()
     older = store.folder.parent / CACHE
     stage = AdapterStage(system, name, options, data, store.runs / CACHE, say, older)
     slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
     callbacks = build_callbacks(system.registry, slots, say)
     Loop(stage, store, accelerator, say, callbacks, flat(system.recipe)).run()
-
-
-def adapter_data(system: System, options: AdapterTraining) -> Dataset:
-    """The adapter's data set, by default the recipe's."""
-    if options.data is None:
-        return system.dataset()
-    data: Dataset = build(system.registry, "data", options.data)
-    return aligned(data, field_kinds(system.named_conditioners()))
+    if accelerator.is_main_process:
+        replace(origin, weights=Sums(store.folder.parent).remember(store.weights)).write(store.folder)
 
 
 class AdapterStage(DiffusionStage):

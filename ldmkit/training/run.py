@@ -92,14 +92,16 @@ def _train(
     accelerator.wait_for_everyone()
     if store.finished:
         use_weights(system, stage, store.weights, store.runs, say=say, data=True, accept=accept)
+        say(f"{stage}: finished already, {store.weights}")
         return
     if accelerator.is_main_process and not restart:
         begin(system.recipe, system.registry, stage, store, say)
     accelerator.wait_for_everyone()
-    origin = origin_of(system, stage, store, digest(system.recipe, stage), accept=accept, say=say)
+    made_by = digest(system.recipe, stage)
+    origin = origin_of(system, stage, store, made_by, system.dataset(), accept=accept, say=say)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        _write_origin(system, store, origin)
+        write_origin(system, store, origin, system.dataset())
     accelerator.wait_for_everyone()
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
     start = _initialise(system, stage, say)
@@ -119,11 +121,11 @@ def _train(
     system.weights[stage], system.trained_on = sums.of(store.weights), origin.data
 
 
-def _write_origin(system: System, store: RunStore, origin: Origin) -> None:
+def write_origin(system: System, store: RunStore, origin: Origin, data: Dataset) -> None:
     """The recipe, the versions and what the data hold, in the folder of a training that begins or goes on."""
     store.open(dump(system.recipe), versions(system))
     origin.write(store.folder)
-    write_contents(store.folder, contents_of(system.dataset()))
+    write_contents(store.folder, contents_of(data))
 
 
 def accelerator_on(device: torch.device) -> Accelerator:

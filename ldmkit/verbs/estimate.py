@@ -15,8 +15,7 @@ from torch import nn
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
-from ldmkit.engine.adapters import adapter_run, attach, find_adapter
-from ldmkit.engine.anew import note_differences
+from ldmkit.engine.adapters import adapter_data, adapter_run, attach, find_adapter
 from ldmkit.engine.data import buckets_of, drawn_of, view
 from ldmkit.engine.longer import begin
 from ldmkit.engine.opening import assembled
@@ -26,7 +25,7 @@ from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.recipe.stages import DiffusionTraining, TrainingSettings
-from ldmkit.training.adapter import AdapterStage, adapter_data
+from ldmkit.training.adapter import AdapterStage
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.data import Examples
 from ldmkit.training.diffusion import DiffusionStage
@@ -120,18 +119,21 @@ def estimate(
 def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
     """What is done for a stage or an adapter, with its seconds."""
     if name in system.recipe.adapters:
-        path = find_adapter(system, name, runs)
-        note_differences(system.recipe, system.registry, f"{ADAPTERS}{name}", adapter_run(system, name, runs))
+        path, known, store = (
+            find_adapter(system, name, runs),
+            f"{ADAPTERS}{name}",
+            adapter_run(system, name, runs),
+        )
         work = _adapter(system, name)
     else:
-        stage = cast(StageName, name)
+        stage = known = cast(StageName, name)
         path = find_weights(system.recipe, system.registry, stage, runs)
         store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
-        lines: list[str] = []
-        if path is None:
-            begin(system.recipe, system.registry, stage, store, lines.append, dry=True)
-        yield from ((line, 0.0) for line in lines)
         work = _stage(system, stage)
+    lines: list[str] = []
+    if path is None and (name not in system.recipe.adapters or system.recipe.adapters[name].train):
+        begin(system.recipe, system.registry, known, store, lines.append, dry=True)
+    yield from ((line, 0.0) for line in lines)
     yield from [(f"{name}: has its weights already", 0.0)] if path is not None else work
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from ldmkit.checkpoint import RunStore
 from ldmkit.engine import sizes
 from ldmkit.engine.adapters import adapter_run, find_adapter
-from ldmkit.engine.anew import note_differences
 from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.longer import begin
 from ldmkit.engine.opening import learns
@@ -51,25 +50,29 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             lines: list[str] = []
             begin(recipe, system.registry, stage, RunStore(folder, stage), lines.append, dry=True)
             yield from lines
-    yield from (_adapter(system, name, runs, retrain=retrain) for name in recipe.adapters)
+    for name in recipe.adapters:
+        yield from _adapter(system, name, runs, retrain=retrain)
     yield from (demand.line() for demand in demands(system))
     yield from on_disk(system)
 
 
-def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> str:
+def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> Iterator[str]:
     """What would come of an adapter. Its step is timed as one of the whole denoiser, which takes longer."""
     options = system.recipe.adapters[name].train
     learned = name in trained_adapters(system.recipe, [name])
     path = None if retrain and learned else find_adapter(system, name, runs)
     if path is not None:
-        return f"adapter {name}: would be reused, {path}"
+        yield f"adapter {name}: would be reused, {path}"
+        return
     if options is None:
         raise UserError(f"adapters.{name}: has no weights and is not trained: add its weights or train")
     store = adapter_run(system, name, runs)
-    note_differences(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
     seconds = options.steps * options.accumulate * _step(system, "diffusion", options.batch)
     took = f"{options.steps} steps, at most about {duration(seconds)}"
-    return f"adapter {name}: would be trained in {store.folder}: {took}"
+    yield f"adapter {name}: would be trained in {store.folder}: {took}"
+    lines: list[str] = []
+    begin(system.recipe, system.registry, f"{ADAPTERS}{name}", store, lines.append, dry=True)
+    yield from lines
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:

@@ -51,7 +51,7 @@ def ready(
 
     anew = begun_anew(system.recipe, list(system.recipe.adapters)) if retrain else []
     give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
-    _adapt(system, runs, say, restart=retrain, wait=wait)
+    _adapt(system, runs, say, restart=retrain, wait=wait, accept=accept)
     return running_as_asked(system, say)
 
 
@@ -90,7 +90,7 @@ def train_recipe(
         keep_sample(system, name, runs)
 
     give_weights(system, runs, without=train, stages=stages, anew=anew, say=say, data=True, accept=accept)
-    _adapt(system, runs, say, names=adapters, restart=restart, wait=wait)
+    _adapt(system, runs, say, names=adapters, restart=restart, wait=wait, accept=accept)
     return system.eval()
 
 
@@ -101,6 +101,7 @@ def _adapt(
     *,
     restart: bool,
     wait: bool,
+    accept: bool,
     names: Collection[str] | None = None,
 ) -> None:
     """Attaches the recipe's adapters, by default all; those without weights are trained, with `restart` all
@@ -112,6 +113,6 @@ def _adapt(
     def train(system: System, name: str) -> None:
         if slots[name].train is None:
             refuse_adapter(system, name)
-        train_adapter(system, name, runs, restart=name in anew, wait=wait, say=say)
+        train_adapter(system, name, runs, restart=name in anew, wait=wait, accept=accept, say=say)
 
-    give_adapters(system, runs, without=train, names=names, anew=anew, say=say)
+    give_adapters(system, runs, without=train, names=names, anew=anew, say=say, data=True, accept=accept)
