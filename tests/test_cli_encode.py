@@ -96,6 +96,22 @@ def test_there_and_back(toy, pictures, tmp_path):
     assert np.array_equal(np.asarray(expected), np.asarray(open_picture(tmp_path / "again" / "a.png")))
 
 
+def test_links_out_of_the_folder_are_named_and_not_followed(toy, pictures, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (pictures / "a.png").rename(tmp_path / "elsewhere/a.png")
+    (pictures / "a.png").symlink_to(tmp_path / "elsewhere/a.png")
+    (pictures / "all").symlink_to(tmp_path / "elsewhere")
+    (pictures / "twin.jpg").symlink_to(pictures / "more/b.jpg")
+    result = run("encode", toy[0], pictures, tmp_path / "latents")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "latents") == ["c.v2.safetensors", "more/b.safetensors", "twin.safetensors"]
+    assert f"{pictures / 'a.png'}: a link that leads out of {pictures}" in result.stderr
+    assert f"{pictures / 'all'}: a link to a folder, which is not followed" in result.stderr
+    (tmp_path / "latents/linked.safetensors").symlink_to(tmp_path / "elsewhere/a.png")
+    decoded = run("decode", toy[0], tmp_path / "latents", tmp_path / "again")
+    assert "linked.safetensors: a link that leads out of" in decoded.stderr
+
+
 def test_edges_are_continued(toy):
     """A picture that stops inside a cell gives the latent of the picture continued to the cell's end."""
     model = toy[1].compression

@@ -30,6 +30,8 @@ LOOKED = 10_000
 BATCH = 64
 SHOWN = 10
 """How many of the files that a data set leaves out are named."""
+FIELDS = 20
+"""How many fields of a data set are named."""
 SPLITS = ("train", "validation")
 
 
@@ -68,7 +70,10 @@ def report_data(system: Parts) -> list[str]:
     more = [f"data: left out {len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
     counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
     notes = [f"data: {note}" for note in getattr(data, "notes", ())]
-    return [*skipped[:SHOWN], *more, *notes, f"data: {counts}; fields: {', '.join(data.fields) or 'none'}"]
+    named = [shown(field) for field in data.fields]
+    rest = f" and {len(named) - FIELDS} more" if len(named) > FIELDS else ""
+    fields = f"{', '.join(named[:FIELDS])}{rest}" or "none"
+    return [*skipped[:SHOWN], *more, *notes, f"data: {counts}; fields: {fields}"]
 
 
 def fields_of(system: Parts) -> tuple[str, ...]:

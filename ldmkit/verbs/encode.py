@@ -90,6 +90,7 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     """
     pictures = _listed(source, SUFFIXES, "picture")
     others = [f"{p}: {p.suffix} files are not read: save it as PNG or JPEG" for p in _others(source)]
+    others += _links(source, SUFFIXES)
     _check_names(pictures, source)
     check_vacant(out)
     maker, problems = Maker.of(system), []
@@ -146,6 +147,7 @@ def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     check_vacant(out)
     maker = Maker.of(system)
     problems: list[str] = []
+    aside = _links(source, (LATENT,))
     sizes = {path: _size(path, maker, problems) for path in latents}
     readable = {path: size for path, size in sizes.items() if size is not None}
     for path in _tracked("decode", list(readable), say):
@@ -160,7 +162,7 @@ def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
         save_picture(to_pictures(image)[0], target, {"recipe": maker.recipe, "latent": path.name})
     if len(problems) == len(latents):
         raise UserError(f"{source}: none of {len(latents)} latents can be read; the first: {problems[0]}")
-    return problems
+    return aside + problems
 
 
 def encode_any(model: CompressionModel, image: Image) -> Latent:
@@ -208,8 +210,27 @@ def _others(folder: Path) -> list[Path]:
 
 
 def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    below = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
+    below = (path for path in _shown(folder) if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in below if _inside(folder, path))
+
+
+def _links(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """What links below a folder keep from being read, a line each."""
+    links = [path for path in _shown(folder) if path.is_symlink()]
+    folders = [f"{path}: a link to a folder, which is not followed" for path in links if path.is_dir()]
+    files = [path for path in links if path.is_file() and path.suffix.lower() in suffixes]
+    return folders + [f"{p}: a link that leads out of {folder}" for p in files if not _inside(folder, p)]
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    """What is below a folder, but for hidden files and folders."""
+    below = folder.rglob("*")
+    return (p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
+
+
+def _inside(folder: Path, path: Path) -> bool:
+    """Does the file, links resolved, lie in the folder?"""
+    return not path.is_symlink() or path.resolve().is_relative_to(folder.resolve())
 
 
 def _check_names(pictures: list[Path], source: Path) -> None:

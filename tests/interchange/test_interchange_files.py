@@ -111,6 +111,15 @@ def test_links_that_lead_out_are_refused(name, folder, imported, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("part", ["tokenizer", "text_encoder", "unet", "vae", "scheduler"])
+def test_a_part_that_is_a_link_to_a_folder_elsewhere_is_refused(part, folder, imported, tmp_path):
+    (folder / part).rename(tmp_path / "outside")
+    (folder / part).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match=rf"{part}\S* leads out of"):
+        imported(folder)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_snapshot_of_the_hubs_cache_is_read(folder, saved, imported, tmp_path):
     """Its files are links into a store of the same model."""
     blobs = tmp_path / "models--me--tiny" / "blobs"

@@ -71,3 +71,11 @@ def test_a_training_refuses_such_data_before_its_first_step(folder: Path) -> Non
     assert result.exit_code == 2
     assert "expects maps of class ids 0 to 2" in result.output
     assert not list(folder.rglob("step-*"))
+
+
+def test_of_very_many_fields_the_first_are_named(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "d/metadata.jsonl").read_text().splitlines()]
+    fields = {f"tag {i}": i for i in range(1000)}
+    (folder / "d/metadata.jsonl").write_text("\n".join(json.dumps({**line, **fields}) for line in lines))
+    (said,) = [x for x in check(RESCALER, "--data").output.splitlines() if x.startswith("# data: 19")]
+    assert said.endswith("tag 16, tag 17 and 982 more")

@@ -179,6 +179,28 @@ def test_a_corrupt_member_is_left_out_and_listed_and_its_neighbours_stay(tmp_pat
         WebDataset(path=shards, size=16, max_broken=0)
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_member_that_is_a_link_is_left_out_and_listed(tmp_path: Path, kind: bytes) -> None:
+    shards = write_shards(tmp_path / "tar")
+    (tmp_path / "secret.txt").write_text("secret")
+    for key, suffix, target in (("900", "png", "005.png"), ("901", "txt", str(tmp_path / "secret.txt"))):
+        with tarfile.open(tmp_path / "tar/s-1.tar", "a") as tar:
+            if suffix == "txt":
+                picture = tarfile.TarInfo(f"{key}.png")
+                picture.size = len(png(1))
+                tar.addfile(picture, io.BytesIO(png(1)))
+            link = tarfile.TarInfo(f"{key}.{suffix}")
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    data = WebDataset(path=shards, size=16)
+    assert len(data) == COUNT
+    said = sorted(data.problems.values())
+    assert [text.rpartition("s-1.tar: ")[2] for text in said] == [
+        "900: its .png: a link, which is not followed: pack the file itself",
+        "901: its .txt: a link, which is not followed: pack the file itself",
+    ]
+
+
 def test_in_a_large_set_the_next_whole_example_stands_in(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("ldmkit_shards.examples.DECODED", 0)
     shards = write_shards(tmp_path / "tar")

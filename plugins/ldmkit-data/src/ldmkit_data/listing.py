@@ -71,7 +71,11 @@ def uncollected() -> Iterator[None]:
 def list_folder(root: Path) -> Listing:
     """The pictures below `root` with what metadata.jsonl files, else text files beside the pictures, else the
     names of sub-folders say. ValueError where there is no such folder, no picture, or unusable metadata."""
-    if not root.is_dir():
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise ValueError(f"no folder {root} ({error.strerror})") from None
+    if not there:
         raise ValueError(f"no folder {root} (relative paths start at {Path.cwd()})")
     files = _files(root)
     if (root / METADATA).exists():

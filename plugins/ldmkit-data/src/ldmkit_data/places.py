@@ -22,7 +22,8 @@ class Places:
         path = self._root / name
         try:
             if not self.holds(path):
-                return f"{shown(path)}: a link that leads out of the folder"
+                what = "a link that leads" if os.path.islink(path) else "leads"
+                return f"{shown(path)}: {what} out of the folder"
             if not stat.S_ISREG(os.stat(path).st_mode):
                 return f"{shown(path)}: not a file"
         except (OSError, ValueError) as error:

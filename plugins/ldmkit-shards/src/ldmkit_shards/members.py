@@ -18,20 +18,29 @@ STEM = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 BLOCK = 512
 
 
-def scan(path: Path) -> list[tuple[str, int, int]]:
-    """Name, offset and size of each regular file in an uncompressed tar file; contents are not read.
+LINK = -1
+"""The size of a member that is a link or another thing without content of its own: it is not followed."""
 
-    UserError for a file that is no tar file, is compressed, cut off or damaged between its members.
+
+def scan(path: Path) -> list[tuple[str, int, int]]:
+    """Name, offset and size of each member of an uncompressed tar file but its folders; no content is read.
+
+    The size of a member that is no regular file is LINK. UserError for a file that is no tar file, is
+    compressed, cut off or damaged between its members.
     """
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [(m.name, m.offset_data, m.size) for m in tar if m.isreg() and not m.issparse()]
+            members = [(m.name, m.offset_data, _size(m)) for m in tar if not m.isdir()]
             end = tar.offset
     except (tarfile.TarError, OSError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise UserError(f"{shown(path)}: not a whole, uncompressed tar file ({reason})") from None
     _check_end(path, end, members)
     return members
+
+
+def _size(member: tarfile.TarInfo) -> int:
+    return member.size if member.isreg() and not member.issparse() else LINK
 
 
 def _check_end(path: Path, end: int, members: list[tuple[str, int, int]]) -> None:

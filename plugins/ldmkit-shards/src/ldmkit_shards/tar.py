@@ -19,9 +19,12 @@ from pydantic import Field
 from ldmkit.pictures import SUFFIXES, Crop, PictureError, Scale, Views, shown
 from ldmkit_shards.examples import READERS, Encoded, Examples, Record
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
-from ldmkit_shards.members import Members, group, scan
+from ldmkit_shards.members import LINK, Members, group, scan
 
 PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
+READ = ("json", "txt", "cls", "npy")
+"""Members that hold fields, besides pictures."""
+NOT_FOLLOWED = "a link, which is not followed: pack the file itself"
 SHARDS = 1_000_000
 """How many shards a pattern may name."""
 
@@ -108,10 +111,19 @@ class _Shards:
         values: dict[str, Any] = {}
         for kind in sorted(members):  # .json before .txt: the file of its own counts
             if kind != picture:
-                values |= _values(kind, self._read(shard, members[kind]))
+                values |= self._field(shard, kind, members[kind])
         if picture is None or "image" in values:
             raise ValueError("has no picture" if picture is None else "a field cannot be named 'image'")
+        if members[picture][1] == LINK:
+            raise ValueError(f"its .{picture}: {NOT_FOLLOWED}")
         return Record(Encoded(self._read(shard, members[picture]), f"its .{picture}"), values)
+
+    def _field(self, shard: int, kind: str, where: tuple[int, int]) -> Mapping[str, Any]:
+        if where[1] != LINK:
+            return _values(kind, self._read(shard, where))
+        if kind.rpartition(".")[2].lower() in (*READ, *PICTURES):
+            raise ValueError(f"its .{kind}: {NOT_FOLLOWED}")
+        return {}
 
     def _read(self, shard: int, where: tuple[int, int]) -> bytes:
         return read_at(self._paths[shard], self._states[shard], *where)

@@ -65,6 +65,8 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
             f"{folder / INDEX}: {short(index.get('_class_name'))} is no pipeline that a recipe can hold: "
             f"{short(why, 300)}"
         )
+    for name in parts:  # a part may be a link to a folder elsewhere
+        check_inside(folder, folder / name)
     published = Published({"compression": {"name": "identity"}}, {"compression": {}})
     if first is not None:
         published = _first_stage(registry, folder / first, parts[first])
