@@ -26,6 +26,7 @@ PUBLIC = (
     "ldmkit.disk",
     "ldmkit.errors",
     "ldmkit.evaluation",
+    "ldmkit.frozen",
     "ldmkit.guidance",
     "ldmkit.hookspecs",
     "ldmkit.interfaces",

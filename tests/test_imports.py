@@ -28,6 +28,7 @@ ROOMS = (
     "progress",
     "splits",
     "types",
+    "frozen",
     "pictures",
     "interfaces",
     "hookspecs",

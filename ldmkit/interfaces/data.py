@@ -53,12 +53,13 @@ class KeyMap(Protocol):
     """Published names of one component's tensors in one format; an architecture brings its own.
 
     Registered under "FORMAT/COMPONENT NAME", as "compvis/unet" or "diffusers/kl-autoencoder".
-
-    classes: the published classes that the component is in the format, by their full names; the first is the
-    one that export names. A format finds the component of a configuration by the last part of these names.
     """
 
-    classes: Sequence[str]
+    @property
+    def classes(self) -> Sequence[str]:
+        """The published classes that the component is in the format, by their full names; the first is the
+        one that export names. A format finds the component of a configuration by the last part of
+        these names."""
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The component's recipe parameters from the published configuration; ValueError where none fit."""

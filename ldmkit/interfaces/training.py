@@ -83,11 +83,11 @@ class Auxiliary(Module, Protocol):
     """An extra loss of the diffusion stage. Its own trainable weights are trained and saved in checkpoints
     with the denoiser's, but not in the stage's final weights. Lazy modules are allowed: the loss is called
     once before the optimizer is made.
-
-    layers: names of the denoiser's submodules whose outputs it reads.
     """
 
-    layers: Sequence[str]
+    @property
+    def layers(self) -> Sequence[str]:
+        """Names of the denoiser's submodules whose outputs it reads."""
 
     def __call__(self, features: Mapping[str, Any], image: Image, level: Level) -> PerPicture:
         """The weighted loss of each picture. features: outputs by layer, usually "b k i j" or "b l k". image:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_clip.network import load_clip
 from ldmkit_clip.sources import Network
@@ -38,7 +39,7 @@ class ClipText(nn.Module):
         self.field, self.vector = field, vector
         self.expected = f"{field}: expects a list of strings, or ids as integers 'b {clip.length}'"
         self.spec = ConditionSpec(fields=(field,), tokens=clip.width, vector=clip.embedding if vector else 0)
-        _keep_out_of_checkpoints(self)
+        keep_out_of_checkpoints(self, "clip")
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Texts (strings, or the network's ids) to ids "b length"; ValueError says what is expected."""
@@ -69,20 +70,3 @@ class ClipText(nn.Module):
         n, device = like.tokens.shape[0], like.tokens.device
         ids = self.prepare({self.field: [""]})[self.field].to(device)
         return self.encode({self.field: ids}).map(lambda x: x.expand(n, *x.shape[1:]))
-
-
-def _keep_out_of_checkpoints(module: Any) -> None:
-    module.register_state_dict_post_hook(_leave_out)
-    module.register_load_state_dict_pre_hook(_fill_in)
-
-
-def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """The network's tensors are not part of a checkpoint."""
-    for name in [n for n in state if n.startswith(f"{prefix}clip.")]:
-        del state[name]
-
-
-def _fill_in(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """A checkpoint without them is complete: what is there stays."""
-    for name, tensor in module.clip.state_dict().items():
-        state.setdefault(f"{prefix}clip.{name}", tensor)

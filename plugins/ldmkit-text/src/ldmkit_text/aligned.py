@@ -12,9 +12,9 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, Prepared
 from ldmkit_text.aligner import load_aligner
-from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.multilingual import MultilingualText
 from ldmkit_text.pretrained import PretrainedText
 from ldmkit_text.sentence_encoder import PAD

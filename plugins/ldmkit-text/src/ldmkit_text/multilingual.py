@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared
-from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.sentence_encoder import PAD, WIDTH, load_sentence_encoder, word_pieces
 from ldmkit_text.wordpieces import check_ids, fill, is_text
 

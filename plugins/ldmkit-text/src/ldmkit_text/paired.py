@@ -11,8 +11,8 @@ from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared
-from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.loading import load_encoder, load_tokenizer
 from ldmkit_text.wordpieces import check_ids, fill, is_text
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256
+from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
 from ldmkit_text.folders import locate, weights_file
-from ldmkit_text.frozen import keep_out_of_checkpoints
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
 from ldmkit_text.wordpieces import check_ids, fill, is_text
 

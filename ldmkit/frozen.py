@@ -1,4 +1,4 @@
-"""A frozen encoder is no part of a checkpoint: the conditioner's constructor brings its weights."""
+"""Frozen networks inside components: their weights come with the constructor and are in no checkpoint."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 from torch import nn
 
+__all__ = ["keep_out_of_checkpoints"]
+
 
 def keep_out_of_checkpoints(module: nn.Module, part: str = "encoder") -> None:
-    """Leaves the tensors of one part of `module` out of its state dict; loading keeps those in place."""
+    """Leaves the tensors of a submodule out of the state dict of `module`; loading keeps those there.
+
+    part: the submodule's name below `module`. Call it once, when the constructor has set the submodule.
+    """
     module.register_state_dict_post_hook(partial(_leave_out, part))
     module.register_load_state_dict_pre_hook(partial(_fill_in, part))
 
