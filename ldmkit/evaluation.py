@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ldmkit.engine import plans, sampling
 from ldmkit.engine.components import build
-from ldmkit.engine.data import aligned, buckets_of, field_kinds
+from ldmkit.engine.data import buckets_of, field_kinds, read_by
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -220,4 +220,4 @@ def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:
         raise UserError(f"recipe '{system.recipe.name}' has no data to evaluate on: add a `data` section")
     changed = slot.model_copy(update={"parameters": {**slot.parameters, **changes}})
     dataset: Dataset = build(system.registry, "data", changed)
-    return aligned(dataset, field_kinds(system.named_conditioners()))
+    return read_by(dataset, system.named_conditioners())

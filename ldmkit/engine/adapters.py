@@ -12,7 +12,7 @@ import torch
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.components import build
-from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.data import read_by
 from ldmkit.engine.reuse import check_origin
 from ldmkit.engine.stage_state import restore
 from ldmkit.engine.system import System
@@ -76,7 +76,7 @@ def adapter_data(system: System, options: AdapterTraining) -> Dataset:
     if options.data is None:
         return system.dataset()
     data: Dataset = build(system.registry, "data", options.data)
-    return aligned(data, field_kinds(system.named_conditioners()))
+    return read_by(data, system.named_conditioners())
 
 
 def attach(system: System, name: str, seed: int = 0) -> Adapter:

@@ -25,6 +25,22 @@ def field_kinds(named: Iterable[tuple[str, Conditioner]]) -> dict[str, FieldKind
     return kinds
 
 
+def read_by(data: Dataset, named: Iterable[tuple[str, Conditioner]]) -> Dataset:
+    """The data set as those conditioners read it: examples that have their fields, cut as the pictures are.
+
+    named: conditioners by the recipe's id.
+    """
+    named = list(named)
+    return aligned(reading(data, {f for _, c in named for f in c.spec.fields}), field_kinds(named))
+
+
+def reading(data: Dataset, fields: Collection[str]) -> Dataset:
+    """The data set for what reads those fields; itself, where all examples have the same."""
+    read = getattr(data, "reading", None)
+    dataset: Dataset = data if read is None else read(fields)
+    return dataset
+
+
 def aligned(data: Dataset, kinds: Mapping[str, FieldKind]) -> Dataset:
     """The data set with those fields cut as its pictures are; itself, where it does not cut pictures."""
     align = getattr(data, "aligned", None)

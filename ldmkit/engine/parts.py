@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import build
-from ldmkit.engine.data import aligned, field_kinds
+from ldmkit.engine.data import read_by
 from ldmkit.engine.running import Running
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -72,7 +72,7 @@ class Parts(nn.Module):
         if self._dataset is None:
             data: Dataset = build(self.registry, "data", self.recipe.data)
             readers = self.named_conditioners() if self.readers is None else self.readers()
-            self._dataset = aligned(data, field_kinds(readers))
+            self._dataset = read_by(data, readers)
         return self._dataset
 
     @property

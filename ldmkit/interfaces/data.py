@@ -20,6 +20,8 @@ class Dataset(Protocol):
 
     - `aligned(kinds: Mapping[str, FieldKind]) -> Dataset`, where it cuts its pictures or names files: the
       same examples with those fields as tensors cut as the picture is.
+    - `reading(fields: Collection[str]) -> Dataset`, where some examples lack a field: for what reads these
+      fields, so that examples without one of them are left out, and fields that others lack are not there.
     - `view(index, fields=None, key=None)`: the example, or some of its fields without reading the others;
       `key` draws what is drawn at random, the crop only where "image" is among the fields. `drawn` names the
       fields that differ from key to key. Indexing draws nothing.

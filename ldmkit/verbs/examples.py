@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ldmkit.engine.data import reading
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -36,7 +37,7 @@ def validation(system: System, fields: Sequence[str]) -> Dataset:
     options = " ".join(f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
-    data = system.dataset()
+    data = reading(system.dataset(), fields)
     if missing := [f for f in fields if f != "image" and f not in data.fields]:
         there = ", ".join(data.fields) or "no fields"
         raise UserError(f"{needs} {options}, or sample.fields; the data lack {', '.join(missing)}: {there}")

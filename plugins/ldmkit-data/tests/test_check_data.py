@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,18 @@ def test_of_very_many_fields_the_first_are_named(folder: Path) -> None:
     (folder / "d/metadata.jsonl").write_text("\n".join(json.dumps({**line, **fields}) for line in lines))
     (said,) = [x for x in check(RESCALER, "--data").output.splitlines() if x.startswith("# data: 19")]
     assert said.endswith("tag 16, tag 17 and 982 more")
+
+
+def test_captions_that_are_missing_count_where_the_recipe_reads_them(folder: Path) -> None:
+    (folder / "d/metadata.jsonl").unlink()
+    shutil.rmtree(folder / "d/maps")
+    for i in range(12):
+        (folder / f"d/{i}.txt").write_text("a square")
+    every = check({}, "--data")
+    assert every.exit_code == 0, every.output
+    assert "# data: no caption, which 8 pictures lack: " in every.output
+    assert "# data: 19 pictures to train on, 1 held out; fields: none" in every.output
+    read = check({"caption": {"name": "text-transformer", "width": 32, "layers": 1}}, "--data")
+    assert read.exit_code == 2
+    assert "8 of 20 pictures in" in read.output
+    assert "its caption 12.txt is missing" in read.output

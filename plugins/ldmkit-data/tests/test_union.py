@@ -6,7 +6,9 @@ import pytest
 import torch
 from ldmkit_data.emoji.dataset import EmojiDataset
 from ldmkit_data.emoji.styles import EmojiStyles
+from ldmkit_data.image_folder import ImageFolder
 from ldmkit_data.union import Union
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,17 @@ def test_what_cannot_be_joined_is_refused(parts) -> None:
         Union(parts=(parts[0], EmojiStyles(size=16, styles=("fxemoji",))))
     with pytest.raises(ValueError, match="no data set"):
         Union(parts=())
+
+
+def test_parts_leave_out_what_lacks_a_field_that_is_read(tmp_path) -> None:
+    for part, lacking in (("a", 4), ("b", 0)):
+        (tmp_path / part).mkdir()
+        for i in range(8):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / part / f"{i}.png")
+            if i >= lacking:
+                (tmp_path / part / f"{i}.txt").write_text(f"number {i}")
+    parts = tuple(ImageFolder(path=tmp_path / part, size=8, max_broken=0.6) for part in "ab")
+    union = Union(parts=parts)
+    captioned, every = union.reading(["caption"]), union.reading(["mask"])
+    assert (len(captioned), captioned.fields) == (12, ("caption",))
+    assert (len(every), every.fields) == (16, ())

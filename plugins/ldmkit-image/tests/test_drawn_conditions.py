@@ -213,3 +213,14 @@ def test_a_map_names_the_colours_of_a_picture() -> None:
 def test_a_range_of_blurs_is_in_order() -> None:
     with pytest.raises(ValueError, match="the first must not be above the second"):
         WithMaps(of=Halves(), blur=(0.2, 0.1))
+
+
+def test_what_lacks_a_field_is_left_to_the_data_set_within() -> None:
+    class Partly(Pictures):
+        def reading(self, fields: Any) -> Pictures:
+            return Pictures(4) if "caption" in fields else self
+
+    data = WithMasks(of=Partly())
+    assert (len(data.reading(["mask"])), len(data.reading(["caption"]))) == (6, 4)
+    assert torch.equal(data.reading(["caption"])[3]["mask"], data[3]["mask"])
+    assert WithMasks(of=Pictures()).reading(["caption"])[3]["caption"] == "3"

@@ -29,13 +29,15 @@ SHOWN = 5
 class ImageFolder:
     """A folder of pictures with captions, labels and other fields, cut to one size or to a few shapes.
 
-    Examples: image (uint8 "3 H W"; grey as RGB, transparency on `background`, colour profiles converted to
-    sRGB, EXIF orientation applied) and, by what the folder holds, the fields of metadata.jsonl (one object a
-    line: "file_name" and any fields, the same in each line); or caption, from a .txt or .caption file beside
-    each picture; or label and class_name, from sub-folders (`classes` lists the names); or none. Hidden files
-    are left alone; where there is a metadata.jsonl, so is what it does not name, and `notes` says so. Further
-    files that metadata.jsonl names (maps, masks, low-resolution pictures) start at its folder, else at the
-    working directory, and lie in `path`.
+    Examples: image (uint8 "3 H W"; grey as RGB, transparency on `background`, colour profiles converted
+    to sRGB, EXIF orientation applied) and, by what the folder holds, the fields of metadata.jsonl (one
+    object a line: "file_name" and any fields, the same in each line); or caption, from a .txt or .caption
+    file beside each picture; or label and class_name, from sub-folders (`classes` lists the names); or
+    none. Where some pictures have no caption, or lie in no sub-folder, they count as broken for a recipe
+    that reads this field; one that does not has all pictures, without it (`reading`). Hidden files are
+    left alone; where there is a metadata.jsonl, so is what it does not name, and `notes` says so. Further
+    files that metadata.jsonl names (maps, masks, low-resolution pictures) start at its folder, else at
+    the working directory, and lie in `path`.
 
     The folder's files are looked at when the data set is made, from the second time on only those that are
     new or changed; pictures are read when they are asked for. Broken ones are left out and listed in
@@ -84,7 +86,7 @@ class ImageFolder:
     def _open(self) -> None:
         """Looks at the folder's files."""
         listing = list_folder(self._root)
-        self.fields, self.classes = listing.fields, listing.classes
+        self._listed, self.classes = listing.fields, listing.classes
         self._left_alone = listing.notes
         self._total = len(listing.rows)
         self._places, self._index = Places(self._root), Index(self._root)
@@ -92,9 +94,11 @@ class ImageFolder:
         self._files = FieldFiles(self._root, self._places, {})
         self.problems: dict[Path, str] = {}
         self._entries: Mapping[str, Entry] = {}
-        self._rows = self._large(self._whole(listing.rows))
+        self._all = self._large(self._whole(listing.rows))
+        self._broken = dict(self.problems)
         self._late: dict[str, str] = {}
-        self._validation = held_out(row.name for row in self._rows)
+        lacking = sum(1 for row in self._all if row.lacks)
+        self._chosen(self._fits(len(self.problems) + lacking) and len(self._all) - lacking > 1)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -140,7 +144,35 @@ class ImageFolder:
     def notes(self) -> Sequence[str]:
         """What a person may want to know of the choice of pictures."""
         shapes = (self._shape(row) for row in self._rows)
-        return [*self._left_alone, *self._views.notes(self._small, shapes)]
+        return [*self._left_alone, *self._unread(), *self._views.notes(self._small, shapes)]
+
+    def reading(self, fields: Collection[str]) -> ImageFolder:
+        """The whole data set for what reads those fields: where some pictures lack one of them, without
+        these, which count as broken; else with all pictures, and without the fields that some lack."""
+        if not any(row.lacks for row in self._all):
+            return self
+        read = bool(set(fields) & set(self._listed))
+        part = self._copy()._chosen(read)
+        if read:
+            part._check()
+            part._check_enough()
+        return part
+
+    def _chosen(self, with_fields: bool) -> ImageFolder:
+        """Takes the pictures that have all of the listed fields, or all pictures and no field."""
+        lacking = {row.name: row.lacks for row in self._all if row.lacks}
+        self.fields = self._listed if with_fields or not lacking else ()
+        self._rows = [row for row in self._all if not (with_fields and row.lacks)]
+        left_out = {self._root / name: reason for name, reason in lacking.items()} if with_fields else {}
+        self.problems = {**self._broken, **left_out}
+        self._validation = held_out(row.name for row in self._rows)
+        return self
+
+    def _unread(self) -> list[str]:
+        """A line where fields are not there, since some pictures lack them and nothing reads them."""
+        lacking = [row.lacks for row in self._rows if row.lacks]
+        names = ", ".join(self._listed)
+        return [f"no {names}, which {len(lacking)} pictures lack: {lacking[0]}"] if lacking else []
 
     @property
     def skipped(self) -> Sequence[Path]:
@@ -279,10 +311,18 @@ class ImageFolder:
             )
         return kept
 
+    def _fits(self, broken: int) -> bool:
+        """Are so many broken files allowed?"""
+        return broken <= self._max_broken * self._total
+
+    def _check_enough(self) -> None:
+        if len(self._rows) < 2:
+            raise UserError(f"{self._root} holds {len(self._rows)} usable pictures; two are needed")
+
     def _check(self) -> None:
         """UserError where more files are broken than allowed."""
         broken = len(self.problems)
-        if broken > self._max_broken * self._total:
+        if not self._fits(broken):
             first = "; ".join(list(self.problems.values())[:SHOWN])
             raise UserError(
                 f"{broken} of {self._total} pictures in {self._root} cannot be used, more than "

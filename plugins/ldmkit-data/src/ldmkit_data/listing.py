@@ -23,13 +23,15 @@ CAPTIONS = (".txt", ".caption")
 class Row(NamedTuple):
     """One picture: its path from the folder, what is said of it, and what is wrong with that.
 
-    base: the path from the folder at which the files that `values` names start.
+    base: the path from the folder at which the files that `values` names start. lacks: why it has none of the
+    listing's fields, which matters where one of them is read.
     """
 
     name: str
     values: Mapping[str, Any]
     problem: str | None = None
     base: str = ""
+    lacks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,17 +147,19 @@ def _stem(name: str) -> str:
 
 def _captioned(root: Path, name: str, files: Files) -> Row:
     """The picture with the text beside it as "caption"."""
-    text = files.texts.get(_stem(name))
-    if files.pictures[name] is not None or text is None:
-        missing = f"{shown(root / name)}: its caption {shown(Path(name).with_suffix('.txt').name)} is missing"
-        return Row(name, {}, files.pictures[name] or missing)
+    text, problem = files.texts.get(_stem(name)), files.pictures[name]
+    whose = f"{shown(root / name)}: its caption"
+    if text is None:
+        return Row(
+            name, {}, problem, lacks=f"{whose} {shown(Path(name).with_suffix('.txt').name)} is missing"
+        )
     if text in files.unusable:
-        return Row(name, {}, f"{shown(root / name)}: its caption: {files.unusable[text]}")
+        return Row(name, {}, problem, lacks=f"{whose}: {files.unusable[text]}")
     try:
         caption = (root / text).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return Row(name, {}, f"{shown(root / name)}: its caption {shown(Path(text).name)} is unreadable")
-    return Row(name, {"caption": " ".join(caption.split())})
+        return Row(name, {}, problem, lacks=f"{whose} {shown(Path(text).name)} is unreadable")
+    return Row(name, {"caption": " ".join(caption.split())}, problem)
 
 
 def _classified(root: Path, files: Files) -> Listing:
@@ -169,7 +173,7 @@ def _classified(root: Path, files: Files) -> Listing:
         if files.pictures[name] is not None:
             return Row(name, {}, files.pictures[name])
         if not below:
-            return Row(name, {}, f"{shown(root / name)}: lies in none of the class folders")
+            return Row(name, {}, lacks=f"{shown(root / name)}: lies in none of the class folders")
         return Row(name, values[folder])
 
     rows = [row(name) for name in sorted(files.pictures)]

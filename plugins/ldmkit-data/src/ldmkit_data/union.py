@@ -84,6 +84,12 @@ class Union:
         known = [(i, getattr(part, "contents", None) or {}) for i, part in enumerate(self._parts)]
         return {f"part {i}: {name}": content for i, held in known for name, content in held.items()}
 
+    def reading(self, fields: Collection[str]) -> Union:
+        """The union of the parts for what reads those fields."""
+        read = (getattr(part, "reading", None) for part in self._parts)
+        pairs = zip(self._parts, read, strict=True)
+        return Union(parts=tuple(part if of is None else of(fields) for part, of in pairs))
+
     def aligned(self, kinds: Mapping[str, FieldKind]) -> Union:
         """The union of the parts with those of their fields cut as their pictures are."""
         cut = (getattr(part, "aligned", None) for part in self._parts)

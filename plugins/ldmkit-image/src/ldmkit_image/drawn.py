@@ -115,6 +115,15 @@ class WithField:
         shown = getattr(self._of, "shown", None)
         return index if shown is None else int(shown(index))
 
+    def reading(self, fields: Collection[str]) -> WithField:
+        """The data set within for what reads those fields."""
+        read = getattr(self._of, "reading", None)
+        if read is None:
+            return self
+        part = copy(self)
+        part._of = read(fields)
+        return part
+
     def aligned(self, kinds: Mapping[str, FieldKind]) -> WithField:
         """With the fields of the data set within cut as its pictures are."""
         align = getattr(self._of, "aligned", None)
