@@ -14,6 +14,7 @@ from small_recipes import LATENTS
 
 import ldmkit
 from ldmkit.cli import main
+from ldmkit.errors import Note
 from ldmkit.recipe import Shipped, complete
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +162,38 @@ def test_widening_refuses_a_denoiser_of_which_nothing_fits() -> None:
     result = call("train", "tokens.yaml")
     assert result.exit_code == 2
     assert "no weight of its denoiser fits this recipe's" in result.output
+
+
+def test_the_second_stage_starts_from_another_model_than_the_first() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    write("second", train={"diffusion": {"steps": 3, "batch": 4, "lr": 1e-2}}, weights="runs/first")
+    assert call("train", "second.yaml").exit_code == 0
+    still = {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9, "weights": "runs/second"}}
+    write("third", train=still, weights="runs/first")
+    result = call("run", "third.yaml")
+    assert result.exit_code == 0, result.output
+    (second,) = Path("runs/second").glob("diffusion-*/diffusion.safetensors")
+    (third,) = Path("runs/third").glob("diffusion-*/diffusion.safetensors")
+    before, after = load_file(second), load_file(third)
+    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+    assert "weights: diffusion starts from runs/second/" in call("check", "third.yaml", "--data").output
+
+
+def test_what_the_second_stage_starts_from_must_be_one() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    still = {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9, "weights": {"recipe": "first-stage"}}}
+    write("third", train=still, weights="runs/first")
+    result = call("train", "third.yaml")
+    assert result.exit_code == 2
+    assert "train.diffusion.weights: there is no diffusion.safetensors" in result.output
+
+
+def test_a_recipe_that_widens_is_built_before_it_is_trained() -> None:
+    assert call("run", "first.yaml").exit_code == 0
+    still = {"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9, "widen": True}}
+    write("filled", **MASKED, weights="runs/first", train=still)
+    with pytest.warns(Note, match="1 with new input channels"):
+        ldmkit.build("filled.yaml")
 
 
 @pytest.mark.parametrize(

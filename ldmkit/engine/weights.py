@@ -27,6 +27,7 @@ __all__ = [
     "initial_weights",
     "load_stage",
     "restore",
+    "source_of",
     "stage_folder",
     "stage_state",
     "stages_of",
@@ -75,22 +76,39 @@ def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
 
 
 def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:
-    """The file of a stage in the recipe's `weights`: what it is, or what its fine-tuning starts from.
+    """The file of a stage in the `weights` named for it: what it is, or what its fine-tuning starts from.
 
-    A folder holds the file itself, or is one of trainings: then the newest finished one's. None where the
-    recipe names no weights, or only those of the other stage. Raises UserError for a folder that is not there
-    or holds no weights, and for a recipe for which no plugin ships any.
+    A folder holds the file itself, or is one of trainings: then the newest finished one's. None where no
+    weights are named, or the recipe's are those of the other stage. Raises UserError for a folder that is not
+    there or holds no weights, for a recipe for which no plugin ships any, and where the stage's own `weights`
+    are not of that stage.
     """
-    if recipe.weights is None:
+    named = source_of(recipe, stage)
+    if named is None:
         return None
-    if isinstance(recipe.weights, Shipped):
-        return _of_recipe(recipe.weights.recipe, registry, stage)
-    named = recipe.weights
-    folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
+    if isinstance(named, Shipped):
+        path = _of_recipe(named.recipe, registry, stage)
+    else:
+        folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
+        path = _in_folder(folder, stage, stages_of(recipe))
+    if path is None and named is not recipe.weights:
+        raise UserError(f"train.{stage}.weights: there is no {stage}.safetensors; name a model that has one")
+    return path
+
+
+def source_of(recipe: Recipe, stage: StageName) -> str | Hub | Shipped | None:
+    """Where a recipe takes a stage's first weights from: its training's own `weights`, else the recipe's."""
+    training = recipe.train.diffusion if stage == "diffusion" else None
+    own = training.weights if training is not None else None
+    return recipe.weights if own is None else own
+
+
+def _in_folder(folder: Path, stage: StageName, stages: list[StageName]) -> Path | None:
+    """A stage's file in a folder of weights; UserError where it holds none of these stages."""
     if not folder.is_dir():
         raise UserError(f"weights: no folder {folder}")
-    if not any(stage_file(folder, name) for name in stages_of(recipe)):
-        names = [f"{name}.safetensors" for name in stages_of(recipe)]
+    if not any(stage_file(folder, name) for name in stages):
+        names = [f"{name}.safetensors" for name in stages]
         raise UserError(f"weights: no {' or '.join(names)} in {folder}")
     return stage_file(folder, stage)
 

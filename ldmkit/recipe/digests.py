@@ -36,6 +36,7 @@ LATER: Mapping[str, Any] = {
     "lr_factors": {},
     "auxiliary": (),
     "distillation": None,
+    "weights": None,
     "widen": False,
     "precision": "no",
     "crop": None,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ldmkit.recipe.components import Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.decays import Decay
+from ldmkit.recipe.weights import Weights
 
 
 class TrainingSettings(Part):
@@ -56,6 +57,8 @@ class DiffusionTraining(TrainingSettings):
     auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
     distillation: what is learned, in the place of the objective's loss, from the model of the recipe's
     `weights`, from which the training starts.
+    weights: what this stage starts from, where it is another model than the recipe's `weights`, such as one on
+    another first stage.
     widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
     convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
     that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
@@ -69,6 +72,7 @@ class DiffusionTraining(TrainingSettings):
     latents: Literal["sample", "mode"] = "sample"
     crop: Literal["center"] | None = None
     distillation: Annotated[Component, Kind("distillation")] | None = None
+    weights: Weights | None = None
     widen: bool = False
     compile: bool = False
     fsdp: bool = False
@@ -78,9 +82,10 @@ class DiffusionTraining(TrainingSettings):
 class AdapterTraining(DiffusionTraining):
     """The training of an adapter: as stage two, with the system's own weights frozen.
 
-    data: what it is trained on, by default the recipe's.
+    data: what it is trained on, by default the recipe's. weights: none, since the adapter's own begin new.
     """
 
+    weights: None = None
     data: Annotated[Component, Kind("data")] | None = None
 
 

@@ -18,7 +18,7 @@ from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.trial import try_process
-from ldmkit.engine.weights import StageName, initial_weights, stages_of
+from ldmkit.engine.weights import StageName, initial_weights, source_of, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
@@ -95,7 +95,9 @@ def named_weights(system: System) -> Iterator[str]:
     """The file of each stage that the recipe's `weights` hold, a line each, and what it is there for. Asks no
     hub. UserError for a folder that is missing or holds none."""
     recipe = system.recipe
-    for stage in stages_of(recipe) if not isinstance(recipe.weights, Hub) else ():
+    for stage in stages_of(recipe):
+        if isinstance(source_of(recipe, stage), Hub):
+            continue
         path = initial_weights(recipe, system.registry, stage)
         if path is not None:
             trained = getattr(recipe.train, stage) is not None
