@@ -57,8 +57,8 @@ class DiffusionTraining(TrainingSettings):
     auxiliary: losses added to the objective's, which may read the denoiser's features and the clean picture.
     distillation: what is learned, in the place of the objective's loss, from the model of the recipe's
     `weights`, from which the training starts.
-    weights: what this stage starts from, where it is another model than the recipe's `weights`, such as one on
-    another first stage.
+    weights: what this stage starts from, where that is another model than the recipe's `weights`, such as
+    one on another first stage.
     widen: start from `weights` of a model with other conditions, such as an unconditional one. Its first
     convolution gains the input channels that it lacks, zero at first; modules that it lacks begin new; those
     that have no place here are left aside. What was taken is told. False: the weights must fit exactly.
