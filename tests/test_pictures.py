@@ -223,6 +223,20 @@ def test_pictures_may_be_arrays_with_their_channels_last(tmp_path):
     assert torch.equal(batch({"image": [pixels.transpose(2, 0, 1)]}, "image"), expected)
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.int32, np.int64, np.uint32])
+def test_whole_numbers_of_any_type_are_bytes(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
+    own = batch({"image": [pixels.astype(kind)]}, "image")
+    assert torch.allclose(own[0], torch.from_numpy(pixels).movedim(-1, 0).float() / 127.5 - 1, atol=1e-6)
+    assert torch.equal(own, batch({"image": torch.from_numpy(pixels).movedim(-1, 0)[None]}, "image"))
+    hole = np.where(pixels[..., 0] < 100, 90, 200)
+    expected = torch.from_numpy(hole >= 128)[None, None].float()
+    assert torch.equal(masks({"mask": [hole.astype(kind)]}, "mask"), expected)
+    for read in (batch, masks):
+        with pytest.raises(ValueError, match="image: expects whole numbers from 0 to 255; found 0 to 256"):
+            read({"image": [np.tile(np.array([0, 256], kind), (2, 1))]}, "image")
+
+
 def test_a_pipe_named_like_a_picture_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(PictureError, match="it is no file"):

@@ -23,12 +23,12 @@ COLOUR = 64
 def batch(raw: Mapping[str, Any], field: str) -> Image:
     """The pictures of a raw input, in [-1, 1].
 
-    Accepts PIL pictures, their files, byte arrays (0..255), or float arrays (in [-1, 1]); one, a list, or a
-    tensor "b 3 H W". Arrays may be "3 H W" or "H W 3".
+    Accepts PIL pictures, their files, arrays of whole numbers (0..255) or floats (in [-1, 1]); one, a list,
+    or a tensor "b 3 H W". Arrays may be "3 H W" or "H W 3".
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    tensor = _stack(raw, field, "picture")
+    tensor = _bytes(_stack(raw, field, "picture"), field)
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(tensor.shape)}")
     return normalize(tensor) if tensor.dtype == torch.uint8 else tensor.float()
@@ -54,13 +54,13 @@ def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Imag
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
     """The masks of a raw input as zeros and ones, 1 where the picture has a hole.
 
-    Accepts grey pictures (white = hole), their files, bool or byte arrays (0..255; 0 and 1 where none is
-    larger), or float arrays in [0, 1]; a half and more count as 1. Of a palette picture that is not grey, all
-    but index 0 is a hole.
+    Accepts grey pictures (white = hole), their files, arrays of bools or whole numbers (0..255; 0 and 1 where
+    none is larger), or float arrays in [0, 1]; a half and more count as 1. Of a palette picture that is not
+    grey, all but index 0 is a hole.
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
-    tensor = _stack(raw, field, "mask")
+    tensor = _bytes(_stack(raw, field, "mask"), field)
     if tensor.ndim == 3:
         tensor = tensor.unsqueeze(1)
     if tensor.ndim != 4 or tensor.shape[1] != 1:
@@ -157,6 +157,20 @@ def _stack(raw: Mapping[str, Any], field: str, kind: FieldKind) -> Tensor:
     if len(shapes) > 1:
         raise ValueError(f"{field}: pictures of one batch have one size, not {sorted(shapes)}")
     return torch.stack(tensors)
+
+
+def _bytes(tensor: Tensor, field: str) -> Tensor:
+    """Whole numbers of any type as bytes; others are left as they are. ValueError for those beyond 0..255."""
+    if tensor.is_floating_point() or tensor.dtype in (torch.bool, torch.uint8):
+        return tensor
+    if tensor.is_complex():
+        raise ValueError(f"{field}: expects real numbers, not {tensor.dtype}")
+    whole = tensor.long()
+    if whole.numel() and not 0 <= int(whole.min()) <= int(whole.max()) <= 255:
+        raise ValueError(
+            f"{field}: expects whole numbers from 0 to 255; found {whole.min()} to {whole.max()}"
+        )
+    return whole.to(torch.uint8)
 
 
 def _picture(picture: Pillow.Image) -> Tensor:
