@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -260,6 +262,30 @@ def test_large_pictures_wait_for_each_other(tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: decode(tmp_path / "a.png", use), range(24)))
     assert 1 <= most <= 3
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from ldmkit.pictures import decode, files, flatten
+files._room = files._Room(1)
+copies = lambda picture: len([flatten(picture).convert("L").tobytes() for _ in range(2)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for threads in (1, 6):
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda _: decode(sys.argv[1], copies), range(threads)))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is measured is the memory of glibc's threads")
+def test_threads_that_decode_one_after_another_hold_one_picture(tmp_path):
+    Image.new("RGB", (5000, 4000)).save(tmp_path / "large.png")
+    said = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "large.png")], check=True, capture_output=True, text=True
+    )
+    one, six = map(int, said.stdout.split())
+    assert six < 1.5 * one
 
 
 def test_conditions_are_painted_for_people():
