@@ -250,3 +250,10 @@ def test_the_figures_carry_the_networks_name() -> None:
 def test_a_field_that_the_data_lack_is_named() -> None:
     with pytest.raises(UserError, match="the data have no 'colour'; they have segmentation"):
         AttributeAccuracy(features=Means(), field="colour")(evaluation(red, []))
+
+
+def test_data_without_any_field_are_said_to_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = evaluation(red, [])
+    monkeypatch.setattr(measured, "data", lambda split: SimpleNamespace(fields=()))
+    with pytest.raises(UserError, match="the data have no 'colour'; they have no fields"):
+        AttributeAccuracy(features=Means(), field="colour")(measured)

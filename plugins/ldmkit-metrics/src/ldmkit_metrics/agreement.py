@@ -61,7 +61,9 @@ class MapAgreement:
     def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
         if self.field not in data.fields:
-            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+            raise evaluation.error(
+                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
+            )
         chosen = choose(evaluation, split, self.pictures, self.seed)
         segmenter = self._trained(evaluation, chosen.index if split == "train" else ())
         maps = self._maps(data, chosen.index)

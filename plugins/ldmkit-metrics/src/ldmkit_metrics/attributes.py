@@ -62,7 +62,9 @@ class AttributeAccuracy:
     def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
         if self.field not in data.fields:
-            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+            raise evaluation.error(
+                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
+            )
         chosen = choose(evaluation, split, self.pictures, self.seed)
         classifiers = self._fitted(evaluation, chosen.index if split == "train" else ())
         asked = self._labels(data, chosen.index)

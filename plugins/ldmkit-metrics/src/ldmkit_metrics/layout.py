@@ -59,7 +59,9 @@ class LayoutAccuracy:
         """The shares of boxes, and what judged them."""
         judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
         if self.field not in data.fields:
-            raise evaluation.error(f"the data have no '{self.field}'; they have {', '.join(data.fields)}")
+            raise evaluation.error(
+                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
+            )
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
         classifier = self._fitted(evaluation, chosen.index if self.split == "train" else ())
         layouts = [data[i][self.field] for i in chosen.index]
