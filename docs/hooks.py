@@ -24,7 +24,38 @@ EXAMPLES = {
     "schedule": "schedule: {one}\nobjective: {{name: v}}",
 }
 """Where a recipe names a component of each kind, itself or as a parameter of another one; no recipe names key
-maps and formats."""
+maps (they have PROGRAMS) and formats."""
+TINY = """import torch
+
+import ldmkit
+{imports}
+system = ldmkit.build(
+    {{
+        "recipe": 1,
+        "name": "tiny",
+        "compression": {{"name": "kl-autoencoder", "factor": 4, "width": 32, "multipliers": [1, 1, 1]}},
+        "denoiser": {{"name": "unet", "width": 32, "multipliers": [1, 2], "attention": [2]}},
+        "sample": {{"size": [64, 64]}},
+    }}
+)  # warns that nothing is trained: the weights are random
+"""
+PROGRAMS = {
+    "keymap": (
+        "A UNet's tensors under the names of the paper's files, and back bit for bit:",
+        TINY.format(
+            imports="from ldmkit.host.plugins import host\nfrom ldmkit.interchange.model import key_map\n"
+        )
+        + """
+unet = system.denoiser
+names = key_map(host().registry, "compvis", "unet")
+published = names.save(unet)
+back = names.load(published, unet)
+assert "input_blocks.0.0.weight" in published
+assert all(torch.equal(back[name], tensor) for name, tensor in unet.state_dict().items())
+""",
+    ),
+}
+"""What the pages of kinds that no recipe names show in Python: a sentence and a program."""
 VALUES = {
     "classes": "23",
     "features": "{name: efficientnet-lite0}",
@@ -75,6 +106,9 @@ def generated() -> dict[str, str]:
 def component_page(kind: str) -> str:
     """The page of a kind: every component with its parameters and how a recipe names it."""
     lines = [f"# {kind.capitalize()}", "", f"{KINDS[kind].capitalize()}.", ""]
+    if kind in PROGRAMS:
+        sentence, program = PROGRAMS[kind]
+        lines += [sentence, "", "```python", program.rstrip(), "```", ""]
     for one in described(host().registry, kind):
         lines += [f"## {one['name']}", "", f"{_sentence(one['summary'])} From `{one['distribution']}`.", ""]
         if kind in EXAMPLES:

@@ -46,8 +46,6 @@ FILES = {
     "loss lpips": "vgg16.safetensors",
 }
 """The examples that need a file, and how the error names what is not there."""
-UNNAMED = ("keymap", "format")
-"""Kinds that no recipe names."""
 
 
 def _hooks():
@@ -120,11 +118,23 @@ def test_an_example_that_needs_a_file_lacks_that_alone(name, pictures):
         _builds(NAMED[name])
 
 
-def test_every_component_that_a_recipe_names_has_one_example():
+def _programs(kind):
+    return re.findall(r"```python\n(.*?)```", _hooks().component_page(kind), re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore:recipe .* no weights")
+@pytest.mark.parametrize("kind", ["keymap"])
+def test_the_program_of_a_kind_that_no_recipe_names_runs(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (program,) = _programs(kind)
+    exec(compile(program, kind, "exec"), {"__name__": "page"})  # our own page, run as a reader would run it
+
+
+def test_every_component_but_formats_has_one_example_or_its_kind_has_a_program():
     wrong = {
         name: len(blocks)
         for name, blocks in EXAMPLES.items()
-        if len(blocks) != (name.split()[0] not in UNNAMED)
+        if len(blocks) + len(_programs(name.split()[0])) != (name.split()[0] != "format")
     }
     assert wrong == {}
 
