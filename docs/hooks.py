@@ -23,8 +23,8 @@ EXAMPLES = {
     "regulariser": "compression: {{name: autoencoder, regulariser: {one}}}",
     "schedule": "schedule: {one}\nobjective: {{name: v}}",
 }
-"""Where a recipe names a component of each kind, itself or as a parameter of another one; no recipe names key
-maps (they have PROGRAMS) and formats."""
+"""Where a recipe names a component of each kind, itself or as a parameter of another one; no recipe names
+those of PROGRAMS."""
 TINY = """import torch
 
 import ldmkit
@@ -52,6 +52,22 @@ published = names.save(unet)
 back = names.load(published, unet)
 assert "input_blocks.0.0.weight" in published
 assert all(torch.equal(back[name], tensor) for name, tensor in unet.state_dict().items())
+""",
+    ),
+    "format": (
+        "A system as a folder of diffusers, and that folder imported again:",
+        TINY.format(
+            imports="from pathlib import Path\n\nfrom ldmkit.interchange import export_model, import_model\n"
+            "from ldmkit.types import Condition\n"
+        )
+        + """
+for weight in system.parameters():
+    torch.nn.init.normal_(weight, std=0.05)  # in place of a training
+export_model(system, Path("pipeline"), "diffusers")
+again = ldmkit.build(import_model(Path("pipeline"), Path("imported"), None, None, print))
+inputs = torch.randn(1, 4, 16, 16), torch.tensor([0.5]), Condition()
+first, second = system.denoiser(*inputs), again.denoiser(*inputs)
+assert first.std() > 0.01 and torch.allclose(first, second, atol=1e-5)
 """,
     ),
 }
