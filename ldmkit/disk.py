@@ -46,13 +46,19 @@ class DiskError(UserError):
 
 
 def reason(error: OSError) -> str | None:
-    """What the system says in plain words; None where it is no matter of places and disks."""
+    """The system's reason for an error in plain words, as "disk full".
+
+    It is None for an error that says nothing about a place or a disk, which no user can mend.
+    """
     return REASONS.get(error.errno or 0)
 
 
 @contextmanager
 def explained(path: Path, doing: str) -> Iterator[None]:
-    """Within, an OSError of places and disks becomes a DiskError, "PATH: cannot be written: disk full"."""
+    """A context in which an OSError that has a `reason` is raised as a DiskError instead.
+
+    Its message reads, for example, "PATH: cannot be written: disk full". Other errors pass unchanged.
+    """
     try:
         yield
     except DiskError:
@@ -120,12 +126,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The same for JSON."""
+    """Writes a value as a JSON file so that a reader sees the old value or the new one, never a part."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """DiskError naming the option where files cannot be written in `folder`; makes nothing that stays."""
+    """Raises DiskError, which names the option, where no file can be written in `folder`; leaves no trace."""
     try:
         longest = os.pathconf("/", "PC_NAME_MAX") - len(ASIDE) - 12
         if any(len(os.fsencode(part)) > longest for part in folder.parts):
@@ -151,7 +157,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def size(count: float) -> str:
-    """A number of bytes as a person says it."""
+    """A number of bytes in words with its unit, as "93.2 MB" (a MB is 10^6 bytes)."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -11,12 +11,16 @@ VALIDATION = 0.05
 
 
 def fraction(text: str) -> float:
-    """A number in [0, 1) that only `text` determines."""
+    """A number in [0, 1), evenly distributed over texts: the first 48 bits of the text's sha256."""
     return int.from_bytes(_head(text)) / 2**48
 
 
 def held_out(keys: Iterable[str]) -> frozenset[str]:
-    """The keys of the split "validation": those that hash into the first 5 %; one at least, not all."""
+    """The keys of the split "validation": those whose `fraction` is below 0.05.
+
+    Whether a key is held out depends on that key alone, except in a small set: where no key is below, the
+    lowest one is held out, and one key is always left to train on. Of a single key none is held out.
+    """
     unique = set(keys)
     below = frozenset(key for key in unique if _head(key) < BOUND)
     if 0 < len(below) < len(unique):

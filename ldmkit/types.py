@@ -38,7 +38,8 @@ class TrainingRun:
     """One process's share of a stage's training, as callbacks see it.
 
     recipe: the resolved recipe as plain values. stage: "compression", "diffusion" or an adapter's name.
-    folder: of the run, where a callback may add files of its own names. step: steps done so far. steps: all.
+    folder: the run's folder, in which a callback may write files under names of its own. step: the number of
+    steps done so far. steps: the number of steps of the whole training.
     """
 
     recipe: Mapping[str, Any]
@@ -50,7 +51,10 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class LatentSpec:
-    """The shape of a compression model's latent: a picture H x W becomes channels x H/factor x W/factor."""
+    """The shape of a compression model's latent.
+
+    A picture "3 H W" becomes a latent "channels H/factor W/factor"; H and W in pixels.
+    """
 
     channels: int
     factor: int
@@ -64,7 +68,10 @@ that does not change where the picture is cut or mirrored."""
 
 @dataclass(frozen=True)
 class ConditionSpec:
-    """What a conditioner reads and what it hands to the denoiser (0: nothing of that sort).
+    """What a conditioner reads and what it hands to the denoiser.
+
+    fields: the batch fields that it reads. tokens: the width d of its tokens "b l d". concat: the number k of
+    its channels "b k h w". vector: the width e of its vector "b e". A 0 means that it hands over none.
 
     kinds: what each field holds, so that data sets cut pictures, maps, masks and boxes as they cut the
     picture, training mirrors them with it, and prompts reach the text fields.
@@ -79,8 +86,12 @@ class ConditionSpec:
 
 @dataclass(frozen=True)
 class Condition:
-    """What tau_theta makes of y: tokens for cross-attention, channels to join to z_t, a vector for the time
-    embedding. Named, never guessed from a tensor's rank. `mask` is True where a token counts."""
+    """The output of a conditioner, tau_theta(y) in the paper (Rombach et al. 2022, section 3.3).
+
+    tokens: what cross-attention attends to. mask: True where a token counts; without it all do. concat:
+    channels that are joined to z_t, at the latent's size. vector: what is added to the time embedding. Absent
+    parts are None; a part is known by its name and never guessed from a tensor's number of axes.
+    """
 
     tokens: Float[Tensor, "b l d"] | None = None
     mask: Bool[Tensor, "b l"] | None = None
@@ -132,7 +143,10 @@ class Level:
         return Level(function(self.alpha), function(self.sigma), function(self.time))
 
     def like(self, z: Latent) -> Level:
-        """The level as `z`'s dtype and device, alpha and sigma shaped to multiply `z` (time stays "b")."""
+        """The level in `z`'s dtype and on its device.
+
+        alpha and sigma get the shape "b 1 1 1", in which they multiply `z`; time gets the shape "b".
+        """
         b = z.shape[0]
         shape = (b,) + (1,) * (z.ndim - 1)
         alpha, sigma = (x.to(z).expand(b).reshape(shape) for x in (self.alpha, self.sigma))
@@ -150,7 +164,9 @@ Levels: TypeAlias = Level
 
 @dataclass(frozen=True)
 class Estimate:
-    """A prediction as clean latent and as noise; with both, no sampler divides by a sigma near 0.
+    """What the network predicts for a noised latent "b c h w", both as the clean latent and as the noise.
+
+    Both have that shape. As both are there, no sampler has to divide by a sigma near 0.
 
     variance_range: for networks that learn the variance, the interpolation weight between log beta-tilde (0)
     and log beta (1) of the step, independent of its length (Nichol and Dhariwal 2021, equation 15).
@@ -163,7 +179,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z | x): `mode` scaled like `CompressionModel.encode`; `std` None where the posterior is a point (VQ).
+    """The distribution q(z | x) of the latent "b c h w" of each picture.
+
+    mode: its most likely latent, scaled like the result of `CompressionModel.encode`. std: its standard
+    deviation in the same scale; None where the posterior is a single point (VQ).
 
     penalty: the regulariser for each picture, unweighted (KL-reg: the sum over the latent, in nats; VQ-reg:
     the codebook loss, a mean). metrics: named scalars to log (usage, perplexity).
@@ -175,7 +194,7 @@ class Posterior:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
     def sample(self, noise: Latent) -> Latent:
-        """mode + std * noise; the mode where the posterior is a point."""
+        """The draw mode + std * noise, noise being standard normal "b c h w"; the mode where std is None."""
         return self.mode if self.std is None else self.mode + self.std * noise
 
 

@@ -66,12 +66,16 @@ class Format(Protocol):
         """Whether a file or folder may be a model in this format, by its name and what lies in it."""
 
     def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
-        """The model taken apart; UserError for anything that cannot be held."""
+        """Takes the model apart into a recipe and published tensors.
+
+        Raises UserError for a damaged source and for anything that a recipe cannot hold.
+        """
 
     def write(self, system: System, out: Path) -> Sequence[str] | None:
-        """Fills the empty folder `out`; a line for each thing that the format holds otherwise.
+        """Writes the system into the empty folder `out`.
 
-        Raises UserError where it cannot hold the model.
+        Returns one line for the user about each thing that the format holds in another form. Raises UserError
+        where the format cannot hold the model.
         """
 
 
@@ -96,9 +100,10 @@ def key_map(registry: Registry, style: str, component: str) -> KeyMap:
 
 
 def component_of(registry: Registry, style: str, kind: str, published: str, where: str) -> str:
-    """The component of a kind that a published class is, by the key maps of the format.
+    """The name of the component of that kind that a published class corresponds to.
 
-    Raises UserError that lists the known ones; `where` begins it.
+    The key maps of the format `style` say so; only the last part of the class's name counts. Raises UserError
+    for a class that none of them has; the message begins with `where` and lists the known classes.
     """
     known: dict[str, str] = {}
     for name in registry.names(kind):
@@ -115,14 +120,17 @@ def component_of(registry: Registry, style: str, kind: str, published: str, wher
 
 
 def class_of(system: System, part: str, style: str) -> str:
-    """The published class of a part, by its full name."""
+    """The full name of the published class that a part is exported as."""
     name = slot_of(system, part).name
     first: str = key_map(system.registry, style, name).classes[0]
     return first
 
 
 def parameters(registry: Registry, style: str, component: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A component's slot of the recipe from its published configuration."""
+    """What a recipe says of a component, its name and parameters, from its published configuration.
+
+    Raises UserError for a configuration that the component's key map cannot take over.
+    """
     try:
         return {"name": component, **key_map(registry, style, component).parameters(config)}
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # foreign values
@@ -130,7 +138,7 @@ def parameters(registry: Registry, style: str, component: str, config: Mapping[s
 
 
 def slot_of(system: System, part: str) -> Component:
-    """What the recipe says of a part."""
+    """The component that the recipe names for a part, such as "denoiser" or "conditioners.caption"."""
     name = part.removeprefix("conditioners.")
     slot: Component = system.recipe.conditioners[name] if name != part else getattr(system.recipe, part)
     return slot
@@ -192,12 +200,12 @@ def stage_tensors(system: System, stage: StageName) -> Tensors:
 
 
 def save_part(system: System, part: str, style: str) -> Tensors:
-    """A part's tensors under published names."""
+    """The tensors of a part under the names that the format `style` has for them."""
     return key_map(system.registry, style, slot_of(system, part).name).save(system.get_submodule(part))
 
 
 def config_of(system: System, part: str, style: str) -> dict[str, Any]:
-    """The published configuration of a part; UserError where the format cannot hold it."""
+    """The published configuration of a part; UserError where the format `style` cannot hold the part."""
     slot = slot_of(system, part)
     values = dict(slot.parameters)
     if part == "denoiser":
@@ -212,7 +220,10 @@ def config_of(system: System, part: str, style: str) -> dict[str, Any]:
 
 
 def published_name(table: Mapping[str, str], slot: Component, what: str, style: str) -> str:
-    """A format's name for one of our components."""
+    """The name that a format has for one of our components, from its table of published name and component.
+
+    Raises UserError, which lists the components of the table, for a component that is not in it.
+    """
     for theirs, ours in table.items():
         if ours == slot.name:
             return theirs
@@ -220,7 +231,7 @@ def published_name(table: Mapping[str, str], slot: Component, what: str, style: 
 
 
 def refuse_others(slot: Component, what: str, style: str, only: Mapping[str, Any]) -> None:
-    """UserError where a parameter that a format fixes has another value."""
+    """Raises UserError where a parameter has another value than `only`, the values that the format fixes."""
     for key, value in only.items():
         if slot.parameters.get(key, value) != value:
             raise UserError(

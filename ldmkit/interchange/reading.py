@@ -19,7 +19,10 @@ MAX_CONFIG = 2**20
 
 
 def number(section: Mapping[str, Any], key: str, default: float) -> float:
-    """A number of a configuration; UserError where something else stands there."""
+    """The number under a key of a configuration; `default` where the key is absent or null.
+
+    Raises UserError for anything but a finite number that float32 can hold.
+    """
     value = section.get(key)
     if value is None:
         return default
