@@ -51,7 +51,9 @@ def initialise(module: nn.Module) -> None:
 class PatchAdversarial(nn.Module):
     """A patch discriminator that is trained for some steps before its loss is added to the autoencoder's.
 
-    The published one starts untrained. The autoencoder heeds this one from `start` on, by a ramp.
+    The discriminator learns from step `start - warmup` on. From `start` on its loss counts for the
+    autoencoder, with a weight that grows to its value within `ramp` steps. The published one has neither
+    warm-up nor ramp.
 
     Args:
         start: step at which the autoencoder begins to heed the discriminator

@@ -9,7 +9,10 @@ from ldmkit.types import Latent, Posterior
 
 
 class Gaussian(nn.Module):
-    """The KL regulariser of section 3.1: the encoder puts out mean and log-variance."""
+    """KL-reg: the encoder gives a mean and a log-variance for each number of the latent.
+
+    The penalty pulls that distribution towards N(0, I). Source: Rombach et al. 2022, section 3.1.
+    """
 
     def moments(self, channels: int) -> int:
         """A mean and a log-variance for each channel."""

@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Pixel(nn.Module):
-    """The l1 or l2 distance of each pixel and colour channel.
+    """The l1 or l2 distance of each pixel and colour channel, of pictures "b 3 H W" in [-1, 1].
 
     Args:
         norm: l1, the absolute difference (as published), or l2, its square
@@ -36,8 +36,11 @@ class Pixel(nn.Module):
 
 
 class Perceptual(nn.Module):
-    """Squared distance of a feature network's maps, each position's channels scaled to unit length; mean over
-    positions, summed over layers. The form of Zhang et al. 2018 without its learned heads: not LPIPS.
+    """The squared distance between the feature maps of the reconstruction and those of the picture.
+
+    The channels of each position are scaled to unit length first. Distances are averaged over the positions
+    of a map and added up over the maps. Source: Zhang et al. 2018, equation 1, without the learned heads, so
+    that its values are not those of LPIPS.
 
     Args:
         features: the feature network, by name

@@ -27,7 +27,9 @@ def read_trunk(path: Path) -> dict[str, Tensor]:
 
 
 class LPIPS(nn.Module):
-    """LPIPS as published: one figure a picture. Stays in eval, since its heads contain dropout.
+    """The learned perceptual distance LPIPS, one number for each picture. Source: Zhang et al. 2018.
+
+    The network is frozen and stays in eval mode, because its published heads contain dropout.
 
     Args:
         trunk: local file of torchvision's weights of the network (.pth or .safetensors); the package has only

@@ -36,7 +36,9 @@ def summed(x: Tensor) -> Tensor:
 
 
 class VectorQuantizer(nn.Module):
-    """The VQ regulariser: the latent of the diffusion model is the one before quantization.
+    """VQ-reg: the decoder replaces the vector at each position of the latent by the nearest code.
+
+    The diffusion model works on the latent before it is quantized. Source: Rombach et al. 2022, section 3.1.
 
     Args:
         channels: channels of a code; those of the latent

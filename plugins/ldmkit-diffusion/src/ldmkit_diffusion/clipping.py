@@ -50,9 +50,10 @@ class Clip:
 
 
 class DynamicThreshold:
-    """Clamps each picture's clean estimate to a quantile of its absolute values and divides by it.
+    """Clamps each picture's clean estimate to [-s, s] and divides it by s, a quantile of its absolute values.
 
-    Keeps high guidance scales from saturating models of pixels. Put it last.
+    This keeps high guidance scales from saturating the colours of models that work on pixels. List it after
+    every other guidance.
     Source: Saharia et al. 2022, "Photorealistic Text-to-Image Diffusion Models", section 2.3.
 
     Args:

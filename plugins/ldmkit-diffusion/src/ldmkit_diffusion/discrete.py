@@ -170,7 +170,9 @@ class Sqrt(DiscreteSchedule):
 
 
 class Cosine(DiscreteSchedule):
-    """alpha_bar falls as a squared cosine; betas are clipped at `clip`.
+    """A schedule whose alpha_bar = alpha^2 falls from 1 to 0 as a squared cosine of the timestep.
+
+    Each beta = 1 - alpha_bar_t / alpha_bar_(t - 1) is at most `clip`, so that the last is below 1.
 
     Source: Nichol and Dhariwal 2021, equation 17.
 

@@ -82,7 +82,7 @@ def dpmpp_2m_sde(
     *,
     eta: Annotated[float, Field(ge=0)] = 1.0,
 ) -> Latent:
-    """SDE-DPM-Solver++ 2M (midpoint): the same with fresh noise.
+    """SDE-DPM-Solver++ 2M (midpoint): DPM-Solver++ 2M that adds fresh noise at every step.
 
     Stochastic; order 2 (1 at the start and where alpha or sigma vanishes), one evaluation a step.
     Source: Lu et al. 2022, "DPM-Solver++", SDE-DPM-Solver++(2M).

@@ -61,9 +61,10 @@ def leading(
 
 
 def trailing(schedule: NoiseSchedule, steps: int, size: Size = None, *, end: End = "clean") -> Levels:
-    """Timesteps T - 1, then T/n less each; ends on clean.
+    """Begins at the noisiest timestep T - 1, takes steps of T/n timesteps, and ends on the clean latent.
 
-    Continuous: t = 1 - k/n. Source: Lin et al. 2023, section 3.3.
+    On a continuous schedule the levels are at t = 1 - k/n for k from 0 to n - 1. Source: Lin et al. 2023,
+    section 3.3.
 
     Args:
         end: the last level: "clean" (alpha 1, sigma 0), or the schedule's "first" one.
@@ -85,9 +86,9 @@ def linspace(
     whole: bool = True,
     end: End = "clean",
 ) -> Levels:
-    """Evenly spaced timesteps from T - 1 to 0, both visited, rounded; ends on clean.
+    """Visits n timesteps, evenly spaced from T - 1 to 0 and rounded, and ends on the clean latent.
 
-    Continuous: t from 1 to 0; as trailing where t = 0 is clean already.
+    On a continuous schedule t goes from 1 to 0; where t = 0 is clean already, it is `trailing`.
     Source: Nichol and Dhariwal 2021, section 4.
 
     Args:

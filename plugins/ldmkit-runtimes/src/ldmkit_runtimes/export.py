@@ -29,7 +29,10 @@ TOLERANCE = 1e-4
 
 
 class Onnx:
-    """A folder with denoiser.onnx, the other parts as ldmkit keeps them, and a recipe that joins them."""
+    """A folder of the denoiser as denoiser.onnx, the other parts' weights as safetensors, and a recipe.
+
+    The recipe draws with that file in place of the denoiser. There is no way back: it cannot be imported.
+    """
 
     style, file = "onnx", "denoiser.onnx"
     runtime: Runtime = "onnxruntime"
@@ -77,7 +80,10 @@ class Onnx:
 
 
 class OpenVino(Onnx):
-    """The same with denoiser.xml and denoiser.bin in the place of the ONNX file; weights stay float32."""
+    """A folder as the format `onnx` writes it, with denoiser.xml and denoiser.bin in place of denoiser.onnx.
+
+    The weights in it are float32.
+    """
 
     style, file = "openvino", "denoiser.xml"
     runtime: Runtime = "openvino"

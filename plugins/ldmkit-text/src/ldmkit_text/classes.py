@@ -20,7 +20,9 @@ NAMED = 20
 
 
 class ClassEmbedding(nn.Module):
-    """A learned vector a class: a single token for cross-attention, as the paper's class-conditional models.
+    """A learned vector for each class, by default as a single token "b 1 width" for cross-attention.
+
+    Source: Rombach et al. 2022, the published code of the class-conditional ImageNet model.
 
     Args:
         field: the batch field that holds the class ids (integers "b"), or names of `names`.

@@ -14,7 +14,10 @@ COLUMNS = ("step", "figure", "value")
 
 
 class Csv:
-    """Rows of step, figure and value in a file of the run's folder; a resumed training goes on in it.
+    """Writes the training's figures into a CSV file in the run's folder, as rows of step, figure and value.
+
+    A resumed training keeps the rows up to its first step and continues the same file. Raises ValueError for
+    a name with folders.
 
     Args:
         file: name of the file, without folders.
