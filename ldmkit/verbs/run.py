@@ -166,15 +166,16 @@ def _differing(system: System, about: Mapping[str, str], source: str | Path | No
     if digest(before, "samples") != about["digest"]:
         return ": the recipe itself has changed since, or is another one"
     pairs = changed(before, system.recipe, "samples").items()
-    words = [f"{'size' if path == SIZE else path} was {_said(x)}, is {_said(y)}" for path, (x, y) in pairs]
+    words = [_was(path, x, y) for path, (x, y) in pairs]
     return f": {shortened(', '.join(words), 300)}"
 
 
-def _said(value: Any) -> str:
-    """A value of a recipe in a message; a size as a person would give it."""
-    if isinstance(value, tuple | list) and len(value) == 2:
-        return f"{value[0]}x{value[1]}"
-    return "null" if value is None else str(value)
+def _was(path: str, then: Any, now: Any) -> str:
+    """A value that has changed; a size as a person would give it."""
+    if path == SIZE:
+        path, then, now = "size", *(x and f"{x[0]}x{x[1]}" for x in (then, now))
+    words = ["null" if x is None else x for x in (then, now)]
+    return f"{path} was {words[0]}, is {words[1]}"
 
 
 def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:
