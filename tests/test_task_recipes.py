@@ -22,7 +22,12 @@ STAGE = ("denoiser.width=32", "train.diffusion.steps=2", "train.diffusion.batch=
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "unconditional": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "class2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.fields.label=[0, 5]", "sample.count=1"),
-    "text2img-128": ("data={name: emoji, size: 32, styles: [fxemoji]}", "sample.size=[32, 32]"),
+    "text2img-128": (
+        "data={name: emoji, size: 64, styles: [fxemoji]}",
+        "sample.size=[64, 64]",
+        "train.diffusion.weights=null",
+        "train.diffusion.widen=false",
+    ),
     "semantic2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "landscapes": ("data={name: landscapes, size: 32, count: 40}",),
     "layout2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
@@ -32,7 +37,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "class-and-map": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
 }
 """What makes a recipe small, besides STAGE and the first stage."""
-SIZES = {"landscapes": (1024, 128)}
+SIZES = {"landscapes": (1024, 128), "text2img-128": (64, 64)}
 """Width and height of the pictures, where they are not 32 x 32."""
 
 
