@@ -16,6 +16,8 @@ from ldmkit.training.dropout import drop_groups
 from ldmkit.training.look import look_at_data
 from ldmkit.types import Condition, ConditionSpec
 
+SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
+
 
 def test_an_epoch_sees_every_example_once_and_epochs_differ():
     order = Order(7, 0, "compression")

@@ -15,8 +15,6 @@ from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.latents import cached_latents
 from ldmkit.training.shards import SHARD
 
-SHORT = ["train.compression.steps=4", "train.diffusion.steps=4", "train.compression.adversary.start=1"]
-
 
 def test_latents_are_cached_by_content(tmp_path, monkeypatch):
     system = toy()
