@@ -10,7 +10,7 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.origin import Origin, named_changes, read_origin
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
-from ldmkit.engine.frozen import encoders
+from ldmkit.engine.pretrained import encoders
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.weights import stage_folder

@@ -11,7 +11,7 @@ from warnings import warn
 import torch
 
 from ldmkit.checkpoint.files import tensors_digest
-from ldmkit.engine import frozen, plans, sampling
+from ldmkit.engine import plans, pretrained, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
@@ -138,7 +138,7 @@ def recorded_again(
         )
     if about.get("weights", weights := _weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
-    if FROZEN in about and {FROZEN: about[FROZEN]} != _frozen(system):
+    if FROZEN in about and {FROZEN: about[FROZEN]} != _pretrained(system):
         raise UserError(
             f"{picture} was made with other weights of a pretrained encoder, or of a network that guidance "
             "asks, than those that are there now: put those back"
@@ -188,7 +188,7 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
         "digest": digest(system.recipe, "samples"),
         "weights": _weights(system),
         **({"data": system.trained_on} if system.trained_on else {}),
-        **_frozen(system),
+        **_pretrained(system),
     }
     abouts = [
         {"seed": str(seed), **shared, **record}
@@ -222,9 +222,9 @@ def _weights(system: System) -> str:
     return tensors_digest(tensors)
 
 
-def _frozen(system: System) -> dict[str, str]:
+def _pretrained(system: System) -> dict[str, str]:
     """The digest of the weights that no stage holds, where there are any."""
-    found = frozen.digest(system, plans.plan(system))
+    found = pretrained.digest(system, plans.plan(system))
     return {} if found is None else {FROZEN: found}
 
 

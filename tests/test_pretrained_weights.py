@@ -19,7 +19,7 @@ from tiny_pipelines import text_encoder
 import ldmkit
 from ldmkit.checkpoint.sums import Sums, sha256
 from ldmkit.cli import main
-from ldmkit.engine import frozen, plans
+from ldmkit.engine import plans, pretrained
 from ldmkit.pictures.png import read_about, save_picture
 
 
@@ -91,7 +91,7 @@ def test_a_resume_with_another_encoder_stops(encoder: Path) -> None:
 def test_they_are_told_apart_by_their_numbers(encoder: Path) -> None:
     def digests() -> tuple[dict[str, str], str | None]:
         system = ldmkit.build("words.yaml")
-        return frozen.encoders(system), frozen.digest(system, plans.plan(system))
+        return pretrained.encoders(system), pretrained.digest(system, plans.plan(system))
 
     before = digests()
     assert before == digests()
