@@ -10,8 +10,8 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.origin import Origin, named_changes, read_origin
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
-from ldmkit.engine.pretrained import encoders
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.pretrained import encoders
 from ldmkit.engine.stage_state import StageName, load_stage
 from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError

@@ -24,12 +24,6 @@ from ldmkit.cli import main
 from ldmkit.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
 def test_the_same_pictures_in_folder_shards_and_table_are_the_same_examples(tmp_path: Path) -> None:
     write_folder(tmp_path / "folder")
     folder = ImageFolder(path=tmp_path / "folder", size=16)

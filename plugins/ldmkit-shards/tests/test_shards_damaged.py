@@ -20,12 +20,6 @@ from ldmkit.cli import main
 from ldmkit.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
 def test_a_corrupt_member_is_left_out_and_listed_and_its_neighbours_stay(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "tar")
     whole = WebDataset(path=shards, size=16)
