@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan
-from ldmkit.engine.stage_state import StageName, stage_state
-
-STAGES: tuple[StageName, ...] = ("compression", "diffusion")
+from ldmkit.engine.stage_state import stage_state
+from ldmkit.engine.weights import stages_of
 
 
 def encoders(system: Parts) -> dict[str, str]:
     """A digest of the weights that each conditioner's constructor brings, by the recipe's id; of those alone
     that bring any. Nothing for a system without numbers, on the "meta" device."""
-    held = {id(x) for stage in STAGES for x in stage_state(system, stage).values()}
+    held = {id(x) for stage in stages_of(system.recipe) for x in stage_state(system, stage).values()}
     found: dict[str, str] = {}
     for name, module in system.conditioners.items():
         tensors = {key: x for key, x in _tensors(module).items() if id(x) not in held and not x.requires_grad}

@@ -52,10 +52,13 @@ def _openvino(path: Path) -> Program:
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        model = ov.Core().compile_model(str(path), "CPU", settings)
+        core = ov.Core()
+        file = core.read_model(str(path))
+        model = core.compile_model(file, "CPU", settings)
     except RuntimeError as error:
         raise ValueError(f"{path} cannot be loaded: {_first_line(error)}") from error
-    return [i.any_name for i in model.inputs], lambda arrays: model(dict(arrays))[0]
+    # The file's own names: compiling gives an input those of what it is reshaped to as well.
+    return [i.any_name for i in file.inputs], lambda arrays: model(dict(arrays))[0]
 
 
 def _first_line(error: Exception) -> str:
