@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
 from small_recipes import LATENTS
+from torch import Tensor
 
 import ldmkit
 from ldmkit.cli import main
@@ -49,15 +50,22 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
+def trained(name: str) -> dict[str, Tensor]:
+    """The finished second stage of a recipe's one run."""
+    (file,) = Path("runs", name).glob("diffusion-*/diffusion.safetensors")
+    return load_file(file)
+
+
+def furthest(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
+    return max(float((before[key] - after[key]).abs().max()) for key in before)
+
+
 def test_a_finished_run_is_what_another_recipe_starts_from() -> None:
     assert call("run", "first.yaml").exit_code == 0
     write("second", weights="runs/first", train={"diffusion": {"steps": 1, "batch": 4, "lr": 1e-9}})
     result = call("run", "second.yaml")
     assert result.exit_code == 0, result.output
-    (old,) = Path("runs/first").glob("diffusion-*/diffusion.safetensors")
-    (new,) = Path("runs/second").glob("diffusion-*/diffusion.safetensors")
-    before, after = load_file(old), load_file(new)
-    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+    assert furthest(trained("first"), trained("second")) < 1e-6
     assert "compression: reused runs/first/compression-" in result.output
 
 
@@ -134,15 +142,13 @@ def test_a_model_without_conditions_is_widened_for_one() -> None:
     result = call("train", "filled.yaml")
     assert result.exit_code == 0, result.output
     assert "1 with new input channels (denoiser.conv_in.weight)" in result.output
-    (old,) = Path("runs/first").glob("diffusion-*/diffusion.safetensors")
-    (new,) = Path("runs/filled").glob("diffusion-*/diffusion.safetensors")
-    before, after = load_file(old), load_file(new)
+    before, after = trained("first"), trained("filled")
     assert before.keys() == after.keys()
     taken = before["denoiser.conv_in.weight"].shape[-1]
     assert after["denoiser.conv_in.weight"].shape[-1] == taken + 5  # the known latent and its mask
     assert after["denoiser.conv_in.weight"][..., taken:].abs().max() < 1e-6
     after["denoiser.conv_in.weight"] = after["denoiser.conv_in.weight"][..., :taken]
-    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+    assert furthest(before, after) < 1e-6
 
 
 def test_without_widen_a_condition_more_is_refused() -> None:
@@ -172,10 +178,7 @@ def test_the_second_stage_starts_from_another_model_than_the_first() -> None:
     write("third", train=still, weights="runs/first")
     result = call("run", "third.yaml")
     assert result.exit_code == 0, result.output
-    (second,) = Path("runs/second").glob("diffusion-*/diffusion.safetensors")
-    (third,) = Path("runs/third").glob("diffusion-*/diffusion.safetensors")
-    before, after = load_file(second), load_file(third)
-    assert max(float((before[key] - after[key]).abs().max()) for key in before) < 1e-6
+    assert furthest(trained("second"), trained("third")) < 1e-6
     assert "weights: diffusion starts from runs/second/" in call("check", "third.yaml", "--data").output
 
 

@@ -41,6 +41,13 @@ def begin(
         say(f"{name}: begins anew, since step {step} of {folder} is damaged")
 
 
+def foretold(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> list[str]:
+    """What `begin` would say; nothing is taken over."""
+    lines: list[str] = []
+    begin(recipe, registry, stage, store, lines.append, dry=True)
+    return lines
+
+
 def _shorter(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> Iterator[tuple[int, Path]]:
     """(last step, folder) of each such training."""
     options, name = _settings(recipe, stage), store.weights.stem

@@ -20,7 +20,7 @@ from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
 from ldmkit.engine.stage_state import StageName, load_stage, stage_state, widen
 from ldmkit.engine.system import System, assemble
-from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of
+from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of, widens
 from ldmkit.errors import Note, UserError
 from ldmkit.host.plugins import host
 from ldmkit.recipe import Recipe, load, resolve
@@ -147,10 +147,9 @@ def refuse(system: System, stage: StageName) -> None:
 def _start(system: System, stage: StageName) -> None:
     """The weights that a training would start from, else those that are there, with a warning."""
     path = initial_weights(system.recipe, system.registry, stage)
-    training = system.recipe.train.diffusion if stage == "diffusion" else None
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
-    elif training is not None and training.widen:
+    elif widens(system.recipe, stage):
         warn(widen(stage_state(system, stage), read_tensors(path), str(path)), Note, stacklevel=4)
     else:
         load_stage(system, stage, path)

@@ -32,6 +32,7 @@ __all__ = [
     "stage_state",
     "stages_of",
     "widen",
+    "widens",
 ]
 
 
@@ -101,6 +102,12 @@ def source_of(recipe: Recipe, stage: StageName) -> str | Hub | Shipped | None:
     training = recipe.train.diffusion if stage == "diffusion" else None
     own = training.weights if training is not None else None
     return recipe.weights if own is None else own
+
+
+def widens(recipe: Recipe, stage: StageName) -> bool:
+    """Whether a stage starts from what fits of its first weights; else they must fit exactly."""
+    training = recipe.train.diffusion if stage == "diffusion" else None
+    return training is not None and training.widen
 
 
 def _in_folder(folder: Path, stage: StageName, stages: list[StageName]) -> Path | None:

@@ -27,6 +27,7 @@ from ldmkit.engine.weights import (
     stage_folder,
     stage_state,
     widen,
+    widens,
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
@@ -145,11 +146,10 @@ def _initialise(system: System, stage: StageName, say: Say) -> Path | None:
     path = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
         check_teacher(system.recipe.train.diffusion, path)
-    options = getattr(system.recipe.train, stage)
-    widens = stage == "diffusion" and options is not None and options.widen
-    if path is not None and not widens:
+    if path is not None and not widens(system.recipe, stage):
         _load_all(system, stage, path)
         return path
+    options = getattr(system.recipe.train, stage)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)

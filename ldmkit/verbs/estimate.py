@@ -17,7 +17,7 @@ from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine.adapters import adapter_data, adapter_run, attach, find_adapter
 from ldmkit.engine.data import buckets_of, drawn_of, view
-from ldmkit.engine.longer import begin
+from ldmkit.engine.longer import foretold
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, find_weights, stage_folder
@@ -119,21 +119,16 @@ def estimate(
 def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
     """What is done for a stage or an adapter, with its seconds."""
     if name in system.recipe.adapters:
-        path, known, store = (
-            find_adapter(system, name, runs),
-            f"{ADAPTERS}{name}",
-            adapter_run(system, name, runs),
-        )
+        known = f"{ADAPTERS}{name}"
+        path, store = find_adapter(system, name, runs), adapter_run(system, name, runs)
         work = _adapter(system, name)
     else:
         stage = known = cast(StageName, name)
         path = find_weights(system.recipe, system.registry, stage, runs)
         store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
         work = _stage(system, stage)
-    lines: list[str] = []
     if path is None and (name not in system.recipe.adapters or system.recipe.adapters[name].train):
-        begin(system.recipe, system.registry, known, store, lines.append, dry=True)
-    yield from ((line, 0.0) for line in lines)
+        yield from ((line, 0.0) for line in foretold(system.recipe, system.registry, known, store))
     yield from [(f"{name}: has its weights already", 0.0)] if path is not None else work
 
 

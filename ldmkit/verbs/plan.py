@@ -13,7 +13,7 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.engine import sizes
 from ldmkit.engine.adapters import adapter_run, find_adapter
 from ldmkit.engine.conditions import merged_spec
-from ldmkit.engine.longer import begin
+from ldmkit.engine.longer import foretold
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import StageName, find_weights, stage_folder, stages_of
@@ -47,9 +47,7 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             folder = stage_folder(recipe, system.registry, stage, runs)
             seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
             yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
-            lines: list[str] = []
-            begin(recipe, system.registry, stage, RunStore(folder, stage), lines.append, dry=True)
-            yield from lines
+            yield from foretold(recipe, system.registry, stage, RunStore(folder, stage))
     for name in recipe.adapters:
         yield from _adapter(system, name, runs, retrain=retrain)
     yield from (demand.line() for demand in demands(system))
@@ -70,9 +68,7 @@ def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> Iterato
     seconds = options.steps * options.accumulate * _step(system, "diffusion", options.batch)
     took = f"{options.steps} steps, at most about {duration(seconds)}"
     yield f"adapter {name}: would be trained in {store.folder}: {took}"
-    lines: list[str] = []
-    begin(system.recipe, system.registry, f"{ADAPTERS}{name}", store, lines.append, dry=True)
-    yield from lines
+    yield from foretold(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:

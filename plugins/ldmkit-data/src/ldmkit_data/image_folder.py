@@ -155,7 +155,7 @@ class ImageFolder:
         part = self._copy()._chosen(read)
         if read:
             part._check()
-            part._check_enough()
+            part._check_enough(part._rows)
         return part
 
     def _chosen(self, with_fields: bool) -> ImageFolder:
@@ -295,8 +295,7 @@ class ImageFolder:
             else:
                 self.problems[self._root / row.name] = problem
         self._check()
-        if len(kept) < 2:
-            raise UserError(f"{self._root} holds {len(kept)} usable pictures; two are needed")
+        self._check_enough(kept)
         return kept
 
     def _large(self, rows: list[Row]) -> list[Row]:
@@ -315,9 +314,9 @@ class ImageFolder:
         """Are so many broken files allowed?"""
         return broken <= self._max_broken * self._total
 
-    def _check_enough(self) -> None:
-        if len(self._rows) < 2:
-            raise UserError(f"{self._root} holds {len(self._rows)} usable pictures; two are needed")
+    def _check_enough(self, rows: Sequence[Row]) -> None:
+        if len(rows) < 2:
+            raise UserError(f"{self._root} holds {len(rows)} usable pictures; two are needed")
 
     def _check(self) -> None:
         """UserError where more files are broken than allowed."""

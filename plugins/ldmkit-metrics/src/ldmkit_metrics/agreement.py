@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit.pictures import class_maps
-from ldmkit_metrics.examples import choose, preprocessing
+from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
 from ldmkit_metrics.sheets import show
@@ -60,10 +60,7 @@ class MapAgreement:
 
     def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
-        if self.field not in data.fields:
-            raise evaluation.error(
-                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
-            )
+        check_field(evaluation, data, self.field)
         chosen = choose(evaluation, split, self.pictures, self.seed)
         segmenter = self._trained(evaluation, chosen.index if split == "train" else ())
         maps = self._maps(data, chosen.index)

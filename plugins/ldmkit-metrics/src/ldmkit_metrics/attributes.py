@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
-from ldmkit_metrics.examples import choose, preprocessing
+from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
 
@@ -61,10 +61,7 @@ class AttributeAccuracy:
 
     def _measure(self, evaluation: MetricInput, split: str) -> dict[str, Any]:
         data = evaluation.data(split)
-        if self.field not in data.fields:
-            raise evaluation.error(
-                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
-            )
+        check_field(evaluation, data, self.field)
         chosen = choose(evaluation, split, self.pictures, self.seed)
         classifiers = self._fitted(evaluation, chosen.index if split == "train" else ())
         asked = self._labels(data, chosen.index)

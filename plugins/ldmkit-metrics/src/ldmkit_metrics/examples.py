@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ldmkit.interfaces import MetricInput
+from ldmkit.interfaces import Dataset, MetricInput
 from ldmkit.types import Pixels
 
 
@@ -28,6 +28,13 @@ class Chosen:
     def samples(self, evaluation: MetricInput) -> Pixels:
         """A picture drawn for each."""
         return evaluation.sample(self.fields, self.seeds)
+
+
+def check_field(evaluation: MetricInput, data: Dataset, field: str) -> None:
+    """UserError, which lists the fields that there are, for data without a field that a metric reads."""
+    if field not in data.fields:
+        there = ", ".join(data.fields) or "no fields"
+        raise evaluation.error(f"the data have no '{field}'; they have {there}")
 
 
 def choose(evaluation: MetricInput, split: str, count: int, seed: int, language: str | None = None) -> Chosen:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ldmkit.interfaces import FeatureNetwork, MetricInput
 from ldmkit.types import Pixels
-from ldmkit_metrics.examples import choose, preprocessing
+from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, shuffled
 from ldmkit_metrics.sheets import show
 
@@ -58,10 +58,7 @@ class LayoutAccuracy:
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The shares of boxes, and what judged them."""
         judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
-        if self.field not in data.fields:
-            raise evaluation.error(
-                f"the data have no '{self.field}'; they have {', '.join(data.fields) or 'no fields'}"
-            )
+        check_field(evaluation, data, self.field)
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
         classifier = self._fitted(evaluation, chosen.index if self.split == "train" else ())
         layouts = [data[i][self.field] for i in chosen.index]

@@ -75,7 +75,7 @@ class UNet(nn.Module):
 
     Args:
         patch: side of the squares of latent positions that become one position of the first level (Hoogeboom
-            et al. 2023, "simple diffusion", section 3.4); 2 costs a quarter of the time.
+            et al. 2023, "simple diffusion", section 3.4); 2 leaves a quarter of the positions.
         width: channels of the first level, a multiple of 32.
         multipliers: channels of each level as multiples of the width; between two levels the map is halved.
         blocks: residual blocks a level on the way down; one more on the way up.
