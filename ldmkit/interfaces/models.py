@@ -52,7 +52,7 @@ class Module(Protocol):
         """Sets training mode (dropout is on) or evaluation mode."""
 
     def eval(self) -> Self:
-        """Sets evaluation mode."""
+        """Sets evaluation mode: torch.nn.Module's own method of this name, which runs no text as code."""
 
 
 class CompressionModel(Module, Protocol):
