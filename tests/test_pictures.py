@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +13,13 @@ from PIL import Image
 
 from ldmkit.pictures import (
     PictureError,
-    batch,
-    class_maps,
     colours,
-    decode,
-    masks,
     normalize,
     open_picture,
     paint,
     to_pictures,
     to_tensor,
 )
-from ldmkit.pictures.files import _Room
 
 
 def pixel(picture: Image.Image, place: tuple[int, int]) -> tuple[int, ...]:
@@ -181,114 +171,10 @@ def test_16_bit_grey_keeps_the_value_that_is_transparent(tmp_path):
     assert [pixel(opened, at) for at in ((0, 0), (1, 0), (0, 1))] == [(255, 0, 0), (7,) * 3, (116,) * 3]
 
 
-def test_class_maps_of_16_bits_keep_their_ids_and_jpeg_is_refused(tmp_path):
-    ids = np.array([[0, 255, 256], [999, 1000, 1]], np.uint16)
-    Image.fromarray(ids).save(tmp_path / "a.png")
-    found = class_maps({"segmentation": [str(tmp_path / "a.png")]}, "segmentation", 1001)
-    assert found[0].tolist() == ids.tolist()
-    assert class_maps({"s": [ids, ids]}, "s", 1001)[1].tolist() == ids.tolist()
-    with pytest.raises(ValueError, match="s: expects maps of class ids 0 to 999"):
-        class_maps({"s": [tmp_path / "a.png"]}, "s", 1000)
-    Image.fromarray(ids.astype(np.uint8)).save(tmp_path / "a.jpg")
-    with pytest.raises(ValueError, match=r"a\.jpg is a JPEG file, which does not keep class ids"):
-        class_maps({"s": [tmp_path / "a.jpg"]}, "s", 1000)
-
-
-def test_masks_in_every_form_say_the_same(tmp_path):
-    hole = np.array([[False, True], [False, False]])
-    palette = Image.fromarray(hole.astype(np.uint8), mode="P")
-    palette.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
-    forms = {
-        "grey": Image.fromarray(hole.astype(np.uint8) * 255),
-        "ones": Image.fromarray(hole.astype(np.uint8)),  # 0 and 1, as many tools write them
-        "bit": Image.fromarray(hole),
-        "palette": palette,
-        "deep": Image.fromarray(hole.astype(np.uint16) * 65535),
-        "colour": Image.fromarray(np.stack([hole.astype(np.uint8) * 255] * 3, -1)),
-    }
-    for name, picture in forms.items():
-        picture.save(tmp_path / f"{name}.png")
-        for given in (picture, tmp_path / f"{name}.png", str(tmp_path / f"{name}.png")):
-            assert masks({"mask": [given]}, "mask")[0, 0].tolist() == hole.tolist(), (name, given)
-    for array in (hole, hole.astype(np.float32), torch.from_numpy(hole)):
-        assert masks({"mask": [array]}, "mask")[0, 0].tolist() == hole.tolist()
-    with pytest.raises(ValueError, match="mask: a picture is in colour"):
-        masks({"mask": [Image.new("RGB", (2, 2), "red")]}, "mask")
-
-
-def test_pictures_may_be_arrays_with_their_channels_last(tmp_path):
-    pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    expected = batch({"image": [tmp_path / "a.png"]}, "image")
-    assert torch.equal(batch({"image": [pixels]}, "image"), expected)
-    assert torch.equal(batch({"image": pixels[None]}, "image"), expected)
-    assert torch.equal(batch({"image": [pixels.transpose(2, 0, 1)]}, "image"), expected)
-
-
-@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.int32, np.int64, np.uint32])
-def test_whole_numbers_of_any_type_are_bytes(kind):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
-    own = batch({"image": [pixels.astype(kind)]}, "image")
-    assert torch.allclose(own[0], torch.from_numpy(pixels).movedim(-1, 0).float() / 127.5 - 1, atol=1e-6)
-    assert torch.equal(own, batch({"image": torch.from_numpy(pixels).movedim(-1, 0)[None]}, "image"))
-    hole = np.where(pixels[..., 0] < 100, 90, 200)
-    expected = torch.from_numpy(hole >= 128)[None, None].float()
-    assert torch.equal(masks({"mask": [hole.astype(kind)]}, "mask"), expected)
-    for read in (batch, masks):
-        with pytest.raises(ValueError, match="image: expects whole numbers from 0 to 255; found 0 to 256"):
-            read({"image": [np.tile(np.array([0, 256], kind), (2, 1))]}, "image")
-
-
 def test_a_pipe_named_like_a_picture_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(PictureError, match="it is no file"):
         open_picture(tmp_path / "a.png")
-
-
-def test_large_pictures_wait_for_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr("ldmkit.pictures.files._room", _Room(3 * 100))
-    Image.new("L", (10, 10)).save(tmp_path / "a.png")
-    at_once, most, lock = 0, 0, threading.Lock()
-
-    def use(picture):
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.01)
-        with lock:
-            at_once -= 1
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: decode(tmp_path / "a.png", use), range(24)))
-    assert 1 <= most <= 3
-
-
-PEAK = """
-import re, sys
-from pathlib import Path
-from concurrent.futures import ThreadPoolExecutor
-from ldmkit.pictures import decode, files, flatten
-files._room = files._Room(1)
-copies = lambda picture: len([flatten(picture).convert("L").tobytes() for _ in range(2)])
-# Not ru_maxrss, which begins at the peak of the process that started this one.
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-before = peak()
-for threads in (1, 6):
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda _: decode(sys.argv[1], copies), range(threads)))
-    print(peak() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="what is measured is the memory of glibc's threads")
-def test_threads_that_decode_one_after_another_hold_one_picture(tmp_path):
-    Image.new("RGB", (5000, 4000)).save(tmp_path / "large.png")
-    said = subprocess.run(
-        [sys.executable, "-c", PEAK, str(tmp_path / "large.png")], check=True, capture_output=True, text=True
-    )
-    one, six = map(int, said.stdout.split())
-    assert 0 < six < 1.5 * one
 
 
 def test_conditions_are_painted_for_people():

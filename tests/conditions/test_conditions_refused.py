@@ -1,0 +1,50 @@
+"""Bad inputs on the command line: one line before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conditioned import call
+
+from ldmkit.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "said"),
+    [
+        ("classes", ["--input", "label=bleu"], "label: no class 'bleu'; did you mean 'blue'?"),
+        ("classes", ["--input", "label=7"], "label: expects class ids from 0 to 2"),
+        ("classes", ["--input", "lable=red"], "does not read the condition field(s) lable; it reads: label"),
+        ("classes", ["--input", "label"], "expects FIELD=VALUE"),
+        ("classes", ["--input", "label=[1"], "is no JSON"),
+        ("both", ["--input", "segmentation=mask.png"], "segmentation: expects maps of class ids 0 to 2"),
+        ("both", ["--input", "segmentation=none.png", "--input", "label=red"], "none.png: no such file"),
+        ("plain", ["--prompt", " "], "--prompt: is empty"),
+        ("plain", ["--prompt", "a fox"], "does not read the condition field(s) caption; it reads: none"),
+        ("plain", ["--init", "none.png"], "none.png: no such file"),
+        ("plain", ["--strength", "0"], "strength 0.0: expects a number above 0, up to 1"),
+        ("plain", ["--guidance", "3"], "0 of the recipe's guidance components have a scale"),
+        ("plain", ["--size", "big"], "'big' is no size"),
+        ("plain", ["--size", "1000000x1000000"], "of memory"),
+        ("plain", ["--negative", "grey"], "a negative prompt needs a recipe with captions"),
+    ],
+)
+def test_a_bad_input_is_one_line_before_any_training(
+    recipe: str, arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    result = call("run", f"{recipe}.yaml", *arguments, "--runs", str(tmp_path / "runs"))
+    assert result.exit_code == 2, result.output
+    assert said in " ".join(result.output.split())
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+
+
+def test_prompts_files_of_any_editor_are_read_and_empty_ones_refused(tmp_path: Path) -> None:
+    from ldmkit.cli.options import all_prompts
+
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffa fox\r\n\r\n a\u2028cat \n".encode())
+    assert all_prompts((), file) == ["a fox", "a\u2028cat"]
+    file.write_text("\n  \n")
+    with pytest.raises(UserError, match="holds no prompt"):
+        all_prompts(("one",), file)
