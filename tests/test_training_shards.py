@@ -122,10 +122,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 threading.stack_size(2**18)  # of the readers: they would count as 8 MB each
 import torch
-import training_toy
+import training_toy, training_toy_stages
 import ldmkit.training.latents as latents
 import ldmkit.training.shards as shards
-shards.SHARD, latents.BATCH, training_toy.SIZE = 64, 8, 256  # latents of 98 KB
+shards.SHARD, latents.BATCH, training_toy_stages.SIZE = 64, 8, 256  # latents of 98 KB
 changes = ["data={name: toy, count: 1700}", "train.diffusion.flip=false", "train.diffusion.steps=4"]
 training_toy.train(sys.argv[2], *changes[1:], stages=("diffusion",))  # all that is imported late is there
 used = int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024

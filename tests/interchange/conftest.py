@@ -95,3 +95,9 @@ def system(imported):
 def error():
     """||a - b|| / ||b||."""
     return lambda a, b: ((a - b).norm() / b.norm()).item()
+
+
+@pytest.fixture
+def noise():
+    """x_T of one latent."""
+    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9))

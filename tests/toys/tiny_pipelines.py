@@ -6,6 +6,9 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+import ldmkit
+from ldmkit.interchange import import_model
+
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LEADING = {**BETAS, "steps_offset": 1, "timestep_spacing": "leading"}
 SCHEDULERS = {
@@ -128,3 +131,28 @@ def dit(**more):
     for block in model.transformer_blocks[1:]:  # one embedder for all blocks, as in the published models
         block.norm1.emb.load_state_dict(model.transformer_blocks[0].norm1.emb.state_dict())
     return model
+
+
+def imported(pipeline, place):
+    """The pipeline saved and imported below a folder: the system, and what the import said."""
+    pipeline.save_pretrained(place / "pipeline")
+    notes = []
+    recipe = import_model(place / "pipeline", place / "out", None, None, notes.append)
+    return ldmkit.build(recipe), notes
+
+
+def guided(model, raw, first, **options):
+    """Ten steps from what diffusers' network was shown first (where that is x_T itself)."""
+    conditions = model.condition(raw)
+    null = model.condition({**raw, "caption": [NEGATIVE]}) if "caption" in raw else None
+    guidance = [{"name": "classifier-free", "scale": SCALE}] if raw else None
+    return model.sample_latent(conditions, noise=first, steps=10, guidance=guidance, null=null, **options)
+
+
+def unit(pipeline, noise):
+    """x_T of unit variance as ldmkit means it: some schedulers scale theirs by sigma alone, and not by the
+    root of 1 + sigma^2."""
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps(10)
+    first = scheduler.scale_model_input(noise * scheduler.init_noise_sigma, scheduler.timesteps[0])
+    return first
