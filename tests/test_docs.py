@@ -70,6 +70,14 @@ def test_links_between_pages_and_to_pictures_lead_somewhere(page):
             assert path in generated or (page.parent / path).exists(), target
 
 
+def test_every_page_is_there_in_both_languages():
+    pages = {path.name for path in DOCS.glob("*.md")} - {"commands.md"}
+    korean = {name for name in pages if name.endswith(".ko.md")}
+    assert {name.removesuffix(".md") for name in pages - korean} == {
+        name.removesuffix(".ko.md") for name in korean
+    }
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.ko.md")), ids=lambda path: path.stem)
 def test_a_korean_page_shows_the_blocks_of_the_english_one(page):
     korean, english = (
