@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from ldmkit.host.plugins import host
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+FIGURE = r"\d+(?:[.,]\d+)*|\.\d+"
 BLOCK = re.compile(r"^```(python|bash|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = "plugin-tutorial"
 """The page that installs something: a test of its own runs it in an environment of its own."""
@@ -85,6 +87,30 @@ def test_a_korean_page_shows_the_blocks_of_the_english_one(page):
         for path in (page, page.with_name(page.name.replace(".ko.", ".")))
     )
     assert korean == english
+
+
+def sections(page):
+    """The parts between headings, without blocks."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.split(r"^#+ .*$", text, flags=re.MULTILINE)
+
+
+def rows(section):
+    """Of each row of a table, the figures and what is set as code: both are the same in every language."""
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [re.findall(r"`[^`]+`|" + FIGURE, line) for line in lines]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.ko.md")), ids=lambda path: path.stem)
+def test_a_korean_page_has_the_figures_of_the_english_one_section_by_section(page):
+    pair = sections(page), sections(page.with_name(page.name.replace(".ko.", ".")))
+    assert len(pair[0]) == len(pair[1])
+    for korean, english in zip(*pair):
+        assert rows(korean) == rows(english)
+        # Korean writes some numbers as digits that English writes as words, never the other way round.
+        assert not Counter(re.findall(FIGURE, english)) - Counter(re.findall(FIGURE, korean))
+        code = [set(re.findall(r"`[^`]+`", re.sub(r"\s+", " ", section))) for section in (english, korean)]
+        assert code[0] <= code[1]
 
 
 @pytest.fixture(scope="module")
