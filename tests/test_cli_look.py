@@ -92,6 +92,11 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path)
     assert "9000 steps, about " in result.output
     assert "train.diffusion on disk: " in result.output
     assert not runs.exists()
+    checked = [
+        line[4:] for line in call("check", TEXT2IMG, *small).output.splitlines() if "#   train." in line
+    ]
+    assert "activations of 2 pictures" in " ".join(checked)
+    assert [line for line in result.output.splitlines() if line.startswith("train.")] == checked
 
 
 def test_a_dry_run_tells_of_adapters_and_leaves_their_model_alone(tmp_path: Path) -> None:

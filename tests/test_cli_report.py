@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html import unescape
 
@@ -113,6 +114,30 @@ def test_several_runs_are_drawn_over_one_another_and_their_recipes_compared(runs
     drawn = page.split("loss over the steps")[1].split("</svg>")[0]
     assert drawn.count("<polyline") == 1
     assert drawn.count("<circle") == 1  # a single point
+
+
+def test_of_several_trainings_of_a_stage_the_newest_is_shown_and_the_others_named(runs, tmp_path):
+    newer = runs / "first/diffusion-000000000000"  # earlier by name
+    newer.mkdir()
+    (newer / "recipe.yaml").write_text(
+        yaml.safe_dump({**RECIPE, "train": {"diffusion": {"steps": 7, "batch": 8, "lr": 0.004}}})
+    )
+    (newer / "metrics.jsonl").write_text('{"step": 7, "seconds": 1, "loss": 0.625}\n')
+    earlier = runs / "first/diffusion-0123456789ab"
+    os.utime(earlier / "metrics.jsonl", (1, 1))
+    run_verb("report", "first", "--runs", runs, "-o", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "step 30 of 40" in page
+    section = page[page.index("Diffusion stage") :]
+    assert "0.625" in section.split("<svg")[0]
+    assert f"an earlier one: {earlier}" in section
+    assert '<td>train.diffusion.steps</td><td class="n">7</td>' in section
+
+
+def test_a_figure_with_one_value_has_an_axis_of_its_size():
+    ticks = [float(tick.label) for tick in chart("validation_loss", {"a": [(50, 0.08)]}).up]
+    assert min(ticks) > 0
+    assert max(ticks) < 0.13
 
 
 def test_a_chart_places_its_points_in_proportion():

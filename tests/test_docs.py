@@ -104,8 +104,7 @@ def rows(section):
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.ko.md")), ids=lambda path: path.stem)
 def test_a_korean_page_has_the_figures_of_the_english_one_section_by_section(page):
     pair = sections(page), sections(page.with_name(page.name.replace(".ko.", ".")))
-    assert len(pair[0]) == len(pair[1])
-    for korean, english in zip(*pair):
+    for korean, english in zip(*pair, strict=True):
         assert rows(korean) == rows(english)
         # Korean writes some numbers as digits that English writes as words, never the other way round.
         assert not Counter(re.findall(FIGURE, english)) - Counter(re.findall(FIGURE, korean))

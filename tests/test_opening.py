@@ -93,7 +93,8 @@ def test_a_training_tells_which_weights_it_starts_from() -> None:
     write(name="tuned", weights=str(finished))
     result = call("run", "pixels.yaml")
     assert result.exit_code == 0, result.output
-    assert f"diffusion: starts from {finished}/diffusion.safetensors" in result.output
+    told = [line for line in result.output.splitlines() if "starts from" in line]
+    assert told == [f"diffusion: starts from {finished}/diffusion.safetensors"]
 
 
 def test_build_takes_the_weights_of_the_recipe_until_they_are_trained_further() -> None:

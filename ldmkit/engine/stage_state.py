@@ -79,7 +79,8 @@ def widen(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str
     new, aside = sorted(state.keys() - fitting.keys()), sorted(tensors.keys() - fitting.keys())
     told = {"with new input channels": wider, "new": new, "left aside": aside}
     more = [f"{len(names)} {what} ({_some(names)})" for what, names in told.items() if names]
-    return "; ".join([f"starts from {len(fitting)} weights of {where}", *more])
+    whole = f"{len(fitting)} weights of {where}" if more else where
+    return "; ".join([f"starts from {whole}", *more])
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:

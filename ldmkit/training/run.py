@@ -105,9 +105,9 @@ def _train(
         write_origin(system, store, origin, system.dataset())
     accelerator.wait_for_everyone()
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
-    start = _initialise(system, stage, say)
+    start = _initialise(system, stage)
     if start is not None and not store.steps():
-        say(f"{stage}: starts from {start}")
+        say(f"{stage}: {start}")
     system.to(accelerator.device)
     with accelerator.local_main_process_first():  # which looks at the files that the others then know
         data = _data(system, say)
@@ -141,22 +141,20 @@ def accelerator_on(device: torch.device) -> Accelerator:
     return accelerator
 
 
-def _initialise(system: System, stage: StageName, say: Say) -> Path | None:
-    """Gives the stage the weights of the recipe and returns their path, else new ones from its seed."""
+def _initialise(system: System, stage: StageName) -> str | None:
+    """Gives the stage the weights of the recipe and tells which in a line, else new ones from its seed."""
     path = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
         check_teacher(system.recipe.train.diffusion, path)
     if path is not None and not widens(system.recipe, stage):
         _load_all(system, stage, path)
-        return path
+        return f"starts from {path}"
     options = getattr(system.recipe.train, stage)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
-    if path is not None:
-        say(f"{stage}: {widen(stage_state(system, stage), files.read_tensors(path), str(path))}")
-    return path
+    return None if path is None else widen(stage_state(system, stage), files.read_tensors(path), str(path))
 
 
 def _load_all(system: System, stage: StageName, path: Path) -> None:

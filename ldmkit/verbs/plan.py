@@ -21,7 +21,7 @@ from ldmkit.errors import UserError
 from ldmkit.recipe.digests import ADAPTERS
 from ldmkit.training.progress import duration
 from ldmkit.types import Condition
-from ldmkit.verbs.check import demands, on_disk
+from ldmkit.verbs.check import demands, inspect, on_disk
 from ldmkit.verbs.stages import begun_anew, trained_adapters
 
 PASSES = 3
@@ -50,8 +50,9 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             yield from foretold(recipe, system.registry, stage, RunStore(folder, stage))
     for name in recipe.adapters:
         yield from _adapter(system, name, runs, retrain=retrain)
-    yield from (demand.line() for demand in demands(system))
-    yield from on_disk(system)
+    counted = inspect(recipe, system.registry)  # activations are counted on the meta device alone
+    yield from (demand.line() for demand in demands(counted))
+    yield from on_disk(counted)
 
 
 def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> Iterator[str]:

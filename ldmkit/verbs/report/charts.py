@@ -83,7 +83,8 @@ class _Axis:
         self._logarithmic = logarithmic
         self._low, self._high = (self._scaled(v) for v in (low, high))
         if self._high - self._low < 1e-12:
-            self._low, self._high = self._low - 0.5, self._high + 0.5
+            room = abs(self._low) / 2 or 0.5
+            self._low, self._high = self._low - room, self._high + room
 
     def part(self, value: float) -> float:
         """Where a value stands, 0 at the low end."""

@@ -65,12 +65,14 @@ class StageRun:
 
 
 def stage_runs(folder: Path) -> list[StageRun]:
-    """The stages below a run folder (or the folder of one stage, or a single log file), in their order."""
+    """The stages below a run folder (or the folder of one stage, or a single log file), in their order; of
+    several trainings of a stage, the one that was written to last stands last."""
     if folder.is_file():
         return [log_file(folder)]
     if (folder / "metrics.jsonl").exists() or (folder / "versions.json").exists():
         return [stage_folder(folder)]
-    inside = [f for f in sorted(folder.iterdir()) if f.is_dir() and (f / "metrics.jsonl").exists()]
+    inside = [f for f in folder.iterdir() if f.is_dir() and (f / "metrics.jsonl").exists()]
+    inside.sort(key=lambda f: ((f / "metrics.jsonl").stat().st_mtime_ns, f.name))
     logs = [log_file(f) for f in sorted(folder.glob("*.jsonl"))]
     return sorted([*map(stage_folder, inside), *logs], key=lambda s: _order(s.stage))
 

@@ -88,7 +88,7 @@ def _stages(runs: Sequence[Run]) -> list[str]:
 
 
 def _stage(name: str, runs: Sequence[Run]) -> Mapping[str, Any] | None:
-    """What the page shows of one stage of all runs."""
+    """What the page shows of one stage of all runs: of several trainings in a run's folder the newest."""
     held = {run.name: stage for run in runs for stage in run.stages if stage.stage == name}
     series = {label: stage.series() for label, stage in held.items()}
     figures = sorted({f for s in series.values() for f in s}, key=_figure_order)
@@ -99,7 +99,8 @@ def _stage(name: str, runs: Sequence[Run]) -> Mapping[str, Any] | None:
     ]
     pictures = {label: list(_over_steps(stage)) for label, stage in held.items() if stage.pictures}
     times = {label: _times(stage) for label, stage in held.items()}
-    return {"name": name, "runs": held, "charts": charts, "pictures": pictures, "times": times}
+    older = [s.folder for run in runs for s in run.stages if s.stage == name and s is not held[run.name]]
+    return {"name": name, "charts": charts, "pictures": pictures, "times": times, "older": older}
 
 
 def _figure_order(name: str) -> tuple[int, str]:
