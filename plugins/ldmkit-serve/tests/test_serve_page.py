@@ -143,6 +143,8 @@ def test_a_picture_is_drawn_from_every_kind_of_control_and_tells_its_settings(pa
     assert about["prompt"] == "a blue fox"
     assert json.loads(about["inputs"])["label"] == 0
     assert about["steps"] == "4"
+    history, shown = (page.locator(place).bounding_box() for place in ("#history", "#history img"))
+    assert shown["height"] < history["height"]  # the whole picture is seen
 
 
 def test_a_class_is_painted_filled_and_taken_back(page):

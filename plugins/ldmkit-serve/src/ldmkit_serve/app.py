@@ -30,7 +30,14 @@ HISTORY = 60
 UNSAID = ("recipe", "inputs", "init", "options")
 """What a picture's file says but not the line below it: the same for all, or long."""
 FONTS = ["system-ui", "sans-serif"]
-STYLE = "#picture img { width: 100%; height: 100%; object-fit: contain; }"
+COLUMNS = 10
+"""Pictures of a row of the history."""
+STYLE = f"""
+#picture img {{ width: 100%; height: 100%; object-fit: contain; }}
+#history .grid-container {{ grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); }}
+#history .grid-wrap {{ padding-top: 2rem; }}
+"""
+"""gradio alone would give the history's first picture all of its width, and show a strip of it."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def _gallery() -> gradio.Gallery:
     """The pictures that were drawn before."""
     return gradio.Gallery(
         label="history",
-        columns=10,
+        columns=COLUMNS,
         height=190,
         object_fit="contain",
         buttons=["download"],
@@ -218,7 +225,8 @@ def _draw(
             about = metadata.about(name, served.prompt, fields, options, served.kept, overrides)
             path = served.out / f"{next(numbers):05d}-{options['seed']}.png"
             save_picture(step.picture, path, about)
-            words = ", ".join(f"{k} {v}" for k, v in about.items() if k not in UNSAID)
+            told = {key: value for key, value in about.items() if key not in UNSAID}
+            words = ", ".join(v if k == "prompt" else f"{k} {v}" for k, v in told.items())
             history = [(str(path), words), *history][:HISTORY]
             yield str(path), words, history, history
     except (UserError, ValueError) as error:
