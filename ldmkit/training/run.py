@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-from contextlib import nullcontext
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from ldmkit.checkpoint import RunStore, files
-from ldmkit.checkpoint.lock import locked
-from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
-from ldmkit.engine.data import contents_of
-from ldmkit.engine.longer import begin
-from ldmkit.engine.reuse import origin_of, use_weights
+from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
     StageName,
@@ -31,20 +22,14 @@ from ldmkit.engine.weights import (
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.recipe import digest, dump
-from ldmkit.recipe.dump import flat
-from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.distilling import check_teacher
 from ldmkit.training.draws import seed_of
 from ldmkit.training.look import report_data
-from ldmkit.training.loop import Loop
+from ldmkit.training.session import Session
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
-
-CACHE = "cache"
-"""The folder below runs with the latents and text states that trainings share; formerly below each run."""
 
 
 def train_stage(
@@ -69,76 +54,30 @@ def train_stage(
     UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
     a loss is not finite.
     """
-    accelerator = accelerator_on(system.device)
-    say = say if accelerator.is_main_process else lambda _: None
     store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
-    with locked(store, wait, say) if accelerator.is_main_process else nullcontext():
-        accelerator.wait_for_everyone()
-        _train(system, stage, store, accelerator, restart, accept, say)
-        accelerator.wait_for_everyone()
+    session = Session.of(system, stage, stage, store, restart=restart, accept=accept, say=say)
+    with session.alone(wait):
+        if store.finished:
+            use_weights(system, stage, store.weights, runs, say=session.say, data=True, accept=accept)
+            session.say(f"{stage}: finished already, {store.weights}")
+        else:
+            _train(session, stage)
 
 
-def _train(
-    system: System,
-    stage: StageName,
-    store: RunStore,
-    accelerator: Accelerator,
-    restart: bool,
-    accept: bool,
-    say: Say,
-) -> None:
+def _train(session: Session, stage: StageName) -> None:
     """The same, by all processes, where this training alone has the folder."""
-    if restart and accelerator.is_main_process:
-        store.clear()
-    accelerator.wait_for_everyone()
-    if store.finished:
-        use_weights(system, stage, store.weights, store.runs, say=say, data=True, accept=accept)
-        say(f"{stage}: finished already, {store.weights}")
-        return
-    if accelerator.is_main_process and not restart:
-        begin(system.recipe, system.registry, stage, store, say)
-    accelerator.wait_for_everyone()
-    made_by = digest(system.recipe, stage)
-    origin = origin_of(system, stage, store, made_by, system.dataset(), accept=accept, say=say)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        write_origin(system, store, origin, system.dataset())
-    accelerator.wait_for_everyone()
+    system, store, say = session.system, session.store, session.say
+    data, origin = session.open(system.dataset)
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
     start = _initialise(system, stage)
     if start is not None and not store.steps():
         say(f"{stage}: {start}")
-    system.to(accelerator.device)
-    with accelerator.local_main_process_first():  # which looks at the files that the others then know
-        data = _data(system, say)
-    training = _stage(system, stage, store, data, say)
-    slots = system.recipe.train.callbacks if accelerator.is_main_process else ()
-    callbacks = build_callbacks(system.registry, slots, say)
-    Loop(training, store, accelerator, say, callbacks, flat(system.recipe)).run()
-    sums = Sums(store.folder.parent)
-    if accelerator.is_main_process:
-        replace(origin, weights=sums.remember(store.weights)).write(store.folder)
-    accelerator.wait_for_everyone()
-    system.weights[stage], system.trained_on = sums.of(store.weights), origin.data
-
-
-def write_origin(system: System, store: RunStore, origin: Origin, data: Dataset) -> None:
-    """The recipe, the versions and what the data hold, in the folder of a training that begins or goes on."""
-    store.open(dump(system.recipe), versions(system))
-    origin.write(store.folder)
-    write_contents(store.folder, contents_of(data))
-
-
-def accelerator_on(device: torch.device) -> Accelerator:
-    """The Accelerator that joins a launcher's processes. UserError where it is configured for fp16."""
-    # Without an accelerator a launcher's processes find each other only where the CPU is asked for by name.
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    if accelerator.mixed_precision == "fp16":
-        raise UserError(
-            "accelerate is set to fp16, whose loss scaling belongs into checkpoints: set it to no, and "
-            "`precision: fp16` in the recipe's training"
-        )
-    return accelerator
+    system.to(session.accelerator.device)
+    with session.accelerator.local_main_process_first():  # which looks at files that the others then know
+        for line in report_data(system):
+            say(line)
+    session.run(_stage(session, stage, data), origin)
+    system.weights[stage], system.trained_on = Sums(store.folder.parent).of(store.weights), origin.data
 
 
 def _initialise(system: System, stage: StageName) -> str | None:
@@ -169,26 +108,12 @@ def _load_all(system: System, stage: StageName, path: Path) -> None:
         ) from error
 
 
-def _stage(system: System, stage: StageName, store: RunStore, data: Dataset, say: Say) -> TrainingStage:
+def _stage(session: Session, stage: StageName, data: Dataset) -> TrainingStage:
     """The stage as the loop wants it."""
-    options, older = system.recipe.train, store.folder.parent / CACHE
+    system, options, (cache, older) = session.system, session.system.recipe.train, session.caches
     if stage == "compression" and options.compression is not None:
         torch.manual_seed(seed_of(options.compression.seed, "adversary"))
         return CompressionStage(system, options.compression, data)
     if stage == "diffusion" and options.diffusion is not None:
-        return DiffusionStage(system, options.diffusion, data, store.runs / CACHE, say, older)
+        return DiffusionStage(system, options.diffusion, data, cache, session.say, older)
     raise UserError(f"recipe '{system.recipe.name}' says nothing of how to train it: add train.{stage}")
-
-
-def _data(system: System, say: Say) -> Dataset:
-    """The data set, looked at as a whole; says what it holds and which files it leaves out."""
-    for line in report_data(system):
-        say(line)
-    return system.dataset()
-
-
-def versions(system: System) -> dict[str, str]:
-    """What a run was made with: ldmkit, its plugins, torch, accelerate, Python."""
-    plugins = {entry.distribution: entry.version for entry in system.registry}
-    libraries = {name: version(name) for name in ("torch", "accelerate", "safetensors")}
-    return {"python": platform.python_version(), "ldmkit": version("ldmkit"), **plugins, **libraries}
