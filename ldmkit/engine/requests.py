@@ -79,36 +79,17 @@ def inputs_of(
     of different lengths and for a strength, count or seed out of range.
     """
     sample = system.recipe.sample
-    if not isinstance(fields, Mapping | None):
-        raise UserError(f"fields: expects a mapping of names to inputs, not {type(fields).__name__}")
-    values = {field: _listed(value) for field, value in (fields or {}).items() if value is not None}
-    if prompts is not None:
-        if prompt_field(system) in values:
-            raise UserError(f"{prompt_field(system)}: given as prompts and in fields: give one of them")
-        values[prompt_field(system)] = _listed(prompts)
-    for field, given in values.items():
-        _check_given(field, given)
-    if seeds is not None:
-        seeds = seeds.tolist() if isinstance(seeds, Tensor) else _listed(seeds)
-        _check_given("seeds", seeds)
+    given = _given(system, prompts, fields)
+    numbers = seeds.tolist() if isinstance(seeds, Tensor) else seeds
+    listed = None if numbers is None else _checked("seeds", numbers)
     starts = _listed(init if init is not None else located(sample.init, system))
-    length = _length(values, () if init is None else starts)
-    left_out = {field for field, value in (fields or {}).items() if value is None}
-    raw = {**_of_recipe(system, set(values) | left_out, length), **values}
-    length = length or _length(raw, starts) or (1 if seeds is None or count else len(seeds))
-    each = whole("count", sample.count if count is None else count)
-    if seeds is not None and count is None:
-        each = len(seeds) // length or 1
-    if length * each > MOST:
-        raise UserError(
-            f"{length * each:,} pictures: at most {MOST:,} are drawn in one call; take a smaller count"
-        )
-    chosen = [i for i in range(length) for _ in range(each)]
+    raw = _completed(system, given, () if init is None else starts)
+    chosen = _chosen(_length(raw, starts), count, sample.count, listed)
     return Inputs(
-        {field: rows(v, chosen if len(v) > 1 else [0] * len(chosen)) for field, v in raw.items()},
-        _seeds(len(chosen), whole("seed", sample.seed if seed is None else seed, 0), seeds),
+        {field: _of_each(values, chosen) for field, values in raw.items()},
+        _seeds(len(chosen), whole("seed", sample.seed if seed is None else seed, 0), listed),
         sample.negative if negative is None else negative,
-        rows(starts, chosen if len(starts) > 1 else [0] * len(chosen)) if len(starts) else (),
+        _of_each(starts, chosen) if len(starts) else (),
         _strength(sample.strength if strength is None else strength),
     )
 
@@ -134,6 +115,32 @@ def is_picture_file(value: Any) -> bool:
     return isinstance(value, Path) or (isinstance(value, str) and value.lower().endswith(PICTURES))
 
 
+def _given(
+    system: Parts, prompts: str | Sequence[str] | None, fields: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The inputs that the user gives, a list a field; None for a field that is left out."""
+    if not isinstance(fields, Mapping | None):
+        raise UserError(f"fields: expects a mapping of names to inputs, not {type(fields).__name__}")
+    given = dict(fields or {})
+    if prompts is not None:
+        if given.get(prompt_field(system)) is not None:
+            raise UserError(f"{prompt_field(system)}: given as prompts and in fields: give one of them")
+        given[prompt_field(system)] = prompts
+    return {field: None if values is None else _checked(field, values) for field, values in given.items()}
+
+
+def _checked(field: str, values: Any) -> Any:
+    """A batch of inputs; UserError for an empty one, and for a text that no file and no tokenizer could
+    hold."""
+    values = _listed(values)
+    if not len(values):
+        raise UserError(f"{field}: an empty list; give one a picture, or leave {field} out")
+    for value in values if not isinstance(values, Tensor) else ():
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UserError(f"{field}: {value!r} is no readable text: half a character (a lone surrogate)")
+    return values
+
+
 def _listed(value: Any) -> Any:
     """A batch: a single text, number, picture or anything else without entries is a batch of one."""
     if value is None:
@@ -145,15 +152,6 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, Tensor) else list(value)
 
 
-def _check_given(field: str, values: Any) -> None:
-    """UserError for an empty list, and for a text that no file and no tokenizer could hold."""
-    if not len(values):
-        raise UserError(f"{field}: an empty list; give one a picture, or leave {field} out")
-    for value in values if not isinstance(values, Tensor) else ():
-        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UserError(f"{field}: {value!r} is no readable text: half a character (a lone surrogate)")
-
-
 def _length(raw: Mapping[str, Any], init: Any) -> int:
     """How many inputs there are; 0 where none is given."""
     lengths = {field: len(values) for field, values in {**raw, "init": init}.items() if len(values)}
@@ -163,18 +161,40 @@ def _length(raw: Mapping[str, Any], init: Any) -> int:
     return longest
 
 
-def _of_recipe(system: Parts, without: set[str], length: int) -> dict[str, Any]:
-    """The recipe's own inputs in other fields; as many as there are of those given, over and over."""
-    sample = system.recipe.sample
-    texts = text_fields(system)
+def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str, Any]:
+    """The inputs that are given, and the recipe's own in other fields: as many as there are of those given,
+    over and over."""
+    sample, texts = system.recipe.sample, text_fields(system)
+    values = {field: listed for field, listed in given.items() if listed is not None}
+    length = _length(values, starts)
     own: dict[str, Any] = {
         f: list(values) if f in texts else [located(v, system) for v in values]
         for f, values in sample.fields.items()
     }
     if sample.prompts:
         own[prompt_field(system)] = list(sample.prompts)
-    own = {field: values for field, values in own.items() if field not in without and values}
-    return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()}
+    own = {field: values for field, values in own.items() if field not in given and values}
+    return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()} | values
+
+
+def _chosen(inputs: int, count: int | None, default: int, seeds: Sequence[int] | None) -> list[int]:
+    """Which input each picture has: `count` pictures of each, by default as many as there are seeds for, or
+    the recipe's `default`. A recipe without inputs has a single one, or one a seed."""
+    each = whole("count", default if count is None else count)
+    if seeds is not None and count is None:
+        inputs = inputs or len(seeds)
+        each = len(seeds) // inputs or 1
+    inputs = inputs or 1
+    if inputs * each > MOST:
+        raise UserError(
+            f"{inputs * each:,} pictures: at most {MOST:,} are drawn in one call; take a smaller count"
+        )
+    return [i for i in range(inputs) for _ in range(each)]
+
+
+def _of_each(values: Any, chosen: Sequence[int]) -> Any:
+    """The value of each picture; a single one is that of all."""
+    return rows(values, chosen if len(values) > 1 else [0] * len(chosen))
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
