@@ -92,40 +92,60 @@ class _Resolving:
             self.problems.append(Problem(path, str(error)))
             return component
         try:
-            about = ": ".join(x for x in (self.source.where(path), ".".join(map(str, path))) if x)
-            parameters = todays(entry, component.name, plain(component.parameters), about, self.tell)
+            parameters = todays(
+                entry, component.name, plain(component.parameters), self._where(path), self.tell
+            )
         except ValueError as error:
             self.problems.append(Problem(path, str(error), component=entry.name))
             return component
-        nested = {
-            key: self._nested(slot, parameters[key], (*path, key))
-            for key, slot in declared.nested.items()
-            if key in parameters
-        }
+        nested = self._nested(declared.nested, parameters, path)
         values = {**parameters, **{key: _flat(value) for key, value in nested.items()}}
-        try:
-            # As JSON: strict validation takes a list for a tuple, and text for a path, there alone.
-            checked = declared.model.model_validate_json(to_json(values))
-        except ValidationError as error:
-            slot = [key for key in type(component).model_fields if key not in ("name", "parameters")]
-            keys: dict[Place, list[str]] = {(): [*declared.model.model_fields, *slot]}
-            self.problems.extend(problems_of(error, values, path, keys, component.name))
+        model = self._validated(declared.model, values, component, path)
+        if model is None:
             return component
-        for key in declared.nested.keys() - nested.keys():
-            nested[key] = self._nested(declared.nested[key], plain(getattr(checked, key)), (*path, key))
+        omitted = {key: plain(getattr(model, key)) for key in declared.nested.keys() - nested.keys()}
+        nested |= self._nested(declared.nested, omitted, path)
         return component.model_copy(update={"name": entry.name}).with_checked(
-            Checked(self.folder, self.source.where(path), *_complete(values, checked, nested), nested)
+            Checked(self.folder, self.source.where(path), *_complete(values, model, nested), nested)
         )
 
-    def _nested(self, slot: signatures.Nested, value: Any, path: Place) -> Nested | Any:
-        """A nested component, or a list of them, resolved; what is neither is left for the schema."""
+    def _where(self, path: Place) -> str:
+        """The place in the file, if there is one, and in the recipe."""
+        return ": ".join(part for part in (self.source.where(path), ".".join(map(str, path))) if part)
+
+    def _validated(
+        self, schema: type[BaseModel], values: Mapping[str, Any], component: Component, path: Place
+    ) -> BaseModel | None:
+        """The parameters as their schema reads them, defaults filled in; None, and the problems noted, where
+        it does not take them."""
+        try:
+            # As JSON: strict validation takes a list for a tuple, and text for a path, there alone.
+            return schema.model_validate_json(to_json(values))
+        except ValidationError as error:
+            slot = [key for key in type(component).model_fields if key not in ("name", "parameters")]
+            keys: dict[Place, list[str]] = {(): [*schema.model_fields, *slot]}
+            self.problems.extend(problems_of(error, values, path, keys, component.name))
+            return None
+
+    def _nested(
+        self, slots: Mapping[str, signatures.Nested], values: Mapping[str, Any], path: Place
+    ) -> dict[str, Nested | Any]:
+        """Those of some parameters that are components, or lists of them, resolved; what is neither is left
+        for the schema."""
+        return {
+            key: self._one_or_many(slot, values[key], (*path, key))
+            for key, slot in slots.items()
+            if key in values
+        }
+
+    def _one_or_many(self, slot: signatures.Nested, value: Any, path: Place) -> Nested | Any:
         if not slot.many:
-            return self._nested_one(slot.kind, value, path)
+            return self._one(slot.kind, value, path)
         if not isinstance(value, Sequence) or isinstance(value, str):
             return value
-        return tuple(self._nested_one(slot.kind, v, (*path, i)) for i, v in enumerate(value))
+        return tuple(self._one(slot.kind, v, (*path, i)) for i, v in enumerate(value))
 
-    def _nested_one(self, kind: str, value: Any, path: Place) -> Component | Any:
+    def _one(self, kind: str, value: Any, path: Place) -> Component | Any:
         named = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
         if not isinstance(named, str):
             return value
