@@ -34,15 +34,14 @@ def command(
     """Draw pictures with RECIPE's weights; trains nothing."""
     from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs import run as make
+    from ldmkit.verbs.again import asked_again, recorded_again
 
     options.check_out(out)
     if again is not None:
-        asked = make.asked_again(again, asked)
+        asked = asked_again(again, asked)
     system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=options.say)
     inputs = (
-        make.recorded_inputs(system, asked)
-        if again is None
-        else make.recorded_again(system, again, asked, recipe)
+        make.recorded_inputs(system, asked) if again is None else recorded_again(system, again, asked, recipe)
     )
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, inputs, target, options.say)

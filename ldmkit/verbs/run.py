@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from warnings import warn
 
 import torch
 
-from ldmkit.checkpoint.files import tensors_digest
-from ldmkit.engine import plans, pretrained, sampling
+from ldmkit.engine import plans, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
-from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import stages_of
-from ldmkit.errors import Note, UserError, shortened
-from ldmkit.pictures import normalize, open_picture, shown, to_pictures
-from ldmkit.pictures.png import file_name, grid, read_about, save_picture
+from ldmkit.errors import UserError
+from ldmkit.pictures import normalize, open_picture, to_pictures
+from ldmkit.pictures.png import file_name, grid, save_picture
 from ldmkit.progress import Meter
-from ldmkit.recipe import changed, complete, digest
-from ldmkit.recipe.digests import SIZE
 from ldmkit.types import Say
-from ldmkit.verbs import examples, records
+from ldmkit.verbs import drawn_by, examples, records
 from ldmkit.verbs.asked import Asked
-
-FROZEN = "frozen"
-"""What a file calls the digest of the weights that no stage holds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
 
     Raises UserError for inputs that do not fit the recipe, before any weight is used.
     """
-    _set_guidance(system, asked.guidance)
+    set_guidance(system, asked.guidance)
     inputs, plan = _inputs(system, asked), plans.plan(system)
     shown: Sequence[int] | None = None
     if not inputs.raw and (fields := plans.fields_needed(system, plan)):
@@ -75,7 +65,8 @@ def check(system: System, asked: Asked) -> None:
             check_compiler(system.device, "sample.compile")
 
 
-def _set_guidance(system: System, scale: float | None) -> None:
+def set_guidance(system: System, scale: float | None) -> None:
+    """Gives the recipe's guidance another scale, where one is asked for."""
     if scale is not None:
         guidance = tuple(plans.scaled(system, scale))
         system.recipe = system.recipe.model_copy(update={"guidance": guidance})
@@ -94,108 +85,18 @@ def _inputs(system: System, asked: Asked) -> Inputs:
     )
 
 
-def asked_again(picture: Path, asked: Asked) -> Asked:
-    """The options with which a picture was made, where none are given now.
-
-    Raises UserError for inputs beside the picture, but for files that have moved.
-    """
-    if beside := asked.inputs_beside("fields"):
-        raise UserError(f"--again takes everything from the picture: leave out {', '.join(beside)}")
-    if asked.overrides or asked.guidance is not None:
-        return asked
-    overrides, guidance = records.read_options(read_about(picture))
-    return replace(asked, overrides=overrides, guidance=guidance)
-
-
-def recorded_again(
-    system: System, picture: Path, asked: Asked, source: str | Path | None = None
-) -> RecordedInputs:
-    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since. source:
-    of the recipe, to tell in which values it differs from the picture's. A picture of the page does not say
-    its weights: those that are there are taken, with a note.
-
-    Raises UserError where this recipe or its weights are not those that made it, and for files that have
-    changed or are gone.
-    """
-    _set_guidance(system, asked.guidance)
-    about = read_about(picture)
-    own = digest(system.recipe, "samples")
-    if "digest" not in about and not about.keys() >= {"seed", "recipe"}:
-        names = f": it shows {shown(about['pictures'])}" if "pictures" in about else ""
-        raise UserError(
-            f"{picture} does not say how it was drawn{names}; name one of the pictures themselves"
-        )
-    if "digest" not in about and about["recipe"] != system.recipe.name:
-        raise UserError(
-            f"{picture} was made by recipe '{shown(about['recipe'])}', this is '{system.recipe.name}'"
-        )
-    if "digest" not in about:
-        warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
-    elif about["digest"] != own:
-        raise UserError(
-            f"{picture} was made by recipe digest {about['digest'][:12]}, this is {own[:12]}"
-            f"{_differing(system, about, source)}{records.how(about)}"
-        )
-    if about.get("weights", weights := _weights(system)) != weights:
-        raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
-    if FROZEN in about and {FROZEN: about[FROZEN]} != _pretrained(system):
-        raise UserError(
-            f"{picture} was made with other weights of a pretrained encoder, or of a network that guidance "
-            "asks, than those that are there now: put those back"
-        )
-    inputs = records.read(system, about, picture, asked.fields)
-    sampling.check_inputs(system, plans.plan(system), inputs)
-    return RecordedInputs(
-        inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
-    )
-
-
-def _differing(system: System, about: Mapping[str, str], source: str | Path | None) -> str:
-    """In which values the recipe differs from the one that made a picture, as far as that can be told."""
-    if source is None:
-        return ""
-    overrides, guidance = records.read_options(about)
-    try:
-        before = complete(source, overrides, system.registry)
-    except UserError:
-        return ""
-    if guidance is not None:
-        before = before.model_copy(
-            update={"guidance": tuple(plans.scaled(system, guidance, before.guidance))}
-        )
-    if digest(before, "samples") != about["digest"]:
-        return ": the recipe itself has changed since, or is another one"
-    pairs = changed(before, system.recipe, "samples").items()
-    words = [_was(path, x, y) for path, (x, y) in pairs]
-    return f": {shortened(', '.join(words), 300)}"
-
-
-def _was(path: str, then: Any, now: Any) -> str:
-    """A value that has changed; a size as a person would give it."""
-    if path == SIZE:
-        path, then, now = "size", *(x and f"{x[0]}x{x[1]}" for x in (then, now))
-    words = ["null" if x is None else x for x in (then, now)]
-    return f"{path} was {words[0]}, is {words[1]}"
-
-
 def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:
     """Writes a PNG a picture, as soon as it is drawn, and in the end `grid.png`.
 
     Pictures that are there already, drawn alike, are kept: an interrupted call goes on where it stopped.
     """
-    shared = {
-        "recipe": system.recipe.name,
-        "digest": digest(system.recipe, "samples"),
-        "weights": _weights(system),
-        **({"data": system.trained_on} if system.trained_on else {}),
-        **_pretrained(system),
-    }
+    model = drawn_by.of(system)
     abouts = [
-        {"seed": str(seed), **shared, **record}
+        {"seed": str(seed), **model, **record}
         for seed, record in zip(recorded.inputs.seeds, recorded.records, strict=True)
     ]
     paths = [out / file_name(i, records.title(about), int(about["seed"])) for i, about in enumerate(abouts)]
-    missing = [i for i, path in enumerate(paths) if not _made(path, abouts[i])]
+    missing = [i for i, path in enumerate(paths) if not drawn_by.drawn_alike(path, abouts[i])]
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
     if missing:
         _draw(
@@ -214,32 +115,6 @@ def _draw(system: System, inputs: Inputs, paths: Sequence[Path], abouts: Sequenc
                 path, about = next(todo)
                 save_picture(picture, path, about)
         meter.update(len(paths))
-
-
-def _weights(system: System) -> str:
-    """The digest of all weights."""
-    tensors = {f"{s}.{k}": x for s in stages_of(system.recipe) for k, x in stage_state(system, s).items()}
-    return tensors_digest(tensors)
-
-
-def _pretrained(system: System) -> dict[str, str]:
-    """The digest of the weights that no stage holds, where there are any."""
-    found = pretrained.digest(system, plans.plan(system))
-    return {} if found is None else {FROZEN: found}
-
-
-def _made(path: Path, about: Mapping[str, str]) -> bool:
-    try:
-        held = read_about(path) if path.exists() else {}
-    except UserError:
-        return False
-    silent = {FROZEN} - held.keys()  # earlier versions did not write it
-    return _essence(held) == {key: x for key, x in _essence(about).items() if key not in silent}
-
-
-def _essence(about: Mapping[str, str]) -> dict[str, str]:
-    """What determines the picture: the options that led to the recipe's digest do not, beside the digest."""
-    return {key: value for key, value in about.items() if key not in ("options", "guidance")}
 
 
 def _save_grid(paths: Sequence[Path], target: Path) -> None:

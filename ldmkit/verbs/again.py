@@ -1,0 +1,120 @@
+"""A picture made again from what its file says: `ldmkit sample --again`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+from ldmkit.engine import plans, sampling
+from ldmkit.engine.system import System
+from ldmkit.errors import Note, UserError, shortened
+from ldmkit.pictures import shown
+from ldmkit.pictures.png import read_about
+from ldmkit.recipe import changed, complete, digest
+from ldmkit.recipe.digests import SIZE
+from ldmkit.verbs import drawn_by, records
+from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.run import RecordedInputs, set_guidance
+
+
+def asked_again(picture: Path, asked: Asked) -> Asked:
+    """The options with which a picture was made, where none are given now.
+
+    Raises UserError for inputs beside the picture, but for files that have moved.
+    """
+    if beside := asked.inputs_beside("fields"):
+        raise UserError(f"--again takes everything from the picture: leave out {', '.join(beside)}")
+    if asked.overrides or asked.guidance is not None:
+        return asked
+    overrides, guidance = records.read_options(read_about(picture))
+    return replace(asked, overrides=overrides, guidance=guidance)
+
+
+def recorded_again(
+    system: System, picture: Path, asked: Asked, source: str | Path | None = None
+) -> RecordedInputs:
+    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since. source:
+    of the recipe, to tell in which values it differs from the picture's. A picture of the page does not say
+    its weights: those that are there are taken, with a note.
+
+    Raises UserError where this recipe or its weights are not those that made it, and for files that have
+    changed or are gone.
+    """
+    set_guidance(system, asked.guidance)
+    about = read_about(picture)
+    if "digest" in about:
+        _check_recipe(system, picture, about, source)
+    else:
+        _check_name(system, picture, about)
+        warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
+    _check_weights(system, picture, about)
+    inputs = records.read(system, about, picture, asked.fields)
+    sampling.check_inputs(system, plans.plan(system), inputs)
+    return RecordedInputs(
+        inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
+    )
+
+
+def _check_recipe(system: System, picture: Path, about: Mapping[str, str], source: str | Path | None) -> None:
+    """UserError where another recipe made the picture, by its digest."""
+    own = digest(system.recipe, "samples")
+    if about["digest"] != own:
+        raise UserError(
+            f"{picture} was made by recipe digest {about['digest'][:12]}, this is {own[:12]}"
+            f"{_differing(system, about, source)}{records.how(about)}"
+        )
+
+
+def _check_name(system: System, picture: Path, about: Mapping[str, str]) -> None:
+    """The same by its name, which is all that a picture of the page says."""
+    if not about.keys() >= {"seed", "recipe"}:
+        names = f": it shows {shown(about['pictures'])}" if "pictures" in about else ""
+        raise UserError(
+            f"{picture} does not say how it was drawn{names}; name one of the pictures themselves"
+        )
+    if about["recipe"] != system.recipe.name:
+        raise UserError(
+            f"{picture} was made by recipe '{shown(about['recipe'])}', this is '{system.recipe.name}'"
+        )
+
+
+def _check_weights(system: System, picture: Path, about: Mapping[str, str]) -> None:
+    """UserError where other weights made the picture than those that are there, as far as it says which."""
+    if about.get("weights", weights := drawn_by.weights(system)) != weights:
+        raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
+    if drawn_by.FROZEN in about and {drawn_by.FROZEN: about[drawn_by.FROZEN]} != drawn_by.frozen(system):
+        raise UserError(
+            f"{picture} was made with other weights of a pretrained encoder, or of a network that guidance "
+            "asks, than those that are there now: put those back"
+        )
+
+
+def _differing(system: System, about: Mapping[str, str], source: str | Path | None) -> str:
+    """In which values the recipe differs from the one that made a picture, as far as that can be told."""
+    if source is None:
+        return ""
+    overrides, guidance = records.read_options(about)
+    try:
+        before = complete(source, overrides, system.registry)
+    except UserError:
+        return ""
+    if guidance is not None:
+        before = before.model_copy(
+            update={"guidance": tuple(plans.scaled(system, guidance, before.guidance))}
+        )
+    if digest(before, "samples") != about["digest"]:
+        return ": the recipe itself has changed since, or is another one"
+    pairs = changed(before, system.recipe, "samples").items()
+    words = [_was(path, x, y) for path, (x, y) in pairs]
+    return f": {shortened(', '.join(words), 300)}"
+
+
+def _was(path: str, then: Any, now: Any) -> str:
+    """A value that has changed; a size as a person would give it."""
+    if path == SIZE:
+        path, then, now = "size", *(x and f"{x[0]}x{x[1]}" for x in (then, now))
+    words = ["null" if x is None else x for x in (then, now)]
+    return f"{path} was {words[0]}, is {words[1]}"
