@@ -32,17 +32,20 @@ def command(
     again: Path | None,
 ) -> None:
     """Draw pictures with RECIPE's weights; trains nothing."""
-    from ldmkit.engine.opening import open_recipe
+    from ldmkit.engine.opening import assembled, opened
     from ldmkit.verbs import run as make
     from ldmkit.verbs.again import asked_again, recorded_again
 
     options.check_out(out)
     if again is not None:
         asked = asked_again(again, asked)
-    system = open_recipe(recipe, asked.overrides, runs=runs, device=device, say=options.say)
-    inputs = (
-        make.recorded_inputs(system, asked) if again is None else recorded_again(system, again, asked, recipe)
-    )
+    system = assembled(recipe, asked.overrides, device)
+    if again is None:
+        recorded = make.recorded_inputs(system, asked)
+        opened(system, runs=runs, say=options.say)
+    else:
+        opened(system, runs=runs, say=options.say)
+        recorded = recorded_again(system, again, asked, recipe)
     target = out or runs / system.recipe.name / "samples"
-    make.make_pictures(system, inputs, target, options.say)
+    make.make_pictures(system, recorded, target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")

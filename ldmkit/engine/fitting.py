@@ -23,6 +23,8 @@ class _Denoiser:
 
 
 class _Guidance:
+    def check_inputs(self, raw: Any, size: Any) -> None: ...
+
     def finish(self, image: Any, request: Any) -> Any: ...
 
 

@@ -11,14 +11,15 @@ import torch
 
 from ldmkit.engine.batching import even_parts, overlapped
 from ldmkit.engine.estimates import Watch, guided, watched
+from ldmkit.engine.input_checks import check_asked, check_batches, check_negative, fitted_start
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.peak import check_room
-from ldmkit.engine.plans import Plan, check_fields, named_guide, plan
+from ldmkit.engine.plans import Plan, named_guide, plan
 from ldmkit.engine.promises import check_latent
 from ldmkit.engine.requests import Inputs, prompt_field, whole
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
-from ldmkit.pictures import fitted, to_pictures
+from ldmkit.pictures import to_pictures
 from ldmkit.types import Image, Latent, Levels, NoiseSource, Request
 
 
@@ -40,24 +41,14 @@ def pictures(
     One batch is decoded in a thread of its own while the next is sampled.
     """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
-    check_fields(system, chosen, inputs.raw)
-    _check_negative(system, inputs, inputs.raw)
-    check_steered(chosen, inputs)
+    check_asked(system, chosen, inputs)
     together = system.recipe.sample.batch if batch is None else whole("batch", batch)
     parts = even_parts(len(inputs.seeds), together)
-    _check_room(system, size, parts)
+    check_batches(system, size, parts)
     latents = (
         _sampled(system, chosen, inputs.rows(rows), size, _looked(watch, meter, rows)) for rows in parts
     )
     yield from overlapped(latents, lambda pair: _decoded(system, chosen, *pair))
-
-
-def _check_room(system: Parts, size: tuple[int, int] | None, parts: Sequence[range]) -> None:
-    """UserError where memory cannot hold the largest batch, as far as its size is known."""
-    size = known_size(system) if size is None else size
-    if size is not None:
-        latent_size(system, size)
-        check_room(system, size, max(map(len, parts), default=0))
 
 
 @torch.no_grad()
@@ -70,19 +61,12 @@ def _sampled(
         check_room(system, request.size, len(inputs.seeds))
     init = None
     if len(inputs.init):
-        start = _fitted(inputs.init, request.size or known_size(system)).to(system.device)
+        start = fitted_start(inputs.init, request.size or known_size(system)).to(system.device)
         request = request.replace(size=(start.shape[2], start.shape[3]))
-        _check_room(system, request.size, [range(len(start))])
+        check_batches(system, request.size, [range(len(start))])
         init = system.compression.encode(system.like_weights(start))
     latent = sample_latent(system, plan, request, init=init, strength=inputs.strength, watch=watch)
     return latent, request
-
-
-def _fitted(init: Any, size: tuple[int, int] | None) -> Image:
-    try:
-        return fitted(init, "init", size)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _looked(watch: Watch | None, meter: Callable[[float], None] | None, rows: range) -> Watch | None:
@@ -121,41 +105,11 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     raw = {field: values for field, values in inputs.raw.items() if field in read}
     conditions = system.condition(raw, count, shape)
     null = system.null(conditions)
-    _check_negative(system, inputs, raw)
+    check_negative(system, inputs, raw)
     if inputs.negative is not None:
         null = system.condition({**raw, prompt_field(system): [inputs.negative] * count}, count, shape)
     size = size or given_size(system, conditions, None)
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
-
-
-def check_steered(plan: Plan, inputs: Inputs) -> None:
-    """UserError for a negative prompt that nothing steers away from."""
-    if inputs.negative is not None and not plan.guidance:
-        raise UserError(
-            "a negative prompt needs guidance, which steers away from it, and there is none: add a component "
-            "to `guidance`, or leave the negative prompt out"
-        )
-
-
-def _check_negative(system: Parts, inputs: Inputs, raw: Mapping[str, Any]) -> None:
-    if inputs.negative is not None and prompt_field(system) not in raw:
-        raise UserError("a negative prompt needs a recipe with captions")
-
-
-def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
-    """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
-    check_fields(system, plan, inputs.raw)
-    _check_negative(system, inputs, inputs.raw)
-    check_steered(plan, inputs)
-    together = system.recipe.sample.batch
-    _check_room(system, system.recipe.sample.size, even_parts(len(inputs.seeds), together))
-    for start in range(0, len(inputs.seeds), together):
-        part = inputs.rows(range(len(inputs.seeds))[start : start + together])
-        for i in range(len(part.init)):
-            _fitted(part.init[i : i + 1], known_size(system))
-        for name, conditioner in system.named_conditioners():
-            if set(conditioner.spec.fields) <= set(part.raw):
-                system.prepared(name, conditioner, part.raw)
 
 
 @torch.no_grad()

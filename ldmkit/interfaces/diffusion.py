@@ -76,9 +76,11 @@ class Objective(Protocol):
 class Guidance(Protocol):
     """Wraps an estimate. Several guidance components stack; the recipe's first is the innermost.
 
-    Two members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
-    the command line and recipes then accept them as they do conditioners' fields. `finish(image, request) ->
-    image` is called with the decoded pictures and returns the final ones.
+    Three members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
+    the command line and recipes then accept them as they do conditioners' fields. `check_inputs(raw, size)`
+    raises ValueError for raw inputs that it cannot read or that do not fit pictures of that (height, width),
+    None where the size is not known yet; it is called before there are any weights. `finish(image, request)
+    -> image` is called with the decoded pictures and returns the final ones.
     """
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from warnings import warn
 
-from ldmkit.engine import plans, sampling
+from ldmkit.engine import plans
+from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import Note, UserError, shortened
 from ldmkit.pictures import shown
@@ -52,7 +53,7 @@ def recorded_again(
         warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
     _check_weights(system, picture, about)
     inputs = records.read(system, about, picture, asked.fields)
-    sampling.check_inputs(system, plans.plan(system), inputs)
+    check_inputs(system, plans.plan(system), inputs)
     return RecordedInputs(
         inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]
     )

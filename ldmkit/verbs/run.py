@@ -11,6 +11,7 @@ import torch
 from ldmkit.engine import plans, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
+from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -42,7 +43,7 @@ def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
     if not inputs.raw and (fields := plans.fields_needed(system, plan)):
         inputs, shown = examples.inputs(system, fields, inputs, asked.count)
     check_strength(inputs, asked.strength)
-    sampling.check_inputs(system, plan, inputs)
+    check_inputs(system, plan, inputs)
     options = records.options(asked.overrides, asked.guidance)
     kept = [
         records.of(system, inputs, i, None if shown is None else shown[i]) | options

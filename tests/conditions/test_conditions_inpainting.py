@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conditioned import call, drawn, pixels
+from conditioned import HOLES, call, drawn, pixels, write
 from PIL import Image
 
 import ldmkit
@@ -55,4 +55,25 @@ def test_two_guidance_inputs_that_do_not_fit_are_one_line() -> None:
     result = call("run", "holes.yaml", "--mask", "half-mask.png", "--out", "never")
     assert result.exit_code == 2
     assert result.output.splitlines()[-1].startswith("error: guidance (known-region): mask: 8x16 masks")
+    assert not Path("never").exists()
+
+
+def test_a_size_that_is_not_the_known_pictures_is_refused_before_there_are_weights() -> None:
+    write(Path(), "unready", **HOLES)
+    for verb in ("run", "sample"):
+        result = call(verb, "unready.yaml", "--size", "32", "--out", "never")
+        assert result.exit_code == 2
+        assert result.output == (
+            "error: guidance (known-region): image: a picture of 16x16, while 32x32 are sampled\n"
+        )
+    assert not Path("runs/unready").exists()
+
+
+def test_of_several_known_pictures_each_is_looked_at_before_any_is_drawn() -> None:
+    Image.new("RGB", (8, 16)).save("narrow.png")
+    given = ["--input", "image=pictures/1.png", "--input", "image=narrow.png", "--mask", "mask.png"]
+    call("run", "holes.yaml")
+    result = call("sample", "holes.yaml", *given, "--batch", "1", "--out", "never")
+    assert result.exit_code == 2
+    assert "known-region" in result.output.splitlines()[-1]
     assert not Path("never").exists()

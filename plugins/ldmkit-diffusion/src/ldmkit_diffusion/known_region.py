@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,9 +37,13 @@ class KnownRegion:
         self.image, self.mask = image, mask
         self.fields = (image, mask)
 
+    def check_inputs(self, raw: Mapping[str, Any], size: tuple[int, int] | None) -> None:
+        """ValueError where pictures and masks cannot be read, or do not fit each other or the size."""
+        self._read(raw, size)
+
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
         """The estimate with the known region put in; an error where they do not fit."""
-        image, mask = self._read(request)
+        image, mask = self._read(request.raw, request.size)
         with torch.no_grad():
             known = self.compression.encode(image)
         hole = holes(mask, known)
@@ -53,20 +58,22 @@ class KnownRegion:
         """The decoded pictures with the known pixels in their place."""
         if not self.paste:
             return image
-        known, mask = self._read(request)
+        known, mask = self._read(request.raw, request.size)
         return torch.where(mask > 0, image, known.to(image))
 
-    def _read(self, request: Request) -> tuple[Image, Float[Tensor, "b 1 H W"]]:
+    def _read(
+        self, raw: Mapping[str, Any], size: tuple[int, int] | None
+    ) -> tuple[Image, Float[Tensor, "b 1 H W"]]:
         """The pictures and their masks, of the size that is sampled."""
         for field in self.fields:
-            if field not in request.raw:
+            if field not in raw:
                 raise ValueError(f"needs the input '{field}'")
         device = self.compression.scale.device
-        image, mask = batch(request.raw, self.image).to(device), masks(request.raw, self.mask).to(device)
+        image, mask = batch(raw, self.image).to(device), masks(raw, self.mask).to(device)
         if image.shape[2:] != mask.shape[2:]:
             raise ValueError(f"{self.mask}: {_size(mask)} masks for {_size(image)} pictures of {self.image}")
-        if request.size and tuple(image.shape[2:]) != tuple(request.size):
-            height, width = request.size
+        if size and tuple(image.shape[2:]) != tuple(size):
+            height, width = size
             raise ValueError(f"{self.image}: a picture of {_size(image)}, while {height}x{width} are sampled")
         return image, mask
 
