@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ldmkit.checkpoint.files import read_tensors as read_safetensors
 from ldmkit.checkpoint.files import write_tensors
-from ldmkit.checkpoint.sums import sha256
+from ldmkit.checkpoint.sums import sha256_once
 from ldmkit.errors import UserError
 
 __all__ = [
@@ -117,7 +117,7 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
     """UserError with the remedy unless the file's digest is the expected one."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; {remedy}")
-    digest = sha256(path)
+    digest = sha256_once(path)
     if digest != expected:
         digests = f"sha256 {digest[:12]}..., recorded {expected[:12]}..."
         raise UserError(f"{path} is not the recorded file ({digests}): it is damaged; {remedy}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from tiny_pipelines import text_encoder
 
 import ldmkit
+from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.checkpoint.sums import Sums, sha256
 from ldmkit.cli import main
 from ldmkit.engine import plans, pretrained
@@ -100,6 +102,35 @@ def test_they_are_told_apart_by_their_numbers(encoder: Path) -> None:
     assert list(after[0]) == ["caption"]
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_a_run_reads_an_encoder_once(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, read, summed = sha256(encoder), list[Path](), list[frozenset[str]]()
+
+    def reading(path: Path) -> str:
+        read.append(path)
+        return sha256(path)
+
+    def summing(tensors: Mapping[str, torch.Tensor]) -> str:
+        summed.append(frozenset(tensors))
+        return tensors_digest(tensors)
+
+    monkeypatch.setattr("ldmkit.checkpoint.sums.sha256", reading)
+    monkeypatch.setattr("ldmkit.engine.pretrained.tensors_digest", summing)
+    named = ["-s", f"conditioners.caption.sha256={recorded}"]
+    assert call("run", "words.yaml", *named, "-o", "out").exit_code == 0
+    assert read.count(encoder) == 1
+    assert len(summed) == 1
+
+
+def test_weights_that_changed_in_memory_are_summed_again() -> None:
+    encoder = torch.nn.Linear(2, 2).requires_grad_(False)
+    tensors = pretrained.tensors_of(encoder)
+    before = pretrained.digest_once(encoder, tensors)
+    encoder.weight.add_(1)
+    after = pretrained.digest_once(encoder, tensors)
+    assert (before, after) == (before, tensors_digest(tensors))
+    assert before != after
 
 
 def replace_keeping_size_and_time(path: Path, content: bytes) -> None:

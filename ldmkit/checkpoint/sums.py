@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from ldmkit import disk
@@ -16,6 +17,16 @@ def sha256(path: Path) -> str:
     """The file's digest, in hexadecimal. Raises DiskError."""
     with disk.explained(path, "read"), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """The same, of a file that is read once a process while its size and time stay as they are."""
+    return _sha256_of(path.absolute(), *_stamp(path))
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    return sha256(path)
 
 
 class Sums:
@@ -57,6 +68,7 @@ class Sums:
 
 
 def _stamp(path: Path) -> list[int]:
+    """Its size, and when it last changed."""
     with disk.explained(path, "read"):
         status = path.stat()
     return [status.st_size, disk.changed_at(status)]

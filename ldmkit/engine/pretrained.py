@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -21,9 +22,11 @@ def encoders(system: Parts) -> dict[str, str]:
     held = {id(x) for stage in stages_of(system.recipe) for x in stage_state(system, stage).values()}
     found: dict[str, str] = {}
     for name, module in system.conditioners.items():
-        tensors = {key: x for key, x in _tensors(module).items() if id(x) not in held and not x.requires_grad}
+        tensors = {
+            key: x for key, x in tensors_of(module).items() if id(x) not in held and not x.requires_grad
+        }
         if tensors and not any(x.is_meta for x in tensors.values()):
-            found[name] = tensors_digest(tensors)
+            found[name] = digest_once(module, tensors)
     return found
 
 
@@ -32,9 +35,25 @@ def digest(system: Parts, plan: Plan) -> str | None:
     found = {f"condition {name}": one for name, one in encoders(system).items()}
     for name, guide in plan.guidance:
         networks = {key: x for key, x in vars(guide).items() if isinstance(x, nn.Module)}
-        found |= {f"guidance {name}.{key}": tensors_digest(_tensors(x)) for key, x in networks.items()}
+        found |= {f"guidance {name}.{key}": digest_once(x, tensors_of(x)) for key, x in networks.items()}
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest() if found else None
 
 
-def _tensors(module: nn.Module) -> Mapping[str, Tensor]:
+def digest_once(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
+    """The digest of a module's tensors, computed once while they are as they were."""
+    if any(x.is_inference() for x in tensors.values()):  # torch does not count their changes
+        return tensors_digest(tensors)
+    state = tuple((name, x.data_ptr(), x._version, x.dtype) for name, x in tensors.items())
+    known = _digests.get(module)
+    if known is None or known[0] != state:
+        known = _digests[module] = state, tensors_digest(tensors)
+    return known[1]
+
+
+_digests: WeakKeyDictionary[nn.Module, tuple[Hashable, str]] = WeakKeyDictionary()
+"""By module, where its tensors were and how often each had been changed in place, and their digest then."""
+
+
+def tensors_of(module: nn.Module) -> Mapping[str, Tensor]:
+    """All parameters and buffers by name."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}

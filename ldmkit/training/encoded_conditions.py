@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ldmkit.checkpoint import files
 from ldmkit.engine.conditions import PARTS, concatenate, padded
+from ldmkit.engine.pretrained import digest_once, tensors_of
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
@@ -128,25 +129,28 @@ def cached_states(
     identity: what determines the conditioner besides its weights: its place in the recipe.
     """
     conditioner.eval()
-    weights = dict(conditioner.named_parameters()) | dict(conditioner.named_buffers())
-    content = f"{identity} {files.tensors_digest(weights)} {conditioner.spec.fields} {examples.digest}"
+    weights = digest_once(conditioner, tensors_of(conditioner))
+    content = f"{identity} {weights} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if not _everywhere(whole(place_of_all / INDEX)):
         inputs = Inputs(examples, conditioner.spec.fields)
         encoding = _Encoding(conditioner, inputs, device)
         if encoding.noisy:
             return None
-        Shards(place_of_all, len(inputs)).fill("states", encoding, say)
-        if place()[0] == 0:
-            write(
-                place_of_all / INDEX, {"hashes": torch.from_numpy(inputs.hashes), **_tensors(encoding.null)}
-            )
-        sum_over_processes([0.0])
+        _fill(place_of_all, inputs, encoding, say)
     index = files.read_tensors(place_of_all / INDEX)
     hashes = index.pop("hashes").numpy()
     shards = Shards(place_of_all, len(hashes))
     shards.check("states")
     return States(shards, hashes, Condition(**index))
+
+
+def _fill(folder: Path, inputs: Inputs, encoding: _Encoding, say: Say) -> None:
+    """Writes the states of all inputs, by all processes together, and the index last."""
+    Shards(folder, len(inputs)).fill("states", encoding, say)
+    if place()[0] == 0:
+        write(folder / INDEX, {"hashes": torch.from_numpy(inputs.hashes), **_tensors(encoding.null)})
+    sum_over_processes([0.0])
 
 
 def measured(conditioner: Conditioner, examples: Examples, device: torch.device) -> tuple[int, float, float]:
