@@ -68,7 +68,7 @@ def made() -> tuple[System, DiffusionStage, Loop]:
 def ours(loop: Loop) -> Job:
     """Our step, again and again."""
     signal = Signal()
-    return lambda: loop._step(1000, signal)
+    return lambda: loop.step(1000, signal)
 
 
 def theirs(unet: Any, said: Condition, size: torch.Size, count: int) -> Job:

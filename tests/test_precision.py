@@ -90,7 +90,7 @@ def test_a_scale_below_one_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("ldmkit.training.precision.SCALE", 1.0)
     system = toy("train.diffusion.precision=fp16")
     train_stage(system, "compression", tmp_path, say=lambda _: None)
-    monkeypatch.setattr("ldmkit.training.loop._gradient_norm", lambda learner: torch.tensor(torch.inf))
+    monkeypatch.setattr("ldmkit.training.updates._gradient_norm", lambda learner: torch.tensor(torch.inf))
     denoiser = system.denoiser.into
     denoiser.weight.register_hook(lambda gradient: gradient * torch.inf)
     with pytest.raises(UserError, match=r"overflow in fp16 at step 1, .* set precision to bf16 or no"):
