@@ -18,6 +18,7 @@ import matplotlib as mpl
 from ldmkit.engine.weights import stage_folder
 from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
+from ldmkit.verbs.asked import Terms
 from ldmkit.verbs.train import train_recipe
 
 mpl.use("Agg")
@@ -43,7 +44,7 @@ def settings(name: str) -> list[str]:
 def psnr(name: str, runs: Path) -> Curve:
     """Held-out PSNR by step; trains what is not there yet."""
     overrides = settings(name)
-    train_recipe(RECIPE, overrides, runs, stage=None, restart=False, say=click.echo)
+    train_recipe(RECIPE, overrides, Terms(runs), stage=None, restart=False, say=click.echo)
     registry = host().registry
     recipe = resolve(load(RECIPE, overrides), registry)
     folder = stage_folder(recipe, registry, "compression", runs)

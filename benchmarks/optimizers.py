@@ -20,6 +20,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.system import System
 from ldmkit.interfaces import Dataset
 from ldmkit.training.diffusion import DiffusionStage
+from ldmkit.verbs.asked import Terms
 from ldmkit.verbs.train import train_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "text2img.yaml"
@@ -86,7 +87,7 @@ def main(runs: Path, steps: int, batch: int) -> None:
             system = train_recipe(
                 RECIPE,
                 settings(optimizer, rate, steps, batch),
-                runs,
+                Terms(runs),
                 stage="diffusion",
                 restart=False,
                 say=lambda _: None,

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from ldmkit.cli import options
 from ldmkit.cli.completing import RECIPE
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.asked import Asked, Terms
 
 
 @click.command()
 @click.argument("recipe", type=RECIPE)
 @options.start
 @options.request
-@options.runs
-@options.device
+@options.terms
 @options.running
-@options.wait
-@options.accept
-@options.any_size
 @options.overrides
 @click.option(
     "--retrain",
@@ -36,14 +33,10 @@ def command(
     recipe: Path,
     asked: Asked,
     out: Path | None,
-    runs: Path,
-    device: str | None,
+    terms: Terms,
     overrides: tuple[str, ...],
     retrain: bool,
-    wait: bool,
-    accept: bool,
     dry_run: bool,
-    any_size: bool,
 ) -> None:
     """Train the stages of RECIPE that have no weights yet, then draw its pictures.
 
@@ -54,22 +47,12 @@ def command(
     from ldmkit.verbs.train import ready
 
     if dry_run:
-        _tell(recipe, overrides, runs, device, retrain)
+        _tell(recipe, overrides, terms, retrain)
         return
     options.check_out(out)
-    system = ready(
-        recipe,
-        overrides,
-        runs,
-        retrain=retrain,
-        wait=wait,
-        accept=accept,
-        any_size=any_size,
-        device=device,
-        say=options.say,
-        before=lambda system: make.check(system, asked),
-    )
-    target = out or runs / system.recipe.name / "samples"
+    before = partial(make.check, asked=asked)
+    system = ready(recipe, overrides, terms, retrain=retrain, say=options.say, before=before)
+    target = out or terms.runs / system.recipe.name / "samples"
     if not make.draws(system):
         make.make_reconstructions(system, target, options.say)
         return
@@ -77,9 +60,9 @@ def command(
     click.echo(f"grid: {target / 'grid.png'}")
 
 
-def _tell(recipe: Path, overrides: tuple[str, ...], runs: Path, device: str | None, retrain: bool) -> None:
+def _tell(recipe: Path, overrides: tuple[str, ...], terms: Terms, retrain: bool) -> None:
     from ldmkit.engine.opening import assembled
     from ldmkit.verbs.plan import plan
 
-    for line in plan(assembled(recipe, overrides, device=device), runs, retrain=retrain):
+    for line in plan(assembled(recipe, overrides, device=terms.device), terms.runs, retrain=retrain):
         click.echo(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import completing, options
+from ldmkit.verbs.asked import Terms
 
 
 @click.command()
@@ -20,22 +21,14 @@ from ldmkit.cli import completing, options
 @click.option("--restart", is_flag=True, help="Forget what these stages have learned so far.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take: pictures, bytes, hours.")
 @options.start
-@options.runs
-@options.device
-@options.wait
-@options.accept
-@options.any_size
+@options.terms
 @options.overrides
 def command(
     recipe: Path,
     stage: str | None,
     restart: bool,
     dry_run: bool,
-    wait: bool,
-    accept: bool,
-    any_size: bool,
-    runs: Path,
-    device: str | None,
+    terms: Terms,
     overrides: tuple[str, ...],
 ) -> None:
     """Train RECIPE; where a training was interrupted it goes on.
@@ -47,18 +40,7 @@ def command(
     if dry_run:
         from ldmkit.verbs.estimate import estimate
 
-        return estimate(recipe, overrides, runs, stage, device, options.say)
+        return estimate(recipe, overrides, terms.runs, stage, terms.device, options.say)
     from ldmkit.verbs.train import train_recipe
 
-    train_recipe(
-        recipe,
-        overrides,
-        runs,
-        stage=stage,
-        restart=restart,
-        wait=wait,
-        accept=accept,
-        any_size=any_size,
-        device=device,
-        say=options.say,
-    )
+    train_recipe(recipe, overrides, terms, stage=stage, restart=restart, say=options.say)

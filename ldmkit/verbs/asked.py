@@ -1,9 +1,10 @@
-"""What a command line says of the pictures that it wants. Imports no torch."""
+"""What a command line says of the pictures that it wants, and of the trainings. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -29,3 +30,19 @@ class Asked:
         """The names of the inputs that are given, but for `allowed`."""
         names = ("prompts", "fields", "count", "seed", "negative", "init", "strength")
         return [n for n in names if n not in allowed and getattr(self, n) not in ((), [], {}, None)]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How trainings are run, whatever they train.
+
+    runs: the folder that holds them. device: by name, by default the accelerator where there is one. wait:
+    for another process that trains here. accept: go on with data, or with weights of the stage before, that
+    have changed since. any_size: train what memory may not hold.
+    """
+
+    runs: Path
+    device: str | None = None
+    wait: bool = False
+    accept: bool = False
+    any_size: bool = False

@@ -13,6 +13,7 @@ from ldmkit.engine.weights import StageName
 from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
+from ldmkit.verbs.asked import Terms
 from ldmkit.verbs.check import before_training, trained_by
 from ldmkit.verbs.report.remembered import keep_sample
 from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
@@ -21,52 +22,35 @@ from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
 def ready(
     source: str | Path,
     overrides: Sequence[str],
-    runs: Path,
+    terms: Terms,
     *,
     retrain: bool,
     say: Say,
-    wait: bool = False,
-    accept: bool = False,
-    any_size: bool = False,
-    device: str | None = None,
     before: Callable[[System], None] | None = None,
 ) -> System:
     """The recipe's system with weights: those found, or trained now; `say` tells which.
 
-    retrain: what the recipe trains is trained again, see `begun_anew`. wait: for another process that trains
-    here. before: called with the assembled system, to refuse what could not be done after a training.
-    accept: data and weights that have changed since. any_size: train what memory may not hold.
+    retrain: what the recipe trains is trained again, see `begun_anew`. before: called with the assembled
+    system, to refuse what could not be done after a training.
     """
-    system = assembled(source, overrides, device)
+    system = assembled(source, overrides, terms.device)
     if before is not None:
         before(system)
-    look = cache(partial(before_training, system, any_size=any_size))
-
-    def train(system: System, stage: StageName) -> None:
-        if getattr(system.recipe.train, stage) is None:
-            refuse(system, stage)
-        look()
-        train_stage(system, stage, runs, restart=stage in anew, wait=wait, accept=accept, say=say)
-        keep_sample(system, stage, runs)
-
     anew = begun_anew(system.recipe, list(system.recipe.adapters)) if retrain else []
-    give_weights(system, runs, without=train, anew=anew, say=say, data=True, accept=accept)
-    _adapt(system, runs, say, restart=retrain, wait=wait, accept=accept)
+    train = _stage_training(system, terms, say, trained_by(system.recipe), restarted=anew)
+    give_weights(system, terms.runs, without=train, anew=anew, say=say, data=True, accept=terms.accept)
+    _adapt(system, terms, say, list(system.recipe.adapters), restart=retrain)
     return running_as_asked(system, say)
 
 
 def train_recipe(
     source: str | Path,
     overrides: Sequence[str],
-    runs: Path,
+    terms: Terms,
     *,
     stage: str | None,
     restart: bool,
     say: Say,
-    wait: bool = False,
-    accept: bool = False,
-    any_size: bool = False,
-    device: str | None = None,
 ) -> System:
     """Trains the stages that the recipe trains, whether or not a plugin ships their weights; or the one named
     alone, on the weights of those before it.
@@ -75,44 +59,52 @@ def train_recipe(
     that there is: its stages are trained, or begun anew, only where they have no weights. A stage that is not
     trained takes the weights there are: UserError where there are none.
     """
-    system = assembled(source, overrides, device)
-    look = cache(partial(before_training, system, any_size=any_size))
+    system = assembled(source, overrides, terms.device)
     stages, adapters = named_stages(system.recipe, stage)
     learned = [name for name in trained_by(system.recipe) if stage in (None, name)]
     anew = [name for name in begun_anew(system.recipe, adapters) if name in learned]
-
-    def train(system: System, name: StageName) -> None:
-        if name not in learned:
-            refuse(system, name)
-        look()
-        again = restart and name in anew
-        train_stage(system, name, runs, restart=again, wait=wait, accept=accept, say=say)
-        keep_sample(system, name, runs)
-
-    give_weights(system, runs, without=train, stages=stages, anew=anew, say=say, data=True, accept=accept)
-    _adapt(system, runs, say, names=adapters, restart=restart, wait=wait, accept=accept)
+    train = _stage_training(system, terms, say, learned, restarted=anew if restart else ())
+    give_weights(
+        system, terms.runs, without=train, stages=stages, anew=anew, say=say, data=True, accept=terms.accept
+    )
+    _adapt(system, terms, say, adapters, restart=restart)
     return system.eval()
 
 
-def _adapt(
+def _stage_training(
     system: System,
-    runs: Path,
+    terms: Terms,
     say: Say,
+    learned: Collection[StageName],
     *,
-    restart: bool,
-    wait: bool,
-    accept: bool,
-    names: Collection[str] | None = None,
-) -> None:
-    """Attaches the recipe's adapters, by default all; those without weights are trained, with `restart` all
-    that say how."""
+    restarted: Collection[StageName],
+) -> Callable[[System, StageName], None]:
+    """What trains a stage that has no weights, after one look at the whole recipe; it refuses those that are
+    not `learned`."""
+    look = cache(partial(before_training, system, any_size=terms.any_size))
+
+    def train(system: System, stage: StageName) -> None:
+        if stage not in learned:
+            refuse(system, stage)
+        look()
+        again = stage in restarted
+        train_stage(system, stage, terms.runs, restart=again, wait=terms.wait, accept=terms.accept, say=say)
+        keep_sample(system, stage, terms.runs)
+
+    return train
+
+
+def _adapt(system: System, terms: Terms, say: Say, names: Collection[str], *, restart: bool) -> None:
+    """Attaches these adapters; those without weights are trained, with `restart` all that say how."""
     slots = system.recipe.adapters
-    names = list(slots) if names is None else names
     anew = trained_adapters(system.recipe, names) if restart else []
 
     def train(system: System, name: str) -> None:
         if slots[name].train is None:
             refuse_adapter(system, name)
-        train_adapter(system, name, runs, restart=name in anew, wait=wait, accept=accept, say=say)
+        again = name in anew
+        train_adapter(system, name, terms.runs, restart=again, wait=terms.wait, accept=terms.accept, say=say)
 
-    give_adapters(system, runs, without=train, names=names, anew=anew, say=say, data=True, accept=accept)
+    give_adapters(
+        system, terms.runs, without=train, names=names, anew=anew, say=say, data=True, accept=terms.accept
+    )
