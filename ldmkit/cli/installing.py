@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,6 +14,9 @@ from ldmkit.cli.examples import epilog
 from ldmkit.cli.tables import table
 from ldmkit.hookspecs import API_VERSION
 from ldmkit.verbs.installing import Change, installed_plugins
+
+if TYPE_CHECKING:
+    from ldmkit.verbs.compatibility import Compatibility
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -98,15 +102,15 @@ def check(as_json: bool) -> None:
             f"with this one ({API_VERSION})",
             "",
         )
-        rows = [
-            (
-                *(one.plugin, one.version, str(one.written_for or "?")),
-                ", ".join(map(str, one.works_with)) or "none",
-                "works" if one.works else "breaks",
-                "; ".join(one.problems),
-            )
-            for one in sorted(reports, key=lambda one: one.plugin)
-        ]
-        table(head, rows)
+        table(head, [_row(one) for one in sorted(reports, key=lambda one: one.plugin)])
     if not all(one.works for one in reports):
         raise SystemExit(1)
+
+
+def _row(one: Compatibility) -> tuple[str, ...]:
+    return (
+        *(one.plugin, one.version, str(one.written_for or "?")),
+        ", ".join(map(str, one.works_with)) or "none",
+        "works" if one.works else "breaks",
+        "; ".join(one.problems),
+    )

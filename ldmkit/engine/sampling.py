@@ -133,16 +133,7 @@ def sample_latent(
     factor = system.compression.latent.factor
     request = request.replace(size=(latent[0] * factor, latent[1] * factor))
     noise = initial_noise(system, latent, request.seeds) if noise is None else noise.to(system.device)
-    levels = plan.levels(system, latent)
-    if system.denoiser is None:
-        z = _start(system, init)
-    elif init is None:
-        first = levels[0]
-        # The marginal's standard deviation for data of unit variance: 1 on variance-preserving schedules.
-        z = noise * float((first.alpha**2 + first.sigma**2).sqrt())
-    else:
-        levels = last_levels(levels, strength)
-        z = levels[0].add_noise(init.to(noise), noise)
+    levels, z = _started(system, plan.levels(system, latent), noise, init, strength)
     source = step_noise(noise.shape[1:], request.seeds, system.device)
     estimate = watched(guided(system, plan, request), levels, watch)
     return _checked(plan, plan.sampler(estimate, z, levels, source), z)
@@ -160,10 +151,22 @@ def _checked(plan: Plan, latent: Latent, z: Latent) -> Latent:
     return latent
 
 
-def _start(system: Parts, init: Latent | None) -> Latent:
+def _started(
+    system: Parts, levels: Levels, noise: Latent, init: Latent | None, strength: float
+) -> tuple[Levels, Latent]:
+    """The levels that are left to sample, and the latent at the first of them."""
+    if system.denoiser is None:
+        if init is None:
+            raise UserError(
+                f"recipe '{system.recipe.name}' has no denoiser: give a picture to start from (init)"
+            )
+        return levels, init
     if init is None:
-        raise UserError(f"recipe '{system.recipe.name}' has no denoiser: give a picture to start from (init)")
-    return init
+        first = levels[0]
+        # The marginal's standard deviation for data of unit variance: 1 on variance-preserving schedules.
+        return levels, noise * float((first.alpha**2 + first.sigma**2).sqrt())
+    left = last_levels(levels, strength)
+    return left, left[0].add_noise(init.to(noise), noise)
 
 
 def last_levels(levels: Levels, strength: float) -> Levels:

@@ -50,20 +50,25 @@ def import_model(
         slot, kind = Component(name=name), type(published).__name__
         raise component_error("format", slot, f"read gives {kind}, no ldmkit.interchange.model.Published")
     with new_folder(out) as target:
-        for folder, fill in published.folders.items():
-            (target / folder).mkdir()
-            fill(target / folder)
-        here = Source(origin=target / "recipe.yaml")  # its paths start at the new folder
-        recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
-        with torch.device("meta"):
-            check_size(assemble(recipe, registry), published)
-        system = assemble(recipe, registry)
-        for stage, tensors in load_parts(system, published, name).items():
-            write_tensors(target / f"{stage}.safetensors", tensors)
-        (target / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
+        _write(published, name, source, target, registry)
     for note in published.notes:
         say(note)
     return out / "recipe.yaml"
+
+
+def _write(published: Published, format: str, source: Path, target: Path, registry: Registry) -> None:
+    """Fills the new folder `target` with the recipe, the weights and what the recipe needs beside them."""
+    for folder, fill in published.folders.items():
+        (target / folder).mkdir()
+        fill(target / folder)
+    here = Source(origin=target / "recipe.yaml")  # its paths start at the new folder
+    recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
+    with torch.device("meta"):
+        check_size(assemble(recipe, registry), published)
+    system = assemble(recipe, registry)
+    for stage, tensors in load_parts(system, published, format).items():
+        write_tensors(target / f"{stage}.safetensors", tensors)
+    (target / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
 
 
 def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
