@@ -7,7 +7,7 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -129,7 +129,8 @@ def cached_states(
     identity: what determines the conditioner besides its weights: its place in the recipe.
     """
     conditioner.eval()
-    weights = digest_once(conditioner, tensors_of(conditioner))
+    module = cast(nn.Module, conditioner)
+    weights = digest_once(module, tensors_of(module))
     content = f"{identity} {weights} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if not _everywhere(whole(place_of_all / INDEX)):
