@@ -10,8 +10,8 @@ from typing import Any
 from ldmkit.pictures import SUFFIXES
 from ldmkit.types import FieldKind
 from ldmkit_data.index import Index
-from ldmkit_data.listing import Row
 from ldmkit_data.places import Places
+from ldmkit_data.rows import Row
 
 OF_FILES: tuple[FieldKind, ...] = ("picture", "map", "mask")
 

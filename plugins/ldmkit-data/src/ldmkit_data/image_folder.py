@@ -17,8 +17,9 @@ from ldmkit.types import FieldKind
 from ldmkit_data.digests import digest_of
 from ldmkit_data.files import FieldFiles
 from ldmkit_data.index import Entry, Index
-from ldmkit_data.listing import Row, list_folder, uncollected
+from ldmkit_data.listing import list_folder
 from ldmkit_data.places import Places
+from ldmkit_data.rows import Row, uncollected
 
 DECODED = 4096
 """Pictures up to which a folder is read whole when it is first seen, so that damaged files are found then."""
