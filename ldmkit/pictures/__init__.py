@@ -1,10 +1,11 @@
 """Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
-shown (`cutting`, `views`), conditions to look at (`painted`), PNG files that say how they were sampled
-(`png`) and from what (`inputs`), lists of pictures that show themselves (`listed`), contact sheets
-(`sheet`)."""
+shown (`cutting`, `views`), the base of data sets of picture files (`data`, `broken`, `lacking`), conditions
+to look at (`painted`), PNG files that say how they were sampled (`png`) and from what (`inputs`), lists of
+pictures that show themselves (`listed`), contact sheets (`sheet`)."""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle
+from ldmkit.pictures.data import PictureData
 from ldmkit.pictures.files import (
     FORMATS,
     MAX_PIXELS,
@@ -21,6 +22,7 @@ from ldmkit.pictures.files import (
     to_tensor,
     upright_size,
 )
+from ldmkit.pictures.lacking import Lack
 from ldmkit.pictures.listed import Pictures
 from ldmkit.pictures.painted import colours, paint
 from ldmkit.pictures.views import Crop, Scale, Views
@@ -32,6 +34,8 @@ __all__ = [
     "SUFFIXES",
     "Crop",
     "Cut",
+    "Lack",
+    "PictureData",
     "PictureError",
     "Pictures",
     "Scale",

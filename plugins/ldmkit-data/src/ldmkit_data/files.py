@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldmkit.pictures import SUFFIXES
+from ldmkit.pictures import SUFFIXES, Cut, decode, flatten, read, to_tensor
 from ldmkit.types import FieldKind
-from ldmkit_data.index import Index
+from ldmkit_data.index import Entry, Index
 from ldmkit_data.places import Places
 from ldmkit_data.rows import Row
 
@@ -19,57 +19,69 @@ OF_FILES: tuple[FieldKind, ...] = ("picture", "map", "mask")
 class FieldFiles:
     """The files of those fields of a folder's rows that hold pictures, by `kinds`."""
 
-    def __init__(self, root: Path, places: Places, kinds: Mapping[str, FieldKind]) -> None:
-        self._root, self._places = root, places
-        self._fields = [field for field, kind in kinds.items() if kind in OF_FILES]
+    def __init__(self, root: Path, index: Index, kinds: Mapping[str, FieldKind]) -> None:
+        self._root, self._index, self._places = root, index, Places(root)
+        self._kinds = {field: kind for field, kind in kinds.items() if kind in OF_FILES}
         self._contents: dict[str, str] = {}
 
-    def shown(self, row: Row, field: str, value: Any) -> Any:
-        """The path of a file, where the value names one; else the value."""
+    def shown(self, row: Row, field: str, cut: Cut, background: str) -> Any:
+        """A field's value: of a file that it names the part that `cut` shows, where its kind is known, else
+        the path; any other value as it is. ValueError for a file that cannot be used."""
+        value, kind = row.values[field], self._kinds.get(field)
         if not isinstance(value, str):
             return value
-        if field not in self._fields and os.path.splitext(value)[1].lower() not in SUFFIXES:
-            return value
-        path = self._path(row, value)
-        return str(path) if field in self._fields or path.is_file() else value
+        if kind is None:
+            return self._named(row, value)
+        file = str(self._path(row, value))
+        try:
+            if kind == "picture":
+                return decode(Path(file), lambda p: to_tensor(cut.other(flatten(p, background))))
+            return cut.nearest(read(file, kind))
+        except ValueError as error:
+            raise ValueError(f"{self._root / row.name}: its {field} {value}: {error}") from error
 
-    def whole(self, rows: Sequence[Row], index: Index, decoded: bool, problems: dict[Path, str]) -> list[Row]:
-        """The rows all of whose files can be used; what is wrong with the others goes to `problems`."""
-        wrong = {row.name: self._problem(row) for row in rows} if self._fields else {}
-        names = [n for row in rows if wrong.get(row.name) is None for n in self._names(row)]
-        entries = index.look(names, decoded=decoded) if names else {}
+    def problems(self, rows: Sequence[Row], *, decoded: bool) -> Mapping[int, str]:
+        """What is wrong with files of some of the rows, by their order."""
+        if not self._kinds:
+            return {}
+        wrong = {i: problem for i, row in enumerate(rows) if (problem := self._misplaced(row))}
+        names = [name for i, row in enumerate(rows) if i not in wrong for name in self._names(row)]
+        entries = self._index.look(names, decoded=decoded) if names else {}
         self._contents = {name: entry.content for name, entry in entries.items()}
-        kept = []
-        for row in rows:
-            problem = wrong.get(row.name) or next(
-                (entries[n].problem for n in self._names(row) if entries[n].problem), None
-            )
-            if problem is None:
-                kept.append(row)
-            else:
-                problems[self._root / row.name] = f"{self._root / row.name}: {problem}"
-        return kept
+        for i, row in enumerate(rows):
+            if i not in wrong and (problem := self._damage(row, entries)):
+                wrong[i] = problem
+        return {i: f"{self._root / rows[i].name}: {wrong[i]}" for i in sorted(wrong)}
 
     def contents(self, row: Row) -> list[str]:
-        """A digest of each file of a row that `whole` kept."""
-        return [self._contents[name] for name in self._names(row)] if self._fields else []
+        """A digest of each file of a row for which there is no problem."""
+        return [self._contents[name] for name in self._names(row)]
 
-    def _problem(self, row: Row) -> str | None:
-        for field in self._fields:
+    def _misplaced(self, row: Row) -> str | None:
+        """Why one of the row's files cannot be looked at: it is missing, or outside the folder."""
+        for field in self._kinds:
             value = row.values[field]
-            if isinstance(value, str):
-                problem = self._places.problem(self._name(row, value))
-                if problem is not None:
-                    return f"its {field}: {problem}"
+            if isinstance(value, str) and (problem := self._places.problem(self._name(row, value))):
+                return f"its {field}: {problem}"
         return None
+
+    def _damage(self, row: Row, entries: Mapping[str, Entry]) -> str | None:
+        return next((problem for name in self._names(row) if (problem := entries[name].problem)), None)
 
     def _names(self, row: Row) -> Sequence[str]:
         """The files' paths from the folder."""
-        values = [row.values[field] for field in self._fields]
+        values = [row.values[field] for field in self._kinds]
         return [self._name(row, value) for value in values if isinstance(value, str)]
 
     def _name(self, row: Row, value: str) -> str:
         return os.path.relpath(self._path(row, value), self._root)
+
+    def _named(self, row: Row, value: str) -> str:
+        """The path of a picture, where the value names one; else the value."""
+        if os.path.splitext(value)[1].lower() not in SUFFIXES:
+            return value
+        path = self._path(row, value)
+        return str(path) if path.is_file() else value
 
     def _path(self, row: Row, value: str) -> Path:
         """Beside the metadata, else from the working directory."""

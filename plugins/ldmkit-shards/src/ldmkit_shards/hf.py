@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ldmkit.disk import cache_folder
-from ldmkit.pictures import Crop, Scale, Views, shown
+from ldmkit.pictures import shown
 from ldmkit_shards.examples import Encoded, Examples, Record
 from ldmkit_shards.files import content_of, of_file, state_of
 
@@ -21,12 +21,12 @@ MARKS = ("state.json", "dataset_dict.json")
 class HfDataset(Examples):
     """A table with a column of pictures: parquet files, a folder of `save_to_disk`, or a set on the hub.
 
-    Examples: image (uint8 "3 H W") and a field
-    for each other column of texts, numbers, class labels (whole numbers; `class_names` has their names),
-    sequences (as tuples) and further pictures. With `key` they come in the order of that column, and splits
-    follow from it, as those of a folder whose files have these names; else both follow from the number of
-    the row. Splits: "train", and "validation" with about 5 %. Raises ValueError without the library, for a
-    set that is missing or has no such columns, and for more broken pictures than allowed.
+    Examples: image (uint8 "3 H W") and a field for each other column of texts, numbers, class labels (whole
+    numbers; `class_names` has their names), sequences (as tuples) and further pictures. With `key` they come
+    in the order of that column, and splits follow from it, as those of a folder whose files have these
+    names; else both follow from the number of the row. Splits: "train", and "validation" with about 5 %.
+    Raises ValueError without the library, for a set that is missing or has no such columns, and for more
+    broken pictures than allowed.
 
     Args:
         path: a folder, or a parquet file; not with `repo`.
@@ -36,18 +36,9 @@ class HfDataset(Examples):
         part: which of the set's own splits is read.
         image: the column of the pictures.
         key: the column that names each example.
-        size: height and width of the examples; with buckets, of the square that has their area.
-        crop: center: the shorter side is resized to `size`, then the middle cut out. random: at each step of
-            a training a square is drawn and resized. pad: all of the picture, on `background`. buckets: each
-            picture goes to the nearest of several shapes, and each batch has one shape.
-        crop_scale: the range from which a random square's side is drawn, as a share of the shorter side.
-        bucket_step: sides of buckets are multiples of it; their ratio is two at most.
-        smallest: pictures whose shorter side has fewer pixels are left out.
-        shuffle_tags: captions are tags between commas, whose order is drawn anew at each step.
-        drop_tags: the probability with which a training leaves out each tag, but never all.
-        background: what transparent pictures lie on, a colour name or "#rrggbb".
-        max_broken: the share of broken pictures up to which they are left out instead of being an error.
     """
+
+    _kind = "hf-dataset"
 
     def __init__(
         self,
@@ -59,16 +50,9 @@ class HfDataset(Examples):
         part: str = "train",
         image: str = "image",
         key: str | None = None,
-        size: Annotated[int, Field(ge=8, le=4096)],
-        crop: Crop = "center",
-        crop_scale: Scale = (0.5, 1.0),
-        bucket_step: Annotated[int, Field(ge=1)] = 64,
-        smallest: Annotated[int, Field(ge=0)] = 0,
-        shuffle_tags: bool = False,
-        drop_tags: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        background: str = "white",
-        max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
+        **options: Any,
     ) -> None:
+        super().__init__(**options)
         if (path is None) == (repo is None) or (repo is None) != (revision is None):
             raise ValueError("takes either path, or repo with revision (a commit of 40 hex digits)")
         if path is not None:
@@ -78,8 +62,7 @@ class HfDataset(Examples):
             files = {str(repo): f"{repo} {config} {revision}"}
         source = _Table(table, files, part, shown(path or str(repo)), image, key)
         self.class_names = source.class_names
-        views = Views(size, background, crop, crop_scale, bucket_step, smallest, shuffle_tags, drop_tags)
-        super().__init__("hf-dataset", source, views, max_broken)
+        self._take_from(source)
 
 
 class _Table:
@@ -105,7 +88,7 @@ class _Table:
         names = [f"{i:012}" for i in range(len(table))] if key is None else list(map(str, table[key]))
         self._order = sorted(range(len(names)), key=lambda i: names[i])
         self.keys: Sequence[str] = [names[i] for i in self._order]
-        self._place, self._image = place, image
+        self.where, self._image = place, image
         self.problems: Mapping[int, str] = {}
         self.files: Mapping[str, str] = {name: content[:12] for name, content in files.items()}
         content = f"{' '.join(files.values())} {part}"
@@ -116,7 +99,7 @@ class _Table:
 
     def name(self, place: int) -> str:
         """Where the table lies, and the row."""
-        return f"{self._place}: row {self._order[place]} ({shown(self.keys[place])})"
+        return f"{self.where}: row {self._order[place]} ({shown(self.keys[place])})"
 
     def record(self, place: int) -> Record:
         """Raises ValueError for a row without a picture."""

@@ -9,14 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from braceexpand import braceexpand
-from pydantic import Field
 
-from ldmkit.pictures import SUFFIXES, Crop, PictureError, Scale, Views, shown
+from ldmkit.pictures import SUFFIXES, PictureError, shown
 from ldmkit_shards.examples import READERS, Encoded, Examples, Record
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
 from ldmkit_shards.members import LINK, Members, group, scan
@@ -38,50 +37,28 @@ class WebDataset(Examples):
     map, a mask...), `a.title.txt` for a text, `a.latent.npy` for an array (a tensor; nothing is unpickled),
     `a.parts.json` for any value. Other members are left alone. All examples have the fields of the first.
 
-    Examples: image (uint8 "3 H W") and the
-    fields. They come in the order of their keys, however they lie in shards. Each shard is read once to list
-    and digest it, which is cached; then members are read by their place in it. Splits by a hash of the key,
-    as those of a folder with the same files: "train", and "validation" with about 5 %. Raises ValueError for
-    a shard that is missing, cut off or changes while it is used, and for more broken examples than allowed.
+    Examples: image (uint8 "3 H W") and the fields. They come in the order of their keys, however they lie in
+    shards. Each shard is read once to list and digest it, which is cached; then members are read by their
+    place in it. Splits by a hash of the key, as those of a folder with the same files: "train", and
+    "validation" with about 5 %. Raises ValueError for a shard that is missing, cut off or changes while it is
+    used, and for more broken examples than allowed.
 
     Args:
         path: the shards, a path with braces: "shards/part-{000..127}.tar".
-        size: height and width of the examples; with buckets, of the square that has their area.
-        crop: center: the shorter side is resized to `size`, then the middle cut out. random: at each step of
-            a training a square is drawn and resized. pad: all of the picture, on `background`. buckets: each
-            picture goes to the nearest of several shapes, and each batch has one shape.
-        crop_scale: the range from which a random square's side is drawn, as a share of the shorter side.
-        bucket_step: sides of buckets are multiples of it; their ratio is two at most.
-        smallest: pictures whose shorter side has fewer pixels are left out.
-        shuffle_tags: captions are tags between commas, whose order is drawn anew at each step.
-        drop_tags: the probability with which a training leaves out each tag, but never all.
-        background: what transparent pictures lie on, a colour name or "#rrggbb".
-        max_broken: the share of broken examples up to which they are left out instead of being an error.
     """
 
-    def __init__(
-        self,
-        *,
-        path: Path,
-        size: Annotated[int, Field(ge=8, le=4096)],
-        crop: Crop = "center",
-        crop_scale: Scale = (0.5, 1.0),
-        bucket_step: Annotated[int, Field(ge=1)] = 64,
-        smallest: Annotated[int, Field(ge=0)] = 0,
-        shuffle_tags: bool = False,
-        drop_tags: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        background: str = "white",
-        max_broken: Annotated[float, Field(ge=0, le=1)] = 0.05,
-    ) -> None:
-        views = Views(size, background, crop, crop_scale, bucket_step, smallest, shuffle_tags, drop_tags)
-        super().__init__("webdataset", _Shards(_shards(path)), views, max_broken)
+    _kind = "webdataset"
+
+    def __init__(self, *, path: Path, **options: Any) -> None:
+        super().__init__(**options)
+        self._take_from(_Shards(shown(path), _shards(path)))
 
 
 class _Shards:
     """The examples of tar files."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
+    def __init__(self, where: str, paths: Sequence[Path]) -> None:
+        self.where, self._paths = where, paths
         self._states = [state_of(path) for path in paths]
         with ThreadPoolExecutor(READERS) as pool:
             known = list(pool.map(_known, paths, self._states))
