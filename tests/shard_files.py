@@ -29,19 +29,20 @@ def write_folder(root: Path) -> None:
         (root / f"{i:03}.txt").write_text(f"picture {i}")
 
 
-def write_shards(root: Path, shards: int = 2, **more: bytes) -> Path:
-    """Example i lies in shard i modulo `shards`. The pattern of all."""
+def write_shards(root: Path, shards: int = 2, *, captioned: int = COUNT, **more: bytes) -> Path:
+    """Example i lies in shard i modulo `shards`; the last have no captions. The pattern of all."""
     root.mkdir(exist_ok=True)
     for shard in range(shards):
         with webdataset.TarWriter(str(root / f"s-{shard}.tar")) as writer:
             for i in range(shard, COUNT, shards):
                 fields = {suffix.replace("_", "."): content for suffix, content in more.items()}
-                text = f"picture {i}".encode()
-                writer.write({"__key__": f"{i:03}", "png": png(i), "txt": text, **fields})
+                text = {"txt": f"picture {i}".encode()} if i < captioned else {}
+                writer.write({"__key__": f"{i:03}", "png": png(i), **text, **fields})
     return root / f"s-{{0..{shards - 1}}}.tar"
 
 
-def write_table(root: Path, empty: int | None = None) -> Path:
+def write_table(root: Path, empty: int | None = None, *, captioned: int = COUNT) -> Path:
+    """A table whose rows are in no order; the last pictures have no captions, one may be empty."""
     root.mkdir()
     features = Features(
         {
@@ -55,7 +56,7 @@ def write_table(root: Path, empty: int | None = None) -> Path:
     columns = {
         "file_name": [f"{i:03}.png" for i in range(COUNT)],
         "image": [{"bytes": b"no picture" if i == empty else png(i), "path": None} for i in range(COUNT)],
-        "caption": [f"picture {i}" for i in range(COUNT)],
+        "caption": [f"picture {i}" if i < captioned else None for i in range(COUNT)],
         "kind": [i % 2 for i in range(COUNT)],
         "numbers": [[i, i + 1] for i in range(COUNT)],
     }

@@ -91,7 +91,7 @@ def test_members_become_fields_by_their_suffix_and_nothing_is_unpickled(tmp_path
     assert example["boxes"] == ((1, 0.0, 0.0, 1.0, 1.0),)
     shards = write_shards(tmp_path / "pickled", array_npy=pickled.getvalue())
     with pytest.raises(UserError, match=r"40 of 40 pictures.*its \.array\.npy"):
-        WebDataset(path=shards, size=16)
+        WebDataset(path=shards, size=16).reading(["array"])
 
 
 def test_features_of_a_table_become_fields_also_as_saved_by_the_library(tmp_path: Path) -> None:

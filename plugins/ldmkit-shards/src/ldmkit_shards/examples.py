@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ldmkit.pictures import (
     Cut,
+    Lack,
     PictureData,
     PictureError,
     decode_bytes,
@@ -42,10 +43,21 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Record:
-    """One example as it is stored: its picture, and the values of its fields."""
+    """One example as it is stored: its picture, the values of its fields, and why others are unusable."""
 
     picture: Encoded
     values: Mapping[str, Any]
+    unusable: Mapping[str, str]
+
+    def lack(self, field: str) -> str | None:
+        """Why it has no such field; None where it has."""
+        if field in self.unusable:
+            return self.unusable[field]
+        return f"has no '{field}'" if self.values.get(field) is None else None
+
+
+Fault = tuple[int, Sequence[str], str]
+"""A place, the fields that cannot be used there (none: the example is broken), and why."""
 
 
 class Source(Protocol):
@@ -68,6 +80,9 @@ class Source(Protocol):
     def record(self, place: int) -> Record:
         """Raises ValueError or PictureError for a broken one, UserError where its file changed or is gone."""
 
+    def lacking(self) -> Iterable[Fault]:
+        """The fields that examples lack, as far as that is known without reading pictures."""
+
 
 class Examples(PictureData):
     """The data set of a source, which a subclass hands to `_take_from`.
@@ -78,9 +93,11 @@ class Examples(PictureData):
 
     def _take_from(self, source: Source) -> None:
         self._source = source
-        problems = {**source.problems, **self._damaged()}
+        faults = self._faults()
+        broken = {place: reason for place, fields, reason in faults if not fields}
+        lacks = {place: Lack(tuple(fields), reason) for place, fields, reason in faults if fields}
         self._sizes = self._measured() if self._views.measured else []
-        self._open(source.where, source.keys, source.fields, problems, {})
+        self._open(source.where, source.keys, source.fields, {**source.problems, **broken}, lacks)
 
     @cached_property
     def digest(self) -> str:
@@ -105,7 +122,10 @@ class Examples(PictureData):
 
     def _example(self, place: int, fields: Collection[str], key: int | None) -> Mapping[str, Any]:
         try:
-            return self._shown(self._source.record(place), fields, key)
+            record = self._source.record(place)
+            if lack := next((lack for f in self.fields if (lack := record.lack(f))), None):
+                raise ValueError(lack)
+            return self._shown(record, fields, key)
         except (PictureError, ValueError) as error:
             raise ValueError(f"{self._name(place)}: {error}") from error
 
@@ -113,21 +133,21 @@ class Examples(PictureData):
         """The picture is decoded where it is wanted, or a field that is cut with it."""
         cut, image = None, {}
         if "image" in names or any(self._is_cut(record.values.get(f), f) for f in names):
-            content, name = record.picture.content, record.picture.name
-            drawn = key if "image" in names else None
-            cut, pixels = decode_bytes(content, name, lambda p: self._views.picture(p, drawn))
+            cut, pixels = self._picture(record, key if "image" in names else None)
             image = {"image": pixels} if "image" in names else {}
-        if missing := [f for f in self._source.fields if record.values.get(f) is None]:
-            raise ValueError(f"has no '{missing[0]}'")
-        fields = [f for f in self._source.fields if f in names]
-        return {**image, **{f: self._value(f, record.values, cut, key) for f in fields}}
+        fields = [f for f in self.fields if f in names]
+        return {**image, **{f: self._value(f, record.values[f], cut, key) for f in fields}}
+
+    def _picture(self, record: Record, key: int | None) -> tuple[Cut, Tensor]:
+        content, name = record.picture.content, record.picture.name
+        return decode_bytes(content, name, lambda p: self._views.picture(p, key))
 
     def _is_cut(self, value: Any, field: str) -> bool:
         return isinstance(value, Encoded | Tensor) or self._kinds.get(field) == "boxes"
 
-    def _value(self, field: str, values: Mapping[str, Any], cut: Cut | None, key: int | None) -> Any:
+    def _value(self, field: str, value: Any, cut: Cut | None, key: int | None) -> Any:
         """A field's value; pictures as "picture" where nothing says what they hold."""
-        value, kind = values[field], self._kinds.get(field)
+        kind = self._kinds.get(field)
         if self._is_text(field):
             return self._views.text(value, key)
         if cut is None:
@@ -147,23 +167,35 @@ class Examples(PictureData):
             raise ValueError("a map as JPEG, which does not keep class ids: save it as PNG")
         return cut.nearest(read(picture, kind))
 
-    def _damaged(self) -> dict[int, str]:
-        """What reading all records of a small set finds, kept by the set's content."""
+    def _faults(self) -> list[Fault]:
+        """What is broken or lacks a field. A small set is read for that, and what is found kept by its
+        content; of a large one it is what is known without reading pictures."""
+        source = self._source
+        small = len(source.keys) <= DECODED
+        key = f"faults {self._kind} {source.content}"
+        known = cached(key, self._found) if small else source.lacking()
+        return [(place, fields, f"{self._name(place)}: {reason}") for place, fields, reason in known]
+
+    def _found(self) -> list[Fault]:
         places = [i for i in range(len(self._source.keys)) if i not in self._source.problems]
-        if len(places) > DECODED:
-            return {}
+        with ThreadPoolExecutor(READERS) as pool:
+            return [fault for fault in pool.map(self._fault, places) if fault]
 
-        def damage() -> list[tuple[int, str]]:
-            with ThreadPoolExecutor(READERS) as pool:
-                problems = pool.map(self._problem, places)
-                return [(i, problem) for i, problem in zip(places, problems, strict=True) if problem]
-
-        kept = cached(f"damage {self._kind} {self._source.content}", damage)
-        return {place: f"{self._name(place)}: {problem}" for place, problem in kept}
-
-    def _problem(self, place: int) -> str | None:
+    def _fault(self, place: int) -> Fault | None:
         try:
-            self._shown(self._source.record(place), {"image", *self._source.fields}, None)
+            record = self._source.record(place)
+            cut, _ = self._picture(record, None)
+        except (PictureError, ValueError) as error:
+            return place, (), str(error)
+        reasons = {f: why for f in self._source.fields if (why := self._unusable(record, f, cut))}
+        return (place, tuple(reasons), next(iter(reasons.values()))) if reasons else None
+
+    def _unusable(self, record: Record, field: str, cut: Cut) -> str | None:
+        """Why a record's field cannot be shown."""
+        if lack := record.lack(field):
+            return lack
+        try:
+            self._value(field, record.values[field], cut, None)
         except (PictureError, ValueError) as error:
             return str(error)
         return None

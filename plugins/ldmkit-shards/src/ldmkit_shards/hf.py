@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +11,15 @@ from pydantic import Field
 
 from ldmkit.disk import cache_folder
 from ldmkit.pictures import shown
-from ldmkit_shards.examples import Encoded, Examples, Record
+from ldmkit_shards.examples import Encoded, Examples, Fault, Record
+from ldmkit_shards.fields import constant
 from ldmkit_shards.files import content_of, of_file, state_of
 
 MARKS = ("state.json", "dataset_dict.json")
 """What lies in a folder that `save_to_disk` wrote."""
+EMPTY = "is empty, or names a file instead of holding it"
+ROWS = 4096
+"""Rows whose values are looked at together."""
 
 
 class HfDataset(Examples):
@@ -104,13 +108,26 @@ class _Table:
     def record(self, place: int) -> Record:
         """Raises ValueError for a row without a picture."""
         row = dict(self._table[self._order[place]])
-        for name in self._pictures:
-            content = (row[name] or {}).get("bytes")
-            if not content:
-                raise ValueError(f"its '{name}' is empty, or names a file instead of holding it")
-            row[name] = Encoded(content, f"its '{name}'")
-        picture = row.pop(self._image)
-        return Record(picture, {name: _constant(value) for name, value in row.items()})
+        pictures = {name: (row.pop(name) or {}).get("bytes") for name in self._pictures}
+        empty = {n: f"its '{n}' {EMPTY}" for n, content in pictures.items() if not content}
+        if self._image in empty:
+            raise ValueError(empty[self._image])
+        encoded = {n: Encoded(content, f"its '{n}'") for n, content in pictures.items() if content}
+        values = {name: constant(value) for name, value in row.items()}
+        return Record(encoded.pop(self._image), {**values, **encoded}, empty)
+
+    def lacking(self) -> Iterator[Fault]:
+        """The rows that have no value in a column other than of pictures."""
+        columns = [name for name in self.fields if name not in self._pictures]
+        if not columns:
+            return
+        places, first = {row: place for place, row in enumerate(self._order)}, 0
+        for batch in self._table.select_columns(columns).with_format("arrow").iter(ROWS):
+            nulls = {n: batch[n].is_null().to_pylist() for n in columns if batch[n].null_count}
+            for i in range(len(batch)) if nulls else ():
+                if missing := [name for name, null in nulls.items() if null[i]]:
+                    yield places[first + i], missing, f"has no '{missing[0]}'"
+            first += len(batch)
 
 
 def _library() -> Any:
@@ -169,8 +186,3 @@ def _readable(kind: Any) -> bool:
     if isinstance(kind, list):
         return _readable(kind[0])
     return isinstance(kind, library.Value | library.ClassLabel | library.Image)
-
-
-def _constant(value: Any) -> Any:
-    """Lists as tuples, so that what examples hold cannot change."""
-    return tuple(_constant(v) for v in value) if isinstance(value, list) else value

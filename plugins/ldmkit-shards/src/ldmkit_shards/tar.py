@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from braceexpand import braceexpand
 
-from ldmkit.pictures import SUFFIXES, PictureError, shown
-from ldmkit_shards.examples import READERS, Encoded, Examples, Record
+from ldmkit.pictures import PictureError, shown
+from ldmkit_shards.examples import READERS, Encoded, Examples, Fault, Record
+from ldmkit_shards.fields import PICTURES, READ, field_of, values_in
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
 from ldmkit_shards.members import LINK, Members, group, scan
 
-PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
-READ = ("json", "txt", "cls", "npy")
-"""Members that hold fields, besides pictures."""
 NOT_FOLLOWED = "a link, which is not followed: pack the file itself"
 SHARDS = 1_000_000
 """How many shards a pattern may name."""
@@ -85,19 +79,37 @@ class _Shards:
         """Raises ValueError for a broken member."""
         shard, members = self._rows[place]
         picture = _picture(members)
-        values: dict[str, Any] = {}
-        for kind in sorted(members):  # .json before .txt: the file of its own counts
-            if kind != picture:
-                values |= self._field(shard, kind, members[kind])
+        values, unusable = self._fields_of(shard, {k: where for k, where in members.items() if k != picture})
         if picture is None or "image" in values:
             raise ValueError("has no picture" if picture is None else "a field cannot be named 'image'")
         if members[picture][1] == LINK:
             raise ValueError(f"its .{picture}: {NOT_FOLLOWED}")
-        return Record(Encoded(self._read(shard, members[picture]), f"its .{picture}"), values)
+        return Record(Encoded(self._read(shard, members[picture]), f"its .{picture}"), values, unusable)
+
+    def lacking(self) -> Iterator[Fault]:
+        """The fields for which an example has no member; the keys of a .json show only when it is read."""
+        for place, (_, members) in enumerate(self._rows):
+            names = {field_of(kind) for kind in members}
+            missing = [field for field in self.fields if field not in names]
+            if missing and "json" not in members and place not in self.problems:
+                yield place, missing, f"has no '{missing[0]}'"
+
+    def _fields_of(self, shard: int, members: Members) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values of the fields in those members, and what is wrong with others."""
+        values: dict[str, Any] = {}
+        unusable: dict[str, str] = {}
+        for kind in sorted(members):  # .json before .txt: the file of its own counts
+            try:
+                values |= self._field(shard, kind, members[kind])
+            except ValueError as error:
+                if not (field := field_of(kind)):  # a .json, whose keys are not known
+                    raise
+                unusable[field] = str(error)
+        return values, unusable
 
     def _field(self, shard: int, kind: str, where: tuple[int, int]) -> Mapping[str, Any]:
         if where[1] != LINK:
-            return _values(kind, self._read(shard, where))
+            return values_in(kind, self._read(shard, where))
         if kind.rpartition(".")[2].lower() in (*READ, *PICTURES):
             raise ValueError(f"its .{kind}: {NOT_FOLLOWED}")
         return {}
@@ -109,7 +121,8 @@ class _Shards:
         """Those of the examples that can be read."""
         for place in range(len(self.keys)):
             try:
-                yield tuple(self.record(place).values)
+                record = self.record(place)
+                yield tuple(dict.fromkeys([*record.values, *record.unusable]))
             except (ValueError, PictureError):
                 continue
 
@@ -138,27 +151,3 @@ def _known(path: Path, state: State) -> tuple[str, Any]:
 
 def _picture(members: Mapping[str, Any]) -> str | None:
     return next((kind for kind in members if kind.lower() in PICTURES), None)
-
-
-def _values(kind: str, content: bytes) -> Mapping[str, Any]:
-    """The fields in a member, by what follows the first dot of its name; ValueError says what is wrong."""
-    field, _, suffix = kind.rpartition(".")
-    suffix = suffix.lower()
-    try:
-        if suffix == "json":
-            value = _constant(json.loads(content))
-            return {field: value} if field else {k: v for k, v in value.items() if v is not None}
-        if suffix == "txt":
-            return {field or "caption": " ".join(content.decode("utf-8-sig").split())}
-        if suffix == "cls":
-            return {field or "label": int(content)}
-        if suffix == "npy":
-            return {field or "array": torch.from_numpy(np.load(BytesIO(content), allow_pickle=False))}
-    except Exception as error:  # numpy raises errors of all kinds on damaged files
-        raise ValueError(f"its .{kind}: cannot be read ({type(error).__name__}: {error})"[:300]) from error
-    return {field: Encoded(content, f"its .{kind}")} if field and suffix in PICTURES else {}
-
-
-def _constant(value: Any) -> Any:
-    """Lists as tuples, so that what examples hold cannot change."""
-    return tuple(_constant(v) for v in value) if isinstance(value, list) else value
