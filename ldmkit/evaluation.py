@@ -39,7 +39,8 @@ class Evaluation:
 
     component: the recipe's entry of the metric that runs. sections: what goes on the contact sheet; a metric
     appends to it. held: products made so far: a picture is sampled once for its inputs and seed, embedded
-    once by a network. cache: a folder for what is costly, such as judges that a metric trains.
+    once by a network. cache: a folder for what is costly, such as judges that a metric trains. reads: the
+    fields of the data that metrics read besides those of the recipe's conditions.
     """
 
     system: System
@@ -48,6 +49,7 @@ class Evaluation:
     sections: list[Section] = field(default_factory=list)
     held: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     cache: Path | None = None
+    reads: Sequence[str] = ()
 
     def data(self, split: str, **changes: Any) -> Dataset:
         """One split of the recipe's data set, `changes` in its parameters (`language="ko"`).
@@ -56,7 +58,7 @@ class Evaluation:
         """
         key = ("data", json.dumps(changes, sort_keys=True))
         if key not in self.held:
-            self.held[key] = _dataset(self.system, changes)
+            self.held[key] = _dataset(self.system, changes, self.reads)
         try:
             part: Dataset = self.held[key].split(split)
         except ValueError as error:
@@ -214,10 +216,10 @@ def content(value: Any) -> Hashable:
     return tuple(content(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def _dataset(system: System, changes: Mapping[str, Any]) -> Dataset:
+def _dataset(system: System, changes: Mapping[str, Any], reads: Sequence[str]) -> Dataset:
     slot = system.recipe.data
     if slot is None:
         raise UserError(f"recipe '{system.recipe.name}' has no data to evaluate on: add a `data` section")
     changed = slot.model_copy(update={"parameters": {**slot.parameters, **changes}})
     dataset: Dataset = build(system.registry, "data", changed)
-    return read_by(dataset, system.named_conditioners())
+    return read_by(dataset, system.named_conditioners(), reads)

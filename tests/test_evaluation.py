@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -245,3 +246,22 @@ def test_an_evaluation_without_data_says_so(system, monkeypatch):
     monkeypatch.setattr(system, "recipe", system.recipe.model_copy(update={"data": None}))
     with pytest.raises(UserError, match="add a `data` section"):
         evaluation(system).data("train")
+
+
+def test_pictures_without_what_a_metric_reads_are_left_out_and_told(recipe, tmp_path):
+    """The recipe reads no captions, one metric does: of 24 pictures one lacks its caption, then three."""
+    folder = tmp_path / "pictures"
+    shutil.copytree(recipe["data"]["path"], folder)
+    (folder / "5.txt").unlink()
+    values = {**recipe, "conditioners": {}, "guidance": [], "data": {**recipe["data"], "path": str(folder)}}
+    told: list[str] = []
+    system = assemble(resolve(load({**values, "weights": None}), host().registry), host().registry)
+    report = evaluate(system, tmp_path / "out", say=told.append)
+    assert told == [f"data: left out {folder / '5.png'}: its caption 5.txt is missing"]
+    assert report["metrics"][1]["figures"]["train"]["captions"] == 4
+    everything = evaluation(system)
+    assert sum(len(everything.data(split)) for split in ("train", "validation")) == 24
+    (folder / "6.txt").unlink()
+    (folder / "7.txt").unlink()
+    with pytest.raises(UserError, match=r"3 of 24 pictures in .*its caption 5\.txt is missing"):
+        evaluate(system, tmp_path / "out")

@@ -43,7 +43,7 @@ def command(
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=say)
     target = out or runs / system.recipe.name / "evaluation"
     with bar() as progress:
-        report = evaluate(system, target, progress)
+        report = evaluate(system, target, progress, say)
     if as_json:
         options.write_json(report)
         return

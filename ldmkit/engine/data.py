@@ -25,13 +25,14 @@ def field_kinds(named: Iterable[tuple[str, Conditioner]]) -> dict[str, FieldKind
     return kinds
 
 
-def read_by(data: Dataset, named: Iterable[tuple[str, Conditioner]]) -> Dataset:
+def read_by(data: Dataset, named: Iterable[tuple[str, Conditioner]], more: Collection[str] = ()) -> Dataset:
     """The data set as those conditioners read it: examples that have their fields, cut as the pictures are.
 
-    named: conditioners by the recipe's id.
+    named: conditioners by the recipe's id. more: fields that are read besides.
     """
     named = list(named)
-    return aligned(reading(data, {f for _, c in named for f in c.spec.fields}), field_kinds(named))
+    fields = {f for _, c in named for f in c.spec.fields}
+    return aligned(reading(data, {*fields, *more}), field_kinds(named))
 
 
 def reading(data: Dataset, fields: Collection[str]) -> Dataset:

@@ -101,7 +101,11 @@ class MetricInput(Protocol):
 
 
 class Metric(Protocol):
-    """One family of figures that `evaluate` reports."""
+    """One family of figures that `evaluate` reports.
+
+    A metric may have `reads`, a sequence of names: the fields of the data that it reads besides those that
+    the recipe's conditions read. Examples that lack one of them are left out of the whole evaluation.
+    """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Figures by name, of what JSON can hold."""

@@ -66,14 +66,21 @@ def report_data(system: Parts) -> list[str]:
     """What the recipe's data hold, a line each, after a look at them; UserError as `look_at_data`."""
     data = system.dataset()
     look_at_data(system, data)
-    skipped = [f"data: left out {shown(path)}, which is broken or no picture" for path in data.skipped]
-    more = [f"data: left out {len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
     counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
     notes = [f"data: {note}" for note in getattr(data, "notes", ())]
     named = [shown(field) for field in data.fields]
     rest = f" and {len(named) - FIELDS} more" if len(named) > FIELDS else ""
     fields = f"{', '.join(named[:FIELDS])}{rest}" or "none"
-    return [*skipped[:SHOWN], *more, *notes, f"data: {counts}; fields: {fields}"]
+    return [*left_out(data), *notes, f"data: {counts}; fields: {fields}"]
+
+
+def left_out(data: Dataset) -> list[str]:
+    """Lines on the examples that a data set leaves out: the first with reasons, then how many more."""
+    known, skipped = getattr(data, "problems", None), data.skipped
+    reasons = known if isinstance(known, Mapping) else {}
+    lines = [reasons.get(p) or f"{shown(p)}, which is broken or no picture" for p in skipped[:SHOWN]]
+    more = [f"{len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
+    return [f"data: left out {line}" for line in [*lines, *more]]
 
 
 def fields_of(system: Parts) -> tuple[str, ...]:

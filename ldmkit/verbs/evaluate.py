@@ -26,13 +26,18 @@ from ldmkit.interfaces import Metric
 from ldmkit.pictures.png import save_picture
 from ldmkit.pictures.sheet import contact_sheet
 from ldmkit.recipe import digest
+from ldmkit.training.look import left_out
+from ldmkit.types import Say
 
 
-def evaluate(system: System, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def evaluate(
+    system: System, out: Path, progress: Progress | None = None, say: Say = lambda _: None
+) -> dict[str, Any]:
     """Runs the recipe's `evaluate.metrics` and writes `out`/metrics.json and, where one shows pictures,
     `out`/contact.png; the report that was written.
 
-    Raises UserError for a recipe without metrics or data, and for what a metric cannot measure.
+    say: is told which pictures of the data are left out. Raises UserError for a recipe without metrics or
+    data, and for what a metric cannot measure.
     """
     recipe, registry = system.recipe, system.registry
     if not recipe.evaluate.metrics:
@@ -41,9 +46,12 @@ def evaluate(system: System, out: Path, progress: Progress | None = None) -> dic
             f"{', '.join(registry.names('metric')) or '(no plugin provides any)'}"
         )
     measures = [(c, build(registry, "metric", c)) for c in recipe.evaluate.metrics]
-    shown = progress or Progress(disable=True)
-    shared = Evaluation(system, recipe.evaluate.metrics[0], shown, cache=out / "cache")
+    shown, first = progress or Progress(disable=True), recipe.evaluate.metrics[0]
+    reads = tuple(dict.fromkeys(field for _, metric in measures for field in getattr(metric, "reads", ())))
+    shared = Evaluation(system, first, shown, cache=out / "cache", reads=reads)
     shared.data("train")
+    for line in left_out(shared.held["data", "{}"]):
+        say(line)
     results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
     report = {**_about(system, shared.held), "metrics": results}
     out.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ class CaptionAccuracy:
         seed: Annotated[int, Field(ge=0)] = 0,
         shown: Annotated[int, Field(ge=0)] = 12,
     ) -> None:
-        self.features = features
+        self.features, self.reads = features, ("caption",)
         self.splits = splits
         self.captions = captions
         self.language = language

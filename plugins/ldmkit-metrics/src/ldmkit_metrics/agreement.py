@@ -48,6 +48,7 @@ class MapAgreement:
         steps: Annotated[int, Field(ge=1)] = 400,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        self.reads = (field,)
         self.features, self.field, self.classes, self.splits = features, field, classes, splits
         self.pictures, self.examples, self.steps, self.seed = pictures, examples, steps, seed
 

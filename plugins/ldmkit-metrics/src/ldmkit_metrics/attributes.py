@@ -48,6 +48,7 @@ class AttributeAccuracy:
         examples: Annotated[int, Field(ge=2)] = 2000,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        self.reads = (field,)
         self.features, self.field, self.splits = features, field, splits
         self.pictures, self.examples, self.seed = pictures, examples, seed
 

@@ -52,6 +52,7 @@ class LayoutAccuracy:
         crop: Annotated[int, Field(ge=8)] = 64,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        self.reads = (field,)
         self.features, self.field, self.split, self.pictures = features, field, split, pictures
         self.examples, self.smallest, self.crop, self.seed = examples, smallest, crop, seed
 
