@@ -85,5 +85,5 @@ class FieldFiles:
 
     def _path(self, row: Row, value: str) -> Path:
         """Beside the metadata, else from the working directory."""
-        beside = self._root / row.base / value
+        beside = self._root / self._places.actual(os.path.join(row.base, value))
         return Path(value).absolute() if not beside.exists() and Path(value).exists() else beside

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldmkit.pictures import SUFFIXES, shown
+from ldmkit_data.captions import read_caption
 from ldmkit_data.metadata import described
-from ldmkit_data.rows import Listing, Row, note
-from ldmkit_data.tree import METADATA, Files, files_below, stem
-
-UNREAD = ("metadata.csv", "metadata.parquet", "metadata.json")
+from ldmkit_data.rows import Listing, Row, note, note_of_empty
+from ldmkit_data.tree import METADATA, UNREAD, Files, files_below, stem
 
 
 def list_folder(root: Path) -> Listing:
@@ -21,12 +20,13 @@ def list_folder(root: Path) -> Listing:
     if metadata:
         return described(root, metadata, files)
     _check_pictures(root, files)
-    if any(stem(name) in files.texts for name in files.pictures):
+    if any(files.captions.beside(name) for name in files.pictures):
         return _captioned(root, files)
     below = sum("/" in name for name in files.pictures)
     if below > len(files.pictures) - below:
         return _classified(root, files)
-    return Listing([Row(name, {}, files.pictures[name]) for name in sorted(files.pictures)])
+    rows = [Row(name, {}, files.pictures[name]) for name in sorted(files.pictures)]
+    return Listing(rows, notes=_notes_of_unread(files))
 
 
 def _check_folder(root: Path) -> None:
@@ -51,19 +51,27 @@ def _check_pictures(root: Path, files: Files) -> None:
 def _captioned(root: Path, files: Files) -> Listing:
     """The text beside each picture as "caption"."""
     rows = [_with_caption(root, name, files) for name in sorted(files.pictures)]
-    stems = {stem(name) for name in files.pictures}
-    orphans = [text for start, text in files.texts.items() if start not in stems]
-    empty = [row.name for row in rows if row.values.get("caption") == ""]
+    captions = files.captions
     notes = (
-        *note(orphans, "caption files without a picture beside them"),
-        *note(empty, "pictures with an empty caption"),
+        *note(captions.without(files.pictures), "caption files without a picture beside them"),
+        *note(captions.others, "caption files not read, for the picture has another of the same name"),
+        *note_of_empty(rows),
     )
     return Listing(rows, ("caption",), notes=notes)
 
 
+def _notes_of_unread(files: Files) -> tuple[str, ...]:
+    """Where pictures have no captions: lines on the files that may hold them."""
+    pictures = {stem(name) for name in files.pictures}
+    beside = [name for name in files.unread if stem(name) in pictures]
+    tables = [n for n in files.unread if n.rpartition("/")[2].lower() in (METADATA, *UNREAD)]
+    why = f"not read, for fields come from {METADATA}"
+    return (*note(tables, f"files {why}"), *note(beside, f"files beside pictures {why}"))
+
+
 def _with_caption(root: Path, name: str, files: Files) -> Row:
     """The picture with the text beside it as "caption"."""
-    text, problem = files.texts.get(stem(name)), files.pictures[name]
+    text, problem = files.captions.beside(name), files.pictures[name]
     whose = f"{shown(root / name)}: its caption"
     if text is None:
         text = shown(Path(name).with_suffix(".txt").name)
@@ -71,10 +79,9 @@ def _with_caption(root: Path, name: str, files: Files) -> Row:
     if text in files.unusable:
         return Row(name, {}, problem, lacks=f"{whose}: {files.unusable[text]}")
     try:
-        caption = (root / text).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return Row(name, {}, problem, lacks=f"{whose} {shown(Path(text).name)} is unreadable")
-    return Row(name, {"caption": " ".join(caption.split())}, problem)
+        return Row(name, {"caption": read_caption(root / text)}, problem)
+    except ValueError as error:
+        return Row(name, {}, problem, lacks=f"{whose} {shown(Path(text).name)} {error}")
 
 
 def _classified(root: Path, files: Files) -> Listing:
@@ -92,4 +99,4 @@ def _classified(root: Path, files: Files) -> Listing:
         return Row(name, values[folder])
 
     rows = [row(name) for name in sorted(files.pictures)]
-    return Listing(rows, ("label", "class_name"), tuple(classes))
+    return Listing(rows, ("label", "class_name"), tuple(classes), _notes_of_unread(files))

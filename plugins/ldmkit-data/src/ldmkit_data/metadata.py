@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
-from ldmkit.pictures import SUFFIXES, shown
+from ldmkit.pictures import shown
 from ldmkit_data.places import Places
-from ldmkit_data.rows import Listing, Row, note
+from ldmkit_data.rows import Listing, Row, note, note_of_empty
 from ldmkit_data.tree import METADATA, Files
 
 
@@ -25,26 +26,33 @@ def described(root: Path, files: Sequence[str], there: Files) -> Listing:
         raise ValueError(f"{root / files[0]}: is empty")
     for row in rows:
         _compare(f"{shown(root / row.base / METADATA)}: {shown(row.name)}", row.values, rows[0].values)
-    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    places = Places(root)
+    spelled = [row._replace(name=places.actual(row.name)) for row in rows]
+    twice = [name for name, count in Counter(row.name for row in spelled).items() if count > 1]
     if twice:
         raise ValueError(f"{root / files[0]}: {twice[0]} is there twice")
-    places = Places(root)
-    placed = [row._replace(problem=places.problem(row.name)) for row in rows]
+    placed = [row._replace(problem=places.problem(row.name)) for row in spelled]
     fields = tuple(rows[0].values)
-    return Listing(sorted(placed, key=lambda row: row.name), fields, notes=_notes(rows, there))
+    return Listing(sorted(placed, key=lambda row: row.name), fields, notes=_notes(placed, there))
 
 
 def _notes(rows: Sequence[Row], there: Files) -> tuple[str, ...]:
     """Lines on the files that no row names."""
     named = {str(PurePosixPath(row.name)) for row in rows}
     texts = (value for row in rows for value in row.values.values() if isinstance(value, str))
-    further = {text.rpartition("/")[2] for text in texts}  # files of fields: masks, maps
-    unnamed = [n for n in there.pictures if n not in named and n.rpartition("/")[2] not in further]
-    beside = [text for stem, text in there.texts.items() if any(stem + s in named for s in SUFFIXES)]
+    further = {_file(text) for text in texts}  # files of fields: masks, maps
+    unnamed = [n for n in there.pictures if n not in named and _file(n) not in further]
+    beside = [text for name in named if (text := there.captions.beside(name))]
     return (
         *note(unnamed, f"pictures left out that {METADATA} does not name"),
         *note(beside, f"caption files not read, for {METADATA} says what each picture has"),
+        *note_of_empty(rows),
     )
+
+
+def _file(path: str) -> str:
+    """The last part of a path, its letters composed."""
+    return normalize("NFC", path.rpartition("/")[2])
 
 
 def _lines(root: Path, file: str) -> Iterator[Row]:
@@ -63,12 +71,14 @@ def _lines(root: Path, file: str) -> Iterator[Row]:
 def _row(place: str, line: str, base: str) -> Row:
     """One line; lists become tuples, so that what examples hold cannot change."""
     try:
-        values = json.loads(line)
+        values = json.loads(line, object_pairs_hook=_once)
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError(f"{place}: holds half of a character (a lone surrogate)") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: not JSON ({error})") from None
+        raise ValueError(f"{place}: not JSON, one object a line ({error})") from None
+    if "\\u0000" in line:
+        raise ValueError(f"{place}: holds a null character, as text that was read as UTF-16 does")
     name = values.pop("file_name", None) if isinstance(values, dict) else None
     if not isinstance(name, str) or not name.strip("./"):
         raise ValueError(f'{place}: expects an object with "file_name"')
@@ -77,6 +87,15 @@ def _row(place: str, line: str, base: str) -> Row:
     if _leads_out(name):
         raise ValueError(f"{place}: file_name '{name}' leads out of the folder")
     return Row(str(PurePosixPath(base, name)), {k: _constant(v) for k, v in values.items()}, None, base)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where it says two things of one key."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"'{twice}' is there twice")
+    return values
 
 
 def _leads_out(name: str) -> bool:
@@ -91,7 +110,9 @@ def _compare(place: str, values: Mapping[str, Any], first: Mapping[str, Any]) ->
     if values.keys() != first.keys():
         raise ValueError(f"{place}: has fields {sorted(values)}, the first line has {sorted(first)}")
     for field, value in values.items():
-        if _type(value) != _type(first[field]) or value is None:
+        if value is None:
+            raise ValueError(f"{place}: '{field}' is of type null: say what it is, or leave the field out")
+        if _type(value) != _type(first[field]):
             raise ValueError(
                 f"{place}: '{field}' is of type {_type(value)}; in the first line {_type(first[field])}"
             )

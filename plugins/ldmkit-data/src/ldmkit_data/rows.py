@@ -41,6 +41,12 @@ def note(names: Sequence[str], what: str) -> list[str]:
     return [f"{what}: {len(names)}, such as {shown(min(names))}"] if names else []
 
 
+def note_of_empty(rows: Sequence[Row]) -> list[str]:
+    """A line on the pictures whose caption is empty."""
+    empty = [row.name for row in rows if row.values.get("caption") == ""]
+    return note(empty, "pictures with an empty caption")
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """No cyclic garbage collection within: each would look through all rows that are there already."""

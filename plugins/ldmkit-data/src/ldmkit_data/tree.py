@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES, shown
+from ldmkit_data.captions import CAPTIONS, Captions
 from ldmkit_data.places import Places
 
 METADATA = "metadata.jsonl"
-CAPTIONS = (".txt", ".caption")
+UNREAD = ("metadata.csv", "metadata.parquet", "metadata.json")
 
 
 @dataclass(frozen=True)
@@ -20,26 +22,35 @@ class Files:
 
     pictures: dict[str, str | None]
     """Pictures, with what is wrong with them: of a format that is not read, a link out of the folder..."""
-    texts: dict[str, str]
-    """Caption files, by the path without suffix."""
+    texts: list[str]
+    """Caption files."""
     metadata: list[str]
+    unread: list[str]
+    """What may hold captions or fields as other programs write them."""
     unusable: dict[str, str]
     """What is wrong with caption files: a pipe, a link out of the folder."""
+
+    @cached_property
+    def captions(self) -> Captions:
+        """The caption files by their pictures."""
+        return Captions(self.texts)
 
 
 def files_below(root: Path) -> Files:
     """All files below a folder that may play a part."""
-    files = Files({}, {}, [], {})
+    files = Files({}, [], [], [], {})
     places = Places(root)
     for name, suffix, entry in _walk(root, ""):
         if suffix in SUFFIXES or suffix in OTHER_SUFFIXES or entry.is_dir():
             files.pictures[name] = _problem(root, name, suffix, entry, places)
         elif suffix in CAPTIONS:
-            files.texts[stem(name)] = name
+            files.texts.append(name)
             if not entry.is_file(follow_symlinks=False) and (problem := places.problem(name)):
                 files.unusable[name] = problem
         elif entry.name == METADATA:
             files.metadata.append(name)
+        elif suffix == ".json" or entry.name.lower() in (METADATA, *UNREAD):
+            files.unread.append(name)
     files.metadata.sort()
     return files
 

@@ -1,0 +1,56 @@
+"""The caption files of a folder of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from unicodedata import normalize
+
+CAPTIONS = (".txt", ".caption")
+
+
+class Captions:
+    """Caption files by the picture that each stands beside; of several, a .txt file comes before others.
+
+    Names are compared as text: a Mac writes "é" as two characters where others write one.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """names: paths from the folder."""
+        self._of: dict[str, str] = {}
+        self.others: list[str] = []
+        """Files beside whose picture there is another that is read."""
+        for name in sorted(names, key=_rank):
+            if self._of.setdefault(_key(name), name) != name:
+                self.others.append(name)
+
+    def beside(self, picture: str) -> str | None:
+        """The caption file of a picture, by its path from the folder."""
+        return self._of.get(_key(picture))
+
+    def without(self, pictures: Iterable[str]) -> list[str]:
+        """Those that stand beside none of these pictures."""
+        keys = {_key(name) for name in pictures}
+        return [name for key, name in self._of.items() if key not in keys]
+
+
+def read_caption(path: Path) -> str:
+    """The text of a caption file on one line; ValueError says why it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"is unreadable ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError("is unreadable (not UTF-8: save it as that)") from None
+    if "\0" in text:
+        raise ValueError("is unreadable (it holds null characters, as UTF-16 does: save it as UTF-8)")
+    return " ".join(text.split())
+
+
+def _key(name: str) -> str:
+    return normalize("NFC", os.path.splitext(name)[0])
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return CAPTIONS.index(os.path.splitext(name)[1].lower()), name
