@@ -64,6 +64,13 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
     assert "weights_only" not in str(caught.value)
 
 
+def test_a_pointer_of_git_lfs_is_told_with_the_way_out(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        read_tensors(path)
+
+
 def save(path, **tensors):
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path)

@@ -62,6 +62,15 @@ def test_an_unknown_verb_or_option_ends_with_2(ldmkit):
     assert ldmkit("check", "--nope").exit_code == 2
 
 
+def test_a_working_directory_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = CliRunner().invoke(main, ["check", "../x.yaml"])
+    assert result.exit_code == 2
+    assert result.output == "error: the working directory is no longer there: change to another one first\n"
+
+
 def test_an_error_is_one_line_and_debug_shows_where(monkeypatch):
     def failing(error: BaseException) -> click.Command:
         def callback() -> None:

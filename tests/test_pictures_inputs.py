@@ -27,6 +27,13 @@ def test_class_maps_of_16_bits_keep_their_ids_and_jpeg_is_refused(tmp_path):
         class_maps({"s": [tmp_path / "a.jpg"]}, "s", 1000)
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_class_maps_that_are_grey_keep_their_ids_however_they_are_saved(tmp_path, mode):
+    ids = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
+    Image.fromarray(ids).convert(mode).save(tmp_path / "a.png")
+    assert class_maps({"s": [tmp_path / "a.png"]}, "s", 256)[0].tolist() == ids.tolist()
+
+
 def test_masks_in_every_form_say_the_same(tmp_path):
     hole = np.array([[False, True], [False, False]])
     palette = Image.fromarray(hole.astype(np.uint8), mode="P")
@@ -37,6 +44,8 @@ def test_masks_in_every_form_say_the_same(tmp_path):
         "bit": Image.fromarray(hole),
         "palette": palette,
         "deep": Image.fromarray(hole.astype(np.uint16) * 65535),
+        "eight of sixteen bits": Image.fromarray(hole.astype(np.uint16) * 255),
+        "one of sixteen bits": Image.fromarray(hole.astype(np.uint16)),
         "colour": Image.fromarray(np.stack([hole.astype(np.uint8) * 255] * 3, -1)),
     }
     for name, picture in forms.items():

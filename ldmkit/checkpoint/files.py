@@ -16,6 +16,7 @@ from ldmkit.checkpoint.sums import sha256
 from ldmkit.disk import DiskError, atomic, write_json
 from ldmkit.errors import UserError
 
+POINTER = b"version https://git-lfs"
 MANIFEST = "manifest.json"
 """sha256 of every other file of a step folder, by name."""
 
@@ -42,7 +43,7 @@ def about(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+        raise UserError(_unreadable(path, error)) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -50,7 +51,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+        raise UserError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Why a safetensors file cannot be read; what a clone without Git LFS leaves in its place is named."""
+    try:
+        with path.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+    except OSError:
+        pointer = False
+    why = "a pointer of Git LFS: `git lfs pull` fetches the file itself" if pointer else error
+    return f"{path}: not a readable safetensors file ({why})"
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -61,6 +61,7 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the verb; what it raises ends in one line and an exit code, see `ldmkit.cli.failures`."""
         with failures.reported(debug=ctx.params["debug"]):
+            failures.check_working_directory()
             return super().invoke(ctx)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -46,6 +47,14 @@ def reported(*, debug: bool) -> Iterator[None]:
         for line in lines.splitlines():
             click.echo(f"error: {line}", err=True)
         sys.exit(code)
+
+
+def check_working_directory() -> None:
+    """UserError where the working directory has been removed: no relative path leads anywhere then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory is no longer there: change to another one first") from None
 
 
 def described(error: Exception) -> tuple[str, int]:

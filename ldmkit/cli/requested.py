@@ -107,6 +107,8 @@ def all_prompts(prompts: tuple[str, ...], prompts_file: Path | None) -> list[str
         text = prompts_file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prompts-file: {prompts_file} cannot be read as UTF-8 text ({error})") from error
+    if "\0" in text:
+        raise UserError(f"--prompts-file: {prompts_file}: no UTF-8 text (it holds null characters)")
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
     if not any(lines):
         raise UserError(f"--prompts-file: {prompts_file} holds no prompt")

@@ -54,9 +54,9 @@ def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Imag
 def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
     """The masks of a raw input as zeros and ones, 1 where the picture has a hole.
 
-    Accepts grey pictures (white = hole), their files, arrays of bools or whole numbers (0..255; 0 and 1 where
-    none is larger), or float arrays in [0, 1]; a half and more count as 1. Of a palette picture that is not
-    grey, all but index 0 is a hole.
+    Accepts grey pictures (white = hole; those of 16 bits may use 8 or 1 of them), their files, arrays of
+    bools or whole numbers (0..255; 0 and 1 where none is larger), or float arrays in [0, 1]; a half and more
+    count as 1. Of a palette picture that is not grey, all but index 0 is a hole.
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
@@ -119,7 +119,7 @@ def _of_file(path: str | Path, kind: FieldKind) -> Tensor:
 
 def _of_picture(picture: Pillow.Image, kind: FieldKind, name: str, saved: bool = False) -> Tensor:
     try:
-        if saved and kind == "map" and picture.mode in ("RGB", "RGBA"):
+        if saved and kind == "map" and picture.mode in ("RGB", "RGBA", "LA"):
             picture = _grey(picture)
         return OF_PICTURES[kind](picture)
     except ValueError as error:
@@ -182,6 +182,8 @@ def _mask(picture: Pillow.Image) -> Tensor:
         return torch.from_numpy((np.asarray(picture) > 0).astype(np.uint8) * 255)
     if picture.mode == "1":
         picture = picture.convert("L")
+    if picture.mode.startswith("I") and (values := np.asarray(picture)).max() < 256:  # 8 bits in a file of 16
+        picture = Pillow.fromarray(values.astype(np.uint8))
     pixels = np.asarray(flatten(picture))
     if int((pixels.max(-1).astype(int) - pixels.min(-1)).max()) > COLOUR:
         raise ValueError("in colour; a mask is a grey picture, white where the hole is")
@@ -203,7 +205,8 @@ def _map(picture: Pillow.Image) -> Tensor:
 
 def _grey(picture: Pillow.Image) -> Pillow.Image:
     """One channel of a grey picture that is saved in colour."""
-    red, green, blue, *alpha = (np.asarray(channel) for channel in picture.split())
+    colours = picture.convert("RGBA") if picture.mode == "LA" else picture
+    red, green, blue, *alpha = (np.asarray(channel) for channel in colours.split())
     if not (np.array_equal(red, green) and np.array_equal(red, blue)) or any((a < 255).any() for a in alpha):
         raise ValueError("in colour; a map holds the class ids as grey values or palette indices")
     return Pillow.fromarray(red)

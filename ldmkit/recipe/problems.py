@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,11 @@ YAML_WORDS = {
     **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "should be a mapping of keys to values"),
 }
 """For pydantic's names of Python's types."""
+NAMES = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be letters from A to Z, digits, '.', '_' and '-'",
+    r"^[A-Za-z][A-Za-z0-9_]*$": "should be letters from A to Z, digits and '_', a letter first",
+}
+"""What texts should be, by the pattern of names."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,19 @@ def _message(one: Any, inside: Place, valid: Mapping[Place, Sequence[str]]) -> s
         known = valid.get(inside[:-1], ())
         near = did_you_mean(str(inside[-1]), known)
         return f"unknown key '{inside[-1]}'{near or _choice(known)}"
+    if one["type"] == "string_pattern_mismatch":
+        return f"{_pattern(one['ctx']['pattern'])}, not {_short(one['input'])}"
     sentence = YAML_WORDS.get(one["type"]) or one["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return f"{sentence[:1].lower()}{sentence[1:]}, not {_short(one['input'])}"
+
+
+def _pattern(pattern: str) -> str:
+    """What a text should be that a regular expression describes."""
+    digits = re.fullmatch(r"\^\[0-9a-f\]\{(\d+)\}\$", pattern)
+    if digits is None:
+        return NAMES.get(pattern, f"should match {pattern}")
+    what = {"40": " (of a commit: a branch could change)", "64": " (a sha256)"}.get(digits[1], "")
+    return f"should be {digits[1]} digits from 0 to f{what}"
 
 
 def _choice(known: Sequence[str]) -> str:

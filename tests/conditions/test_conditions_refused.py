@@ -45,6 +45,9 @@ def test_prompts_files_of_any_editor_are_read_and_empty_ones_refused(tmp_path: P
     file = tmp_path / "prompts.txt"
     file.write_bytes("\ufeffa fox\r\n\r\n a\u2028cat \n".encode())
     assert all_prompts((), file) == ["a fox", "a\u2028cat"]
+    file.write_text("a cat", encoding="utf-16-le")
+    with pytest.raises(UserError, match="null characters"):
+        all_prompts((), file)
     file.write_text("\n  \n")
     with pytest.raises(UserError, match="holds no prompt"):
         all_prompts(("one",), file)
