@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import subprocess
@@ -137,10 +136,3 @@ def test_every_component_and_every_command_has_its_place_in_the_site(site):
     commands = (site / "commands/index.html").read_text(encoding="utf-8")
     missing += [verb for verb in main.list_commands(None) if f"ldmkit {verb}<" not in commands]
     assert missing == []
-
-
-def test_korean_pages_are_searched_by_korean_words(site):
-    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
-    assert any(one["location"].startswith("ko/") and "가이던스" in one["text"] for one in index["docs"])
-    assert "ko" in index["config"]["lang"]
-    assert (site / "assets/javascripts/lunr/min/lunr.ko.min.js").exists()
