@@ -151,12 +151,8 @@ def downloaded(hub: Hub) -> Path:
     be."""
     try:
         return hub_folder(hub.hub, hub.revision, ("*.safetensors", "*.yaml"))
-    except Exception as error:  # what the hub's library raises depends on its version
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"weights: {hub.hub} at {hub.revision[:12]} is not on this machine and cannot be downloaded "
-            f"({type(error).__name__}: {reason}); download it elsewhere and name its folder"
-        ) from error
+    except ValueError as error:
+        raise UserError(f"weights: {error}") from error
 
 
 def shipped(recipe: Recipe, registry: Registry, stage: str, name: str | None = None) -> Path | None:

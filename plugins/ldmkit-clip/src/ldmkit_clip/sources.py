@@ -22,7 +22,6 @@ WEIGHTS = (
     "pytorch_model.bin",
 )
 """Names of weights in a folder of open_clip's, the preferred first."""
-HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 class Network(BaseModel):
@@ -74,7 +73,7 @@ class Files(BaseModel):
 def files_of(network: Network) -> Files:
     """Where a network's parts are; ValueError says what is missing, and names the nearest architecture."""
     if network.hub is not None:
-        return _folder(_downloaded(network.hub, str(network.revision)))
+        return _folder(hub_folder(network.hub, str(network.revision)))
     place = SHIPPED if network.path is None else Path(network.path).expanduser()
     if network.architecture is None:
         return _folder(place)
@@ -131,14 +130,3 @@ def _published_preprocessing(architecture: str) -> Mapping[str, Any]:
         if len(values) == 1:
             shared[key] = values.pop()
     return shared
-
-
-def _downloaded(hub: str, revision: str) -> Path:
-    """The hub's snapshot; taken from the local cache where it is there."""
-    try:
-        return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.glob("*.safetensors")))
-    except Exception as error:  # the hub's client raises its transport's errors, whatever that is
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local folder by path"
-        ) from None

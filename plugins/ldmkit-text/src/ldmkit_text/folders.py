@@ -8,7 +8,6 @@ from ldmkit.artifacts import hub_folder, installed_files
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 """Files that hold a model's weights, the preferred first."""
-HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 def locate(path: Path | None, package: str | None, hub: str | None, revision: str | None) -> Path:
@@ -24,7 +23,7 @@ def locate(path: Path | None, package: str | None, hub: str | None, revision: st
         return _installed(package)
     assert hub is not None
     assert revision is not None
-    return _downloaded(hub, revision)
+    return hub_folder(hub, revision)
 
 
 def weights_file(folder: Path) -> Path | None:
@@ -50,14 +49,3 @@ def _installed(package: str) -> Path:
         what = f"several model folders ({', '.join(map(str, folders))})" if folders else "no model folder"
         raise ValueError(f"package {package} holds {what}; give a local folder by path")
     return folders[0]
-
-
-def _downloaded(hub: str, revision: str) -> Path:
-    """The hub's snapshot; taken from the local cache where it is there."""
-    try:
-        return hub_folder(hub, revision, HUB_FILES, lambda folder: any(folder.rglob("*.safetensors")))
-    except Exception as error:  # the hub's client raises its transport's errors, whatever that is
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"cannot fetch {hub} at {revision[:12]} from the hub ({reason}); give a local folder by path"
-        ) from None
