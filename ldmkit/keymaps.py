@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,28 @@ def save(rules: Iterable[Rule], module: nn.Module) -> dict[str, Tensor]:
     """The module's tensors under published names; the reverse of `load`, bit for bit."""
     own = module.state_dict()
     return {n: x for rule in rules for n, x in zip(rule.published, rule.split(own[rule.own]), strict=True)}
+
+
+class WithoutTensors:
+    """What key maps of components without tensors share; by itself, of one without parameters too."""
+
+    classes: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """No parameters, whatever those of the published class are."""
+        return {}
+
+    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """No entries."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+        """Nothing; ValueError names tensors where there are any."""
+        return load((), tensors, module)
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
 
 
 def with_axes(tensor: Tensor, axes: int) -> Tensor:

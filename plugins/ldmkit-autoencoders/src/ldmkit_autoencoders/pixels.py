@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-
-from ldmkit import keymaps
+from ldmkit.keymaps import WithoutTensors, check_entries
 
 
-class DiffusersIdentity:
+class DiffusersIdentity(WithoutTensors):
     """A pipeline of pixels, which has no folder for the first stage."""
-
-    classes: tuple[str, ...] = ()
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """No parameters; ValueError names the entries of a configuration that has some."""
-        keymaps.check_entries(config, (), harmless=("vq_interface",))
-        return {}
-
-    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """No parameters."""
-        return {}
-
-    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-        """Nothing; ValueError names tensors where there are any."""
-        return keymaps.load((), tensors, module)
-
-    def save(self, module: nn.Module) -> dict[str, Tensor]:
-        """Nothing."""
+        check_entries(config, (), harmless=("vq_interface",))
         return {}
 
 

@@ -1,36 +1,12 @@
-"""Conditions without tensors of their own, in the published single file."""
+"""Conditions without tensors of their own, in published formats. `condition` is the recipe's id of the
+conditioner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import Tensor, nn
-
-from ldmkit import keymaps
-
-
-class WithoutTensors:
-    """What both share: no tensors; `condition` is the recipe's id of the conditioner."""
-
-    classes: ClassVar[tuple[str, ...]]
-    condition: ClassVar[str]
-
-    def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """No parameters, whatever those of the published class are: it passes its input through."""
-        return {}
-
-    def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """No parameters."""
-        return {}
-
-    def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-        """Nothing; ValueError names tensors where there are any."""
-        return keymaps.load((), tensors, module)
-
-    def save(self, module: nn.Module) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
+from ldmkit.keymaps import WithoutTensors
 
 
 class CompvisLowRes(WithoutTensors):
@@ -56,13 +32,9 @@ class CompvisMaskedImage(WithoutTensors):
 class DiffusersLowRes(WithoutTensors):
     """The low-resolution picture of LDMSuperResolutionPipeline."""
 
-    classes = ()
-
 
 class DiffusersMaskedImage(WithoutTensors):
     """Mask and masked picture of StableDiffusionInpaintPipeline."""
-
-    classes = ()
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """No parameters; ValueError for a layout that the pipeline has not."""
@@ -73,5 +45,3 @@ class DiffusersMaskedImage(WithoutTensors):
 
 class DiffusersSizes(WithoutTensors):
     """The size conditions of StableDiffusionXLPipeline; their width is in the network's configuration."""
-
-    classes = ()
