@@ -33,7 +33,14 @@ class Drawn:
 
 
 class OnCaptions:
-    """What both metrics share: the network, and the captions of a split."""
+    """What both metrics share: the network, and the captions of a split.
+
+    Args:
+        network: the CLIP network that judges.
+        split: captions are drawn from it.
+        captions: how many; all where it has fewer.
+        seed: draws the captions; the sample of the i-th has the seed `seed` + i.
+    """
 
     def __init__(
         self,
@@ -58,12 +65,6 @@ class ClipScore(OnCaptions):
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
     one (`shuffled`), which is what a model that ignores captions would have. Figures carry the network's
     name; those of two networks do not compare.
-
-    Args:
-        network: the CLIP network that judges.
-        split: captions are drawn from it.
-        captions: how many; all where it has fewer.
-        seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
@@ -83,12 +84,6 @@ class ClipRetrieval(OnCaptions):
 
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
     one (`shuffled`). Of captions that say the same none counts against the other.
-
-    Args:
-        network: the CLIP network that judges.
-        split: captions are drawn from it.
-        captions: how many; all where it has fewer.
-        seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit.pictures import class_maps
 from ldmkit_metrics.examples import check_field, choose, preprocessing
-from ldmkit_metrics.probes import shuffled
+from ldmkit_metrics.probes import fitting_examples, shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
 from ldmkit_metrics.sheets import show
 
@@ -76,9 +76,8 @@ class MapAgreement:
         }
 
     def _trained(self, evaluation: MetricInput, without: Sequence[int]) -> Segmenter:
-        data, kept = evaluation.data("train"), set(without)
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
-        index = ([i for i in order if i not in kept] or order)[: self.examples]
+        data = evaluation.data("train")
+        index = fitting_examples(len(data), self.examples, self.seed, without)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             segmenter = Segmenter(self.features, self.classes)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit_metrics.examples import check_field, choose, preprocessing
-from ldmkit_metrics.probes import Classifier, describe, shuffled
+from ldmkit_metrics.probes import Classifier, describe, fitting_examples, shuffled
 from ldmkit_metrics.sheets import show
 
 Labels = dict[str, list[str | None]]
@@ -85,9 +85,8 @@ class AttributeAccuracy:
 
     def _fitted(self, evaluation: MetricInput, without: Sequence[int]) -> dict[str, Classifier]:
         """A classifier for each attribute that has several values in the training pictures."""
-        data, kept = evaluation.data("train"), set(without)
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
-        index = [i for i in order if i not in kept][: self.examples] or order[: self.examples]
+        data = evaluation.data("train")
+        index = fitting_examples(len(data), self.examples, self.seed, without)
         features = describe(self.features, evaluation.pixels("train")[index])
         fitted = {}
         for name, values in self._labels(data, index).items():

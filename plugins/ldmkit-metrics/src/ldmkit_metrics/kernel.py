@@ -17,7 +17,14 @@ Embedded = Float[Tensor, "n e"]
 
 
 class Compared:
-    """What the two metrics below share: samples and reference pictures as embeddings."""
+    """What the two metrics below share: samples and reference pictures as embeddings.
+
+    Args:
+        features: the feature network whose embeddings are compared.
+        split: conditions are drawn from it, and its pictures are the reference.
+        pictures: how many are sampled.
+        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
+    """
 
     def __init__(
         self,
@@ -54,23 +61,11 @@ class KernelDistance(Compared):
     is it what the field calls KID. `..._deviation` is the standard deviation over the draws.
 
     Args:
-        features: the feature network whose embeddings are compared.
-        split: conditions are drawn from it, and its pictures are the reference.
-        pictures: how many are sampled.
         subsets: how many draws.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        features: FeatureNetwork,
-        split: str = "train",
-        pictures: Annotated[int, Field(ge=4)] = 256,
-        subsets: Annotated[int, Field(ge=1)] = 50,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        super().__init__(features=features, split=split, pictures=pictures, seed=seed)
+    def __init__(self, *, subsets: Annotated[int, Field(ge=1)] = 50, **options: Any) -> None:
+        super().__init__(**options)
         self.subsets = subsets
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
@@ -94,23 +89,11 @@ class PrecisionRecall(Compared):
     counts.
 
     Args:
-        features: the feature network whose embeddings are compared.
-        split: conditions are drawn from it, and its pictures are the reference.
-        pictures: how many are sampled.
         neighbours: which neighbour's distance is the radius.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        features: FeatureNetwork,
-        split: str = "train",
-        pictures: Annotated[int, Field(ge=4)] = 256,
-        neighbours: Annotated[int, Field(ge=1)] = 3,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        super().__init__(features=features, split=split, pictures=pictures, seed=seed)
+    def __init__(self, *, neighbours: Annotated[int, Field(ge=1)] = 3, **options: Any) -> None:
+        super().__init__(**options)
         self.neighbours = neighbours
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:

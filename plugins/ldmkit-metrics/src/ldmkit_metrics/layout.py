@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ldmkit.interfaces import FeatureNetwork, MetricInput
 from ldmkit.types import Pixels
 from ldmkit_metrics.examples import check_field, choose, preprocessing
-from ldmkit_metrics.probes import Classifier, describe, shuffled
+from ldmkit_metrics.probes import Classifier, describe, fitting_examples, shuffled
 from ldmkit_metrics.sheets import show
 
 Box = tuple[int, float, float, float, float]
@@ -77,9 +77,8 @@ class LayoutAccuracy:
         }
 
     def _fitted(self, evaluation: MetricInput, without: Sequence[int]) -> Classifier:
-        data, kept = evaluation.data("train"), set(without)
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed + 1)).tolist()
-        index = ([i for i in order if i not in kept] or order)[: self.examples]
+        data = evaluation.data("train")
+        index = fitting_examples(len(data), self.examples, self.seed, without)
         crops, labels = self._crops(evaluation.pixels("train")[index], [data[i][self.field] for i in index])
         if len(set(labels)) < 2:
             raise evaluation.error(

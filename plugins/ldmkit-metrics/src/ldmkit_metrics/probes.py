@@ -72,6 +72,14 @@ class Classifier:
         return float((scores.argmax(1) == self.targets(labels)).float().mean())
 
 
+def fitting_examples(available: int, most: int, seed: int, judged: Sequence[int]) -> list[int]:
+    """Places of the training pictures that a judge is fitted to, `most` of them in random order: none that
+    it will be asked about, unless there are no others."""
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed + 1)).tolist()
+    asked = set(judged)
+    return ([i for i in order if i not in asked] or order)[:most]
+
+
 def shuffled(count: int) -> list[int]:
     """For each of some examples in random order another one, whose condition the control takes."""
     return [(i + max(1, count // 2)) % count for i in range(count)]

@@ -24,7 +24,14 @@ RELAXATIONS = 60
 
 
 class Restoration:
-    """What the two metrics below share: which examples are restored, and how they are compared."""
+    """What the two metrics below share: which examples are restored, and how they are compared.
+
+    Args:
+        features: a network that is in no loss and no guidance.
+        split: where conditions are drawn from.
+        pictures: how many are sampled.
+        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
+    """
 
     def __init__(
         self,
@@ -64,23 +71,11 @@ class SuperResolution(Restoration):
     of the pictures themselves, and `shuffled`, of the samples against other conditions.
 
     Args:
-        features: a network that is in no loss and no guidance.
         field: the condition with the low-resolution pictures.
-        split: where conditions are drawn from.
-        pictures: how many are sampled.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        features: FeatureNetwork | None = None,
-        field: str = "low_res",
-        split: str = "validation",
-        pictures: Annotated[int, Field(ge=2)] = 64,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        super().__init__(features=features, split=split, pictures=pictures, seed=seed)
+    def __init__(self, *, field: str = "low_res", **options: Any) -> None:
+        super().__init__(**options)
         self.field = field
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
@@ -108,25 +103,12 @@ class Inpainting(Restoration):
     difference of a known pixel, in 255ths: 0 or 1 where the known region is kept.
 
     Args:
-        features: a network that is in no loss and no guidance.
         image: the condition with the pictures.
         mask: the condition with the masks.
-        split: where conditions are drawn from.
-        pictures: how many are sampled.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
 
-    def __init__(
-        self,
-        *,
-        features: FeatureNetwork | None = None,
-        image: str = "image",
-        mask: str = "mask",
-        split: str = "validation",
-        pictures: Annotated[int, Field(ge=2)] = 64,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        super().__init__(features=features, split=split, pictures=pictures, seed=seed)
+    def __init__(self, *, image: str = "image", mask: str = "mask", **options: Any) -> None:
+        super().__init__(**options)
         self.image, self.mask = image, mask
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
