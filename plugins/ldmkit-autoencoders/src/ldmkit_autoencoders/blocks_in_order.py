@@ -16,6 +16,17 @@ from ldmkit_autoencoders.autoencoder import Autoencoder
 from ldmkit_autoencoders.blocks import Attention, ResidualBlock
 
 Sort = Literal["residual", "attention", "resample"]
+SHARED_NAMES = {
+    **{
+        f"{side}.{conv}": f"{side}.{conv}"
+        for side in ("encoder", "decoder")
+        for conv in ("conv_in", "conv_out")
+    },
+    "to_moments": "quant_conv",
+    "from_latent": "post_quant_conv",
+    "regulariser.codebook": "quantize.embedding.weight",
+}
+"""Parts outside of blocks that both published formats name alike."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
-from ldmkit_autoencoders.blocks_in_order import PlacedBlock, Sort, load, rules
+from ldmkit_autoencoders.blocks_in_order import SHARED_NAMES, PlacedBlock, Sort, load, rules
 from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
 from ldmkit_autoencoders.published import PublishedConfig, complete, read, topology_of
@@ -19,16 +19,9 @@ from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 Count = Annotated[int, Field(gt=0, strict=True)]
 
 SINGLES = {
-    **{
-        f"{side}.{name}": f"{side}.{name}"
-        for side in ("encoder", "decoder")
-        for name in ("conv_in", "conv_out")
-    },
+    **SHARED_NAMES,
     "encoder.norm_out": "encoder.norm_out",
     "decoder.norm_out": "decoder.norm_out",
-    "to_moments": "quant_conv",
-    "from_latent": "post_quant_conv",
-    "regulariser.codebook": "quantize.embedding.weight",
 }
 RESIDUAL = {n: n for n in ("norm1", "conv1", "norm2", "conv2")} | {"shortcut": "nin_shortcut"}
 ATTENTION = {"norm": "norm", "query": "q", "key": "k", "value": "v", "out": "proj_out"}
@@ -52,7 +45,7 @@ class Networks(PublishedConfig):
     num_res_blocks: Count
     attn_resolutions: tuple[Count, ...]
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    attn_type: Literal["vanilla", "none"] = "vanilla"
+    attn_type: Literal["vanilla", "vanilla-xformers", "none"] = "vanilla"
     resamp_with_conv: Literal[True] = True
     use_linear_attn: Literal[False] = False
     tanh_out: Literal[False] = False
@@ -95,9 +88,9 @@ def parameters(model: Model) -> dict[str, Any]:
         "width": d.ch,
         "multipliers": list(d.ch_mult),
         "blocks": d.num_res_blocks,
-        "attention": list(d.attn_resolutions) if d.attn_type == "vanilla" else [],
+        "attention": list(d.attn_resolutions) if d.attn_type != "none" else [],
         "resolution": d.resolution,
-        "middle_attention": d.attn_type == "vanilla",
+        "middle_attention": d.attn_type != "none",
         "dropout": d.dropout,
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
-from ldmkit_autoencoders.blocks_in_order import PlacedBlock, Sort, load, placed_blocks, rules
+from ldmkit_autoencoders.blocks_in_order import SHARED_NAMES, PlacedBlock, Sort, load, placed_blocks, rules
 from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
 from ldmkit_autoencoders.published import PublishedConfig, complete, read, topology_of
@@ -21,16 +21,9 @@ Down = Literal["DownEncoderBlock2D", "AttnDownEncoderBlock2D"]
 Up = Literal["UpDecoderBlock2D", "AttnUpDecoderBlock2D"]
 
 SINGLES = {
-    **{
-        f"{side}.{name}": f"{side}.{name}"
-        for side in ("encoder", "decoder")
-        for name in ("conv_in", "conv_out")
-    },
+    **SHARED_NAMES,
     "encoder.norm_out": "encoder.conv_norm_out",
     "decoder.norm_out": "decoder.conv_norm_out",
-    "to_moments": "quant_conv",
-    "from_latent": "post_quant_conv",
-    "regulariser.codebook": "quantize.embedding.weight",
 }
 RESIDUAL = {n: n for n in ("norm1", "conv1", "norm2", "conv2")} | {"shortcut": "conv_shortcut"}
 ATTENTION = {"norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
