@@ -17,7 +17,14 @@ from ldmkit.host.contained import described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import ImportOptions, Published, check_size, format_of, load_parts
+from ldmkit.interchange.model import (
+    ImportOptions,
+    Published,
+    check_configs,
+    check_size,
+    format_of,
+    load_parts,
+)
 from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.recipe.sources import Source
 from ldmkit.types import Say
@@ -64,7 +71,9 @@ def _write(published: Published, format: str, source: Path, target: Path, regist
     here = Source(origin=target / "recipe.yaml")  # its paths start at the new folder
     recipe = resolve(load(_recipe(published, source)).with_source(here), registry)
     with torch.device("meta"):
-        check_size(assemble(recipe, registry), published)
+        draft = assemble(recipe, registry)
+    check_size(draft, published)
+    check_configs(draft, published, name)
     system = assemble(recipe, registry)
     for stage, tensors in load_parts(system, published, format).items():
         write_tensors(target / f"{stage}.safetensors", tensors)

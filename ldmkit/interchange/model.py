@@ -48,7 +48,8 @@ class Published:
     `path` that begins with "." is in the new folder. tensors: by part ("compression", "denoiser",
     "conditioners.caption"), names as published, prefix removed; a part without tensors is absent. scale,
     shift: of the latent, (raw - shift) * scale. notes: what was left aside, and why. folders: what the recipe
-    needs beside its weights, by name in the new folder: a function that fills an empty one.
+    needs beside its weights, by name in the new folder: a function that fills an empty one. configs: by part,
+    published configurations with entries that only the whole model can be held against.
     """
 
     recipe: dict[str, Any]
@@ -57,6 +58,7 @@ class Published:
     shift: float = 0.0
     notes: list[str] = field(default_factory=list)
     folders: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+    configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Format(Protocol):
@@ -159,6 +161,22 @@ def check_size(draft: System, published: Published) -> None:
         )
 
 
+def check_configs(draft: System, published: Published, style: str) -> None:
+    """UserError where a part's configuration promises what the model, as it was put together, has not.
+
+    Key maps may say so, by a method `check_config(config, parameters)` that raises ValueError; `parameters`
+    are those of `KeyMap.config`.
+    """
+    for part, config in published.configs.items():
+        name = slot_of(draft, part).name
+        check = getattr(key_map(draft.registry, style, name), "check_config", None)
+        try:
+            if check is not None:
+                check(config, _arguments(draft, part))
+        except ValueError as error:
+            raise UserError(f"configuration of {name}: {short(str(error), 1000)}") from error
+
+
 def load_parts(system: System, published: Published, style: str) -> dict[StageName, Tensors]:
     """The published tensors under the system's names, by stage, every one accounted for.
 
@@ -207,16 +225,21 @@ def save_part(system: System, part: str, style: str) -> Tensors:
 def config_of(system: System, part: str, style: str) -> dict[str, Any]:
     """The published configuration of a part; UserError where the format `style` cannot hold the part."""
     slot = slot_of(system, part)
-    values = dict(slot.parameters)
-    if part == "denoiser":
-        latent = system.compression.latent
-        specs = {name: conditioner.spec for name, conditioner in system.named_conditioners()}
-        channels = system.objective.out_channels(latent.channels)
-        values |= {"latent": latent, "conditions": merged_spec(specs), "out_channels": channels}
     try:
-        return key_map(system.registry, style, slot.name).config(values)
+        return key_map(system.registry, style, slot.name).config(_arguments(system, part))
     except ValueError as error:
         raise UserError(f"{part} ({slot.name}) cannot be held in the {style} format: {error}") from error
+
+
+def _arguments(system: System, part: str) -> dict[str, Any]:
+    """A component's parameters, and those that build supplies to a denoiser."""
+    values = dict(slot_of(system, part).parameters)
+    if part != "denoiser":
+        return values
+    latent = system.compression.latent
+    specs = {name: conditioner.spec for name, conditioner in system.named_conditioners()}
+    channels = system.objective.out_channels(latent.channels)
+    return {**values, "latent": latent, "conditions": merged_spec(specs), "out_channels": channels}
 
 
 def published_name(table: Mapping[str, str], slot: Component, what: str, style: str) -> str:

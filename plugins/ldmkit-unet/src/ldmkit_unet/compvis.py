@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
-from ldmkit_unet.entries import arguments, in_channels, same
+from ldmkit_unet.entries import arguments, check_implied, in_channels, same
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
 
@@ -85,7 +85,7 @@ class CompVisUNet:
     """Key map `compvis/unet`: `unet_config.params` and the keys below `model.diffusion_model.`.
 
     `in_channels`, `out_channels`, `context_dim` and `num_classes` follow from the UNet's neighbours:
-    `parameters` leaves them out, and `load` refuses tensors of another shape. `config` takes the
+    `parameters` leaves them out, and `check_config` refuses other ones. `config` takes the
     constructor's arguments, those included that build supplies; it leaves out `image_size`, which is not the
     UNet's to know.
     """
@@ -118,8 +118,7 @@ class CompVisUNet:
         settings = arguments(parameters)
         conditions = settings["conditions"]
         values = {
-            "in_channels": in_channels(settings["latent"], conditions),
-            "out_channels": settings["out_channels"],
+            **{name: value for name, value in _implied(settings).items() if value},
             "model_channels": settings["width"],
             "attention_resolutions": list(settings["attention"]),
             "num_res_blocks": settings["blocks"],
@@ -133,15 +132,12 @@ class CompVisUNet:
             values["num_heads"] = settings["heads"]
         else:
             values["num_head_channels"] = settings["head_channels"] or UNet.HEAD_CHANNELS
-        if conditions.tokens:
-            values |= {"use_spatial_transformer": True, "context_dim": conditions.tokens}
-            depth = settings["depth"]
-            values |= {"transformer_depth": depth if isinstance(depth, int) else list(depth)}
-            cross = [2**i in settings["cross_only"] for i in range(len(settings["multipliers"]))]
-            values |= {"disable_self_attentions": cross} if any(cross) else {}
-        else:
-            values["use_new_attention_order"] = settings["head_order"] == "split"
-        return values | _vector(settings)
+        return values | (_transformers(settings) if conditions.tokens else _plain_attention(settings))
+
+    def check_config(self, config: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+        """ValueError where `unet_config.params` promise other channels, or layers for tokens or classes that
+        the UNet has not. `parameters` as for `config`."""
+        check_implied(config, _implied(arguments(parameters)))
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors without prefix as the UNet's state dict; ValueError names every key that does not fit."""
@@ -172,13 +168,33 @@ def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
-def _vector(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How the vector is embedded: as a class, or by two layers."""
-    vector = settings["conditions"].vector
-    if settings["vector"] == "mlp":
-        mlp = {"num_classes": SEQUENTIAL, "adm_in_channels": vector, "use_linear_in_transformer": True}
-        return mlp if vector else {}
-    return {"num_classes": vector} if vector else {}
+def _implied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that follow from the UNet's neighbours."""
+    conditions = settings["conditions"]
+    vector, two_layers = conditions.vector, settings["vector"] == "mlp"
+    return {
+        "in_channels": in_channels(settings["latent"], conditions),
+        "out_channels": settings["out_channels"],
+        "use_spatial_transformer": conditions.tokens > 0,
+        "context_dim": conditions.tokens,
+        "num_classes": SEQUENTIAL if vector and two_layers else vector,
+        "adm_in_channels": vector if two_layers else 0,
+    }
+
+
+def _transformers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a UNet with cross-attention says of it."""
+    depth = settings["depth"]
+    cross = [2**i in settings["cross_only"] for i in range(len(settings["multipliers"]))]
+    return {
+        "transformer_depth": depth if isinstance(depth, int) else list(depth),
+        **({"disable_self_attentions": cross} if any(cross) else {}),
+        **({"use_linear_in_transformer": True} if _implied(settings)["adm_in_channels"] else {}),
+    }
+
+
+def _plain_attention(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"use_new_attention_order": settings["head_order"] == "split"}
 
 
 def _heads(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ldmkit import keymaps
-from ldmkit_unet.diffusers_config import read, write
-from ldmkit_unet.entries import arguments
+from ldmkit_unet.diffusers_reading import read
+from ldmkit_unet.diffusers_writing import implied, write
+from ldmkit_unet.entries import arguments, check_implied
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
 
@@ -66,7 +67,7 @@ class DiffusersUNet:
 
     `attention_head_dim` is the number of heads in the conditional model and the channels of one head in the
     unconditional one. `in_channels`, `out_channels`, `cross_attention_dim` and `num_class_embeds` follow from
-    the UNet's neighbours: `parameters` leaves them out, and `load` refuses tensors of another shape. `config`
+    the UNet's neighbours: `parameters` leaves them out, and `check_config` refuses other ones. `config`
     takes the constructor's arguments, those included that build supplies; it leaves out `sample_size`.
     """
 
@@ -79,6 +80,11 @@ class DiffusersUNet:
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The `config.json` of the constructor's arguments; ValueError where no model there can be it."""
         return write(arguments(parameters))
+
+    def check_config(self, config: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+        """ValueError where a `config.json` promises other channels, or layers for tokens, classes or sizes
+        that the UNet has not. `parameters` as for `config`."""
+        check_implied(config, implied(arguments(parameters)))
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Tensors as the UNet's state dict; ValueError names every key that does not fit."""

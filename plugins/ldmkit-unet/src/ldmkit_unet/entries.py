@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ldmkit.keymaps import refuse
+from ldmkit.keymaps import refuse, short
 from ldmkit.types import ConditionSpec, LatentSpec
 from ldmkit_unet.unet import UNet
 
@@ -20,6 +20,19 @@ def same(name: str, value: Value | Sequence[Value]) -> Value:
         refuse(f"{name}: {value!r} (the UNet has one value for all levels)")
     first: Value = values[0]
     return first
+
+
+def check_implied(config: Mapping[str, Any], implied: Mapping[str, Any]) -> None:
+    """ValueError for entries of a published configuration that do not follow from the UNet's neighbours.
+
+    implied: what they must be, None or false where the UNet has no such layers.
+    """
+    for name, own in implied.items():
+        value = config.get(name, own)
+        per_level = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        if any((one or None) != (own or None) for one in per_level):
+            fits = f"{own!r}" if own else "none"
+            refuse(f"{name}: {short(value)}; with its latent and its conditions this model has {fits}")
 
 
 def arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:

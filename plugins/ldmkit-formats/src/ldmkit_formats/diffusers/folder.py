@@ -109,6 +109,7 @@ def _network(registry: Registry, published: Published, folder: Path, config: Map
     component = component_of(registry, STYLE, "denoiser", str(config["_class_name"]), str(folder))
     published.recipe["denoiser"] = parameters(registry, STYLE, component, config)
     published.tensors["denoiser"] = read_folder(folder, STEM)
+    published.configs["denoiser"] = config
     factor = published.recipe["compression"].get("factor", 1)
     size = config.get("sample_size")
     sides = [size, size] if isinstance(size, int) else size
