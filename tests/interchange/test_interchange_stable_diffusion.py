@@ -87,9 +87,9 @@ def test_sgms_names_for_the_same_classes(published, tmp_path, error):
     first, second = (m.denoise(z, time, c) for m, c in zip(models, conditions, strict=True))
     assert torch.equal(first, second)
     embedders = new["model"]["params"]["conditioner_config"]["params"]["emb_models"]
-    embedders.append({"target": "sgm.modules.encoders.modules.ConcatTimestepEmbedderND"})
+    embedders.append({"target": "sgm.modules.encoders.modules.ConcatTimestepEmbedderND", "params": {}})
     config.write_text(yaml.safe_dump(new))
-    with pytest.raises(UserError, match=r"2 embedders .*ConcatTimestepEmbedderND.*holds one"):
+    with pytest.raises(UserError, match=r"embedders .*ConcatTimestepEmbedderND.*neither one text encoder"):
         import_model(file, tmp_path / "xl", config, None, print, tokenizer=words)
 
 

@@ -32,11 +32,11 @@ def tokenizer():
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77), len(vocabulary)
 
 
-def text_encoder(width=32):
+def text_encoder(width=32, heads=2):
     torch.manual_seed(1)
     words, size = tokenizer()
     ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1, "vocab_size": size}
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": heads, "intermediate_size": 64}
     model = CLIPTextModel(CLIPTextConfig(hidden_size=width, **sizes, **ids)).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
@@ -49,31 +49,31 @@ def stirred(model):
     return model.eval()
 
 
-def text_encoders():
+def text_encoders(first=32, second=48):
     """Stable Diffusion XL's pair: the second wider, projected, and filled up with another token."""
-    first = text_encoder()
+    first = text_encoder(first, heads=2 if first < 64 else first // 64)
     torch.manual_seed(8)
     size = first["text_encoder"].config.vocab_size
     ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": 0, "vocab_size": size}
-    sizes = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "hidden_size": 48}
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "hidden_size": second}
     config = CLIPTextConfig(**sizes, **ids, projection_dim=24, hidden_act="gelu")
     words = tokenizer()[0]
     words.pad_token = "z"
     return {**first, "text_encoder_2": stirred(CLIPTextModelWithProjection(config)), "tokenizer_2": words}
 
 
-def large(kind="StableDiffusionXLPipeline", channels=4, scheduler="Euler", **unet):
+def large(kind="StableDiffusionXLPipeline", channels=4, scheduler="Euler", widths=(32, 48), **unet):
     """Stable Diffusion XL: attention of another depth a level, text and sizes as a vector."""
     torch.manual_seed(3)
     types = {"down": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), "up": ("CrossAttnUpBlock2D",) * 2}
     network = diffusers.UNet2DConditionModel(
         sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-        cross_attention_dim=32 + 48, attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2),
+        cross_attention_dim=sum(widths), attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2),
         addition_embed_type="text_time", addition_time_embed_dim=8, use_linear_projection=True,
         projection_class_embeddings_input_dim=24 + 6 * 8,
         **{f"{way}_block_types": names for way, names in types.items()}, **unet,
     ).eval()  # fmt: skip
-    parts = {"vae": autoencoder(scaling_factor=0.13025), "unet": network, **text_encoders()}
+    parts = {"vae": autoencoder(scaling_factor=0.13025), "unet": network, **text_encoders(*widths)}
     return quiet(getattr(diffusers, kind)(scheduler=SCHEDULERS[scheduler], **parts, add_watermarker=False))
 
 

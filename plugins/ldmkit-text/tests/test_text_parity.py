@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from ldmkit_text.classes import ClassEmbedding
+from ldmkit_text.compvis_encoders import CompvisPretrainedText
 from ldmkit_text.keymap import CompvisClassEmbedding, CompvisTextTransformer, DiffusersTextTransformer
 from ldmkit_text.transformer import TextTransformer
 from safetensors.torch import load_file
@@ -144,3 +146,25 @@ def test_a_published_configuration_that_does_not_fit_is_refused(keymap, config, 
 def test_heads_the_published_format_lacks_are_refused_on_export():
     with pytest.raises(ValueError, match="heads: the published format has 8 only"):
         CompvisTextTransformer().config({"heads": 4})
+
+
+@pytest.mark.parametrize(("blocks", "kept"), [(24, 23), (23, 23), (22, None)])
+def test_an_open_clip_encoder_may_lack_the_block_that_nothing_reads(blocks, kept):
+    """ViT-H/14 has 24; files written out of other formats hold 23. Any other count is another encoder."""
+    width, tensors = 1024, {}
+    for i in range(blocks):
+        at = f"model.transformer.resblocks.{i}"
+        tensors[f"{at}.attn.in_proj_weight"] = torch.empty(3 * width, width, device="meta")
+        tensors[f"{at}.mlp.c_fc.weight"] = torch.empty(4 * width, width, device="meta")
+    tensors["model.token_embedding.weight"] = torch.empty(100, width, device="meta")
+    tensors["model.positional_embedding"] = torch.empty(77, width, device="meta")
+    tensors |= {f"model.ln_final.{kind}": torch.empty(width, device="meta") for kind in ("weight", "bias")}
+    if kept is None:
+        with pytest.raises(ValueError, match="22 blocks; the published encoder of that width has 24"):
+            CompvisPretrainedText().encoders(tensors, {"layer": "penultimate"})
+        return
+    encoder = CompvisPretrainedText().encoders(tensors, {"layer": "penultimate"})["text_encoder"]
+    assert encoder.config["num_hidden_layers"] == kept
+    assert len(encoder.notes) == blocks - kept
+    with pytest.raises(ValueError, match="blocks") if blocks == 23 else nullcontext():
+        CompvisPretrainedText().encoders(tensors, {"layer": "last"})

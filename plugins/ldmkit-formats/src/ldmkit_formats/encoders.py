@@ -25,8 +25,6 @@ WEIGHTS = f"{STEM}.safetensors"
 PICKLE = "pytorch_model.bin"
 PLAIN = ("*.json", "*.txt", "*.model")
 """What a tokenizer and a configuration consist of."""
-
-
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -34,9 +32,7 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     """The files of a tokenizer's folder, or of the folder `tokenizer` in it; UserError where it has none."""
     folder = source / "tokenizer" if (source / "tokenizer").is_dir() else source
     copy_plain(folder, out)
-    if not any(
-        (out / name).exists() for name in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
-    ):
+    if not any((out / name).exists() for name in TOKENIZERS):
         raise UserError(f"{folder}: no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
 
 

@@ -49,19 +49,25 @@ def ldmkit_register(registry: Registrar) -> None:
     registry.add(
         "keymap",
         "compvis/pretrained-text",
-        "ldmkit_text.encoder_keys:CompvisPretrainedText",
+        "ldmkit_text.compvis_encoders:CompvisPretrainedText",
         "CLIP text encoders of the single file.",
     )
     registry.add(
         "keymap",
+        "compvis/paired-text",
+        "ldmkit_text.compvis_encoders:CompvisPairedText",
+        "Both text encoders of Stable Diffusion XL in a single file of sgm's.",
+    )
+    registry.add(
+        "keymap",
         "diffusers/pretrained-text",
-        "ldmkit_text.encoder_keys:DiffusersPretrainedText",
+        "ldmkit_text.diffusers_encoders:DiffusersPretrainedText",
         "text_encoder/ and tokenizer/ of a folder.",
     )
     registry.add(
         "keymap",
         "diffusers/paired-text",
-        "ldmkit_text.encoder_keys:DiffusersPairedText",
+        "ldmkit_text.diffusers_encoders:DiffusersPairedText",
         "Both text encoders of Stable Diffusion XL.",
     )
     registry.add(

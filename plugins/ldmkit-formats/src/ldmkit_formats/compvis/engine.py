@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit.interchange.model import Tensors
-from ldmkit.keymaps import check_entries, short
+from ldmkit.keymaps import check_entries, short, some
 from ldmkit_formats.compvis.config import UNCONDITIONAL, class_of, section_of
 
 NAME = "DiffusionEngine"
@@ -19,7 +19,12 @@ LEFT = (
 )  # fmt: skip
 """Known entries that have no part in what the trained model computes."""
 SCALINGS = {"EpsScaling": "eps", "VScaling": "v"}
-EMBEDDER, SIGMAS = "conditioner.embedders.0.", "denoiser.sigmas"
+EMBEDDERS, SIGMAS = "conditioner.", "denoiser.sigmas"
+FIRST_EMBEDDER = f"{EMBEDDERS}embedders.0."
+PAIR = ("FrozenCLIPEmbedder", "FrozenOpenCLIPEmbedder2")
+SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
+"""What Stable Diffusion XL reads: two text encoders, and sizes through classes without tensors."""
+SIZE_CLASS, SCORE = "ConcatTimestepEmbedderND", "aesthetic_score"
 ATTENTION = "spatial_transformer_attn_type"
 """Which kernel computes attention there."""
 
@@ -44,13 +49,26 @@ def translated(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def renamed(state: Tensors) -> Tensors:
-    """The tensors under the names that LatentDiffusion has for them; the table of sigmas is left out."""
+def renamed(state: Tensors, params: Mapping[str, Any]) -> Tensors:
+    """The tensors under the names that LatentDiffusion has for them; the table of sigmas is left out.
+
+    params: as translated. Several embedders keep their numbers.
+    """
+    prefix = FIRST_EMBEDDER if sizes(params["cond_stage_config"]) is None else EMBEDDERS
     return {
-        f"cond_stage_model.{name.removeprefix(EMBEDDER)}" if name.startswith(EMBEDDER) else name: x
+        f"cond_stage_model.{name.removeprefix(prefix)}" if name.startswith(prefix) else name: x
         for name, x in state.items()
         if name != SIGMAS
     }
+
+
+def sizes(section: Any) -> dict[str, Any] | None:
+    """The slot of the sizes that embedders beside text encoders are told; None where there are none."""
+    params = section.get("params") if isinstance(section, Mapping) else None
+    models = params.get("emb_models") if isinstance(params, Mapping) else None
+    if not models:
+        return None
+    return {"name": "size-embedding", "width": section_of(models[-1], "params").get("outdim", 256)}
 
 
 def _schedule(denoiser: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,21 +95,35 @@ def _network(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _embedder(section: Any) -> Any:
-    """The one embedder of a GeneralConditioner."""
+    """The one embedder of a GeneralConditioner, or it as a whole with those of Stable Diffusion XL."""
     if section is None:
         return UNCONDITIONAL
     models = section_of(section, "params").get("emb_models") if isinstance(section, dict) else None
     if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
         raise UserError(f"conditioner_config: {short(section)} has no list emb_models")
     if len(models) > 1:
-        names = ", ".join(class_of(model) for model in models[:8])
-        raise UserError(
-            f"conditioner_config: {len(models)} embedders ({names}); of a single file a recipe holds one: "
-            "import Stable Diffusion XL from its folder"
-        )
+        _check_pair(models)
+        return {"target": section.get("target"), "params": {"emb_models": models}}
     if not models:
         return UNCONDITIONAL
     return {"target": models[0].get("target"), "params": models[0].get("params") or {}}
+
+
+def _check_pair(models: Sequence[Mapping[str, Any]]) -> None:
+    """UserError for embedders that are not those of Stable Diffusion XL."""
+    classes, keys = [class_of(model) for model in models], [model.get("input_key") for model in models]
+    if SCORE in keys:
+        raise UserError(
+            "conditioner_config: a refiner, which reads one text encoder of two and a score, is no model "
+            "that a recipe can hold: import the base model, which draws whole pictures by itself"
+        )
+    params = [str(section_of(model, "params")) for model in models[len(PAIR) :]]
+    if classes != [*PAIR, *(SIZE_CLASS for _ in SIZES)] or keys[2:] != [*SIZES] or len({*params}) > 1:
+        names = some((f"{name} of {key}" for name, key in zip(classes, keys, strict=True)), 8)
+        raise UserError(
+            f"conditioner_config: embedders ({names}) that are neither one text encoder nor the five of "
+            "Stable Diffusion XL: import the pipeline's folder, or give the configuration of this very file"
+        )
 
 
 def _check(where: str, params: Mapping[str, Any], read: tuple[str, ...], left: tuple[str, ...]) -> None:

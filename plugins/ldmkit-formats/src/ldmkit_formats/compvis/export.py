@@ -22,9 +22,7 @@ from ldmkit.interchange.model import (
 from ldmkit.interchange.scaling import first_stage_of
 from ldmkit.recipe import Component
 from ldmkit_formats.compvis.config import FIRST_STAGE, OBJECTIVES, SCHEDULES, STYLE, UNCONDITIONAL
-
-NETWORK, FIRST, CONDITION = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
-"""Prefixes of the parts' keys."""
+from ldmkit_formats.compvis.state import CONDITION, FIRST, NETWORK
 
 
 def write(system: System, out: Path) -> list[str]:
