@@ -117,10 +117,7 @@ def test_stable_diffusion_xl_in_a_single_file(published, import_file, error):
         assert error(getattr(own[name], part), getattr(theirs[name], part)) < 2e-5
     z, time = torch.randn(2, 4, 8, 8), torch.tensor([3.0, 700.0])
     assert error(model.denoise(z, time, own), folder.denoise(z, time, theirs)) < 2e-5
-    picture = torch.rand(1, 3, 16, 16) * 2 - 1
-    assert error(model.compression.encode(picture).mode, folder.compression.encode(picture).mode) < 2e-5
-    drawn = [one.sample_latent(one.condition(raw), noise=z, steps=4) for one in (model, folder)]
-    assert error(*drawn) < 1e-4
+    assert error(model.compression.decode(z), folder.compression.decode(z)) < 2e-5
 
 
 def test_its_tokenizers_are_asked_for(published, import_file, tmp_path):

@@ -27,12 +27,15 @@ def check_implied(config: Mapping[str, Any], implied: Mapping[str, Any]) -> None
 
     implied: what they must be, None or false where the UNet has no such layers.
     """
+    problems = []
     for name, own in implied.items():
         value = config.get(name, own)
         per_level = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if any((one or None) != (own or None) for one in per_level):
-            fits = f"{own!r}" if own else "none"
-            refuse(f"{name}: {short(value)}; with its latent and its conditions this model has {fits}")
+            problems.append(
+                f"{name} is {short(value)}, but this model's latent and conditions give {own or 'none'}"
+            )
+    refuse(*problems)
 
 
 def arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:

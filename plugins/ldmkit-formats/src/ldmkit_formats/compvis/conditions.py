@@ -60,11 +60,11 @@ def _encoders(
         published.notes += encoder.notes
         published.folders[name] = partial(write_encoder, encoder.config, encoder.tensors)
     names = [name.replace("text_encoder", "tokenizer") for name in encoders]
-    if options.tokenizer is None:
+    given, several = options.tokenizer, len(names) > 1
+    if given is None or (several and not all((given / name).is_dir() for name in names)):
         raise UserError(
             f"{class_of(section)} reads text with {keys.tokenizer}, which no single file holds: name a "
             f"folder that has {keys.tokenizer_files} by --tokenizer"
         )
     for name in names:
-        place = options.tokenizer if len(names) == 1 else options.tokenizer / name
-        published.folders[name] = partial(copy_tokenizer, place)
+        published.folders[name] = partial(copy_tokenizer, given / name if several else given)
