@@ -68,7 +68,8 @@ def test_an_unreachable_hub_says_so_at_once_and_names_the_way_out(offline, tmp_p
     monkeypatch.setattr("huggingface_hub.hf_api.HfApi.model_info", _refuse)
     started = time.monotonic()
     with pytest.raises(
-        ValueError, match=r"some/model at 000000000000 is not on this machine .*; download it elsewhere and give"
+        ValueError,
+        match=r"some/model at 000000000000 is not on this machine .*; download it elsewhere and give",
     ):
         PretrainedText(hub="some/model", revision="0" * 40)
     assert time.monotonic() - started < 5
