@@ -73,7 +73,7 @@ def _write(published: Published, format: str, source: Path, target: Path, regist
     with torch.device("meta"):
         draft = assemble(recipe, registry)
     check_size(draft, published)
-    check_configs(draft, published, name)
+    check_configs(draft, published, format)
     system = assemble(recipe, registry)
     for stage, tensors in load_parts(system, published, format).items():
         write_tensors(target / f"{stage}.safetensors", tensors)
