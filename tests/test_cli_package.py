@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -21,7 +23,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_recipes import UNET
 
+from ldmkit import load
 from ldmkit.cli import main
+from ldmkit.host.plugins import host
+from ldmkit.verbs.package.card import distributions
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 RECIPE: dict[str, Any] = {
@@ -86,6 +91,28 @@ def test_the_card_says_what_the_model_is_and_how_to_make_it_again(place: Path) -
     assert "![Pictures that these weights drew](pictures/grid.png)" in card
     assert Path("model/pictures/grid.png").is_file()
     assert yaml.safe_load(Path("model/training.yaml").read_text())["train"]["diffusion"]["steps"] == 1
+
+
+def test_what_the_card_installs_is_enough_to_draw_and_to_measure(place: Path) -> None:
+    metrics = "evaluate.metrics=[{name: frechet, features: efficientnet-lite0}]"
+    result = call("package", "toy.yaml", "-o", "listed", "--wheel", "listed", "-s", metrics)
+    assert result.exit_code == 0, result.output
+    (line,) = re.findall(r"^    pip install (.*)$", Path("listed/README.md").read_text(), re.MULTILINE)
+    installed = {entry.distribution for entry in host().registry}
+    others = [word for name in sorted(installed - {*line.split()}) for word in ("--without", name)]
+    assert "ldmkit-zoo" in others  # weights of other models
+    command = [sys.executable, "-m", "ldmkit", *others, "check", "listed"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = Path("listed").glob("*.whl")
+    with ZipFile(wheel) as held:
+        (metadata,) = (held.read(name).decode() for name in held.namelist() if name.endswith("/METADATA"))
+    assert sorted(re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)) == sorted(line.split())
+
+
+def test_a_card_installs_the_package_that_a_component_takes_weights_from() -> None:
+    recipe = load("text2img")
+    assert recipe.conditioners["caption"].parameters["package"] in distributions(recipe, host().registry)
 
 
 def test_figures_of_an_evaluation_are_on_the_card(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ldmkit.disk import write_text
 from ldmkit.engine.counting import counts
 from ldmkit.engine.system import System
+from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.dump import leaves
@@ -20,8 +22,9 @@ from ldmkit.recipe.slots import replace_components
 CARD = "README.md"
 
 
-def write_card(system: System, out: Path, runs: Path, license: str) -> None:
-    """Writes `out`/README.md; figures come from the report of `ldmkit evaluate` below `runs`, if any."""
+def write_card(system: System, packaged: Recipe, out: Path, runs: Path, license: str) -> None:
+    """Writes `out`/README.md for a packaged recipe; figures come from the report of `ldmkit evaluate` below
+    `runs`, if any."""
     recipe = system.recipe
     environment = Environment(
         loader=PackageLoader("ldmkit.verbs.package", "."), undefined=StrictUndefined, trim_blocks=True
@@ -33,22 +36,35 @@ def write_card(system: System, out: Path, runs: Path, license: str) -> None:
         figures=_figures(runs / recipe.name / "evaluation" / "metrics.json"),
         grid="pictures/grid.png" if (out / "pictures/grid.png").is_file() else "pictures/reconstructions.png",
         data=recipe.data and {"name": recipe.data.name, **recipe.data.flat()},
-        distributions={name: version(name) for name in distributions(recipe, system.registry)},
+        distributions={name: version(name) for name in distributions(packaged, system.registry)},
     )
     write_text(out / CARD, text)
 
 
 def distributions(recipe: Recipe, registry: Registry) -> list[str]:
-    """ldmkit and the distributions of the components that drawing with a recipe takes."""
+    """ldmkit, the distributions of all components that a resolved recipe names, without which it is refused,
+    and those that a component's parameter `package` names."""
     names = {"ldmkit"}
 
     def visit(path: Any, kind: str, component: Component) -> Component:
-        if kind not in ("data", "metric", "loss", "adversary", "callback", "optimizer", "auxiliary"):
-            names.add(registry.get(kind, component.name).distribution)
+        names.update(_needed(kind, component, registry))
         return component
 
     replace_components(recipe, visit)
     return sorted(names)
+
+
+def _needed(kind: str, component: Component, registry: Registry) -> Iterator[str]:
+    """The distributions of a component and of those among its parameters."""
+    entry = registry.get(kind, component.name)
+    yield entry.distribution
+    if isinstance(package := component.parameters.get("package"), str):
+        yield package
+    for name, slot in parameters_of(entry).nested.items():
+        held = component.checked.nested.get(name)
+        for one in held if isinstance(held, tuple) else (held,):
+            if isinstance(one, Component):
+                yield from _needed(slot.kind, one, registry)
 
 
 def _figures(report: Path) -> list[tuple[str, str, Any]]:

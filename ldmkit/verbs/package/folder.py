@@ -61,7 +61,7 @@ def _write(system: System, out: Path, runs: Path, license: str, say: Say) -> Non
         make_pictures(system, recorded_inputs(system, Asked()), out / PICTURES, say)
     else:
         make_reconstructions(system, out / PICTURES, say)
-    write_card(system, out, runs, license)
+    write_card(system, recipe, out, runs, license)
     seal(out)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ldmkit.disk import write_text
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe import load
+from ldmkit.recipe import load, resolve
 from ldmkit.verbs.package.card import distributions
 from ldmkit.verbs.package.folder import RECIPE, recipe_in
 
@@ -56,14 +56,14 @@ def ldmkit_register(registry: Registrar) -> None:
 def build_wheel(folder: Path, out: Path, version: str) -> Path:
     """Builds the wheel of a package's folder into the folder `out`; its file.
 
-    Its name is the recipe's with "ldmkit-" before it; it depends on the plugins that drawing takes. Needs
+    Its name is the recipe's with "ldmkit-" before it; it depends on the plugins that the recipe names. Needs
     setuptools in the environment. Raises UserError where the folder is none of a model, and where pip fails.
     """
     name = str(recipe_in(folder)["name"])
     distribution = "ldmkit-" + re.sub(r"[-_.]+", "-", name).lower()
     package = distribution.replace("-", "_")
-    recipe = load(folder / RECIPE)
-    needed = json.dumps(distributions(recipe, host().registry))
+    registry = host().registry
+    needed = json.dumps(distributions(resolve(load(folder / RECIPE), registry), registry))
     words = {"name": name, "distribution": distribution, "package": package, "version": version}
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
