@@ -16,6 +16,7 @@ from ldmkit.engine.opening import give_weights, refuse
 from ldmkit.errors import UserError
 from ldmkit.recipe import digest, dump, load
 from ldmkit.testing.adapter import check_adapter
+from ldmkit.training.adapter import train_adapter
 
 SHORT = ["train.compression.steps=2", "train.diffusion.steps=2", "train.compression.adversary.start=1"]
 TRAINING = "train: {steps: 6, batch: 4, lr: 0.5, data: {name: toy, count: 14}}"
@@ -122,6 +123,18 @@ def test_more_steps_of_an_adapter_go_on_bit_for_bit(runs, tmp_path):
     (whole,) = (tmp_path / "whole").glob("toy/style-*/style.safetensors")
     mine = tmp_path / "parts" / whole.relative_to(tmp_path / "whole")
     assert torch.equal(load_file(mine)["shift"], load_file(whole)["shift"])
+
+
+def test_an_adapter_that_is_restarted_takes_nothing_over(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+
+    def anew(system, name):
+        train_adapter(system, name, tmp_path / "runs", restart=True, say=said.append)
+
+    said = []
+    opened(tmp_path / "runs", STYLE.replace("steps: 6", "steps: 9"), without=anew)
+    assert len(list((tmp_path / "runs").glob("toy/style-*/style.safetensors"))) == 2
+    assert not [line for line in said if "takes over" in line or "going on after" in line]
 
 
 def test_strength_and_merging_are_the_recipes(runs):

@@ -33,7 +33,7 @@ class System(Parts):
     @property
     def size(self) -> tuple[int, int] | None:
         """The pictures' (height, width), where the recipe or its data say one."""
-        return self.recipe.sample.size or sizes.data_size(self)
+        return sizes.known_size(self)
 
     def sample_latent(
         self,

@@ -153,7 +153,7 @@ def _second(system: System) -> nn.Module:
 def picture_size(system: System) -> tuple[int, int]:
     """The (height, width) of the recipe's pictures; one that every model takes where nothing says it."""
     side = ANY_SIZE * system.compression.latent.factor
-    return system.recipe.sample.size or sizes.data_size(system) or (side, side)
+    return sizes.known_size(system) or (side, side)
 
 
 def trained_by(recipe: Recipe) -> list[StageName]:
