@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -258,6 +259,30 @@ def test_two_visitors_draw_at_once_and_see_their_own_pictures(browser, address, 
     assert {"first words", "second words"} <= prompts
     for visitor in visitors:
         visitor.context.close()
+
+
+def test_an_example_of_the_data_is_filled_in_and_waiting_for_it_is_told(browser, tmp_path, monkeypatch):
+    from ldmkit_serve import app
+
+    for i in range(40):
+        PIL.Image.new("RGB", (16, 16), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        (tmp_path / f"{i}.txt").write_text(f"red {i}")
+    read, find = threading.Event(), app.random_example
+    monkeypatch.setattr(app, "random_example", lambda *given: read.wait(60) and find(*given))
+    caption = {"caption": RECIPE["conditioners"]["caption"]}
+    data = {"name": "image-folder", "path": str(tmp_path), "size": 16}
+    with pytest.warns(UserWarning, match="no weights"):
+        system = ldmkit.build({**RECIPE, "conditioners": caption, "data": data})
+    served = app.launch(system, tmp_path / "out", host="127.0.0.1", port=0, share=False, queue=4, block=False)
+    visitor = browser.new_page()
+    visitor.goto(served.local_url)
+    visitor.click("#example")
+    visitor.wait_for_function("document.querySelector('#words').innerText.includes('may take minutes')")
+    read.set()
+    visitor.wait_for_function("!document.querySelector('#words').innerText")
+    assert visitor.get_by_label("caption").first.input_value().startswith("red ")
+    visitor.close()
+    served.close()
 
 
 @pytest.mark.parametrize(("seed", "steps"), [(-1, 4), (2**40, 4), (0, 0), (0, 10**6), (None, None)])

@@ -27,6 +27,7 @@ from ldmkit_serve.kept import Kept
 MAX_UPLOAD = "16mb"
 HISTORY = 60
 """Pictures that a visitor's history holds."""
+WAIT = "looking for an example; where the data set is read for the first time, this may take minutes"
 UNSAID = ("recipe", "inputs", "init", "options")
 """What a picture's file says but not the line below it: the same for all, or long."""
 FONTS = ["system-ui", "sans-serif"]
@@ -117,7 +118,9 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
             concurrency_id="sampling",
         )
         stop.click(lambda: "cancelled", None, words, cancels=[drawing])
-        example.click(partial(_example, conditions, facts), None, components)
+        example.click(lambda: WAIT, None, words).then(
+            partial(_example, conditions, facts), None, [*components, words]
+        )
         dropped.upload(partial(_dropped, served, conditions, chosen), dropped, [*inputs, words])
         for one in conditions:
             one.listen()
@@ -233,8 +236,8 @@ def _draw(
         raise gradio.Error(str(error), print_exception=False) from error
 
 
-def _example(conditions: Sequence[Control], facts: Facts) -> Any:
-    """A random example's values for the components of the conditions."""
+def _example(conditions: Sequence[Control], facts: Facts) -> list[Any]:
+    """A random example's values for the components of the conditions, and no words."""
     one = random_example(facts, random.Random())
     values: list[Any] = []
     for control in conditions:
@@ -242,7 +245,7 @@ def _example(conditions: Sequence[Control], facts: Facts) -> Any:
             values += [gradio.skip()] * len(control.components)
         else:
             values += control.show(one)
-    return values[0] if len(values) == 1 else values
+    return [*values, ""]
 
 
 def _dropped(served: Served, conditions: Sequence[Control], chosen: choices.Settings, path: str) -> list[Any]:
