@@ -13,6 +13,7 @@ from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
 from ldmkit_autoencoders.blocks_in_order import SHARED_NAMES, PlacedBlock, Sort, load, rules
 from ldmkit_autoencoders.folding import fold
 from ldmkit_autoencoders.kl import KLAutoencoder
+from ldmkit_autoencoders.network import Topology
 from ldmkit_autoencoders.published import PublishedConfig, complete, read, topology_of
 from ldmkit_autoencoders.vq import VQ_MULTIPLIERS, VQAutoencoder
 
@@ -98,13 +99,7 @@ def parameters(model: Model) -> dict[str, Any]:
 def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]], double_z: bool) -> dict[str, Any]:
     """What both autoencoders share; ValueError where the format cannot hold it."""
     topology = topology_of(p, table)
-    if any(not isinstance(m, int) for m in topology.multipliers):
-        raise ValueError("the published code takes whole multipliers only")
-    attends = any(
-        topology.encoder_attends(n) or topology.decoder_attends(n) for n in range(len(topology.widths))
-    )
-    if attends and not topology.middle_attention:
-        raise ValueError("the published code cannot attend at a level but not in the middle")
+    check_topology(topology)
     return {
         "embed_dim": p["channels"],
         "ddconfig": {
@@ -122,6 +117,16 @@ def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]], double_z:
         },
         "lossconfig": {"target": "torch.nn.Identity"},
     }
+
+
+def check_topology(topology: Topology) -> None:
+    """ValueError for multipliers and attention that the published code has not."""
+    if any(not isinstance(m, int) for m in topology.multipliers):
+        raise ValueError("the published code takes whole multipliers only")
+    levels = range(len(topology.widths))
+    attends = any(topology.encoder_attends(n) or topology.decoder_attends(n) for n in levels)
+    if attends and not topology.middle_attention:
+        raise ValueError("the published code cannot attend at a level but not in the middle")
 
 
 def block_name(block: PlacedBlock) -> str:

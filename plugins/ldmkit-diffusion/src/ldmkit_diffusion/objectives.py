@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,76 +10,8 @@ from torch import Tensor
 
 from ldmkit.interfaces import NoiseSchedule
 from ldmkit.types import Estimate, Latent, Level, PerPicture
+from ldmkit_diffusion.linear_objective import LEAST_SIGMA, LinearObjective, Weighting, total
 from ldmkit_diffusion.variance import learned_range_loss
-
-LossName = Literal["l1", "l2"]
-Weighting = Literal["uniform", "min-snr", "edm"]
-Gamma = Annotated[float, Field(gt=0)]
-
-LEAST_SIGMA = 1e-6
-"""Below this sigma there is no noise to speak of: what divides by sigma divides by this."""
-
-
-class LinearObjective(ABC):
-    """What the objectives share: the loss (l1 or l2, a mean over each picture) and its weighting.
-
-    Args:
-        loss: l2, or l1 as some of the published models were trained with.
-        weighting: of noise levels; each objective says what uniform, min-snr and edm are for it.
-        gamma: the SNR above which min-snr stops to weigh more.
-    """
-
-    sigma_data = 1.0
-
-    def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
-    ) -> None:
-        self.distance = loss
-        self.weighting = weighting
-        self.gamma = gamma
-
-    def out_channels(self, latent_channels: int) -> int:
-        """As many as the latent has."""
-        return latent_channels
-
-    def scale_input(self, z: Latent, level: Level) -> Latent:
-        """z_t itself, brought to unit variance on schedules that let it grow (alpha = 1, sigma up to 80)."""
-        return z / total(level).clamp(min=1).to(z).expand(len(z)).view(-1, 1, 1, 1)
-
-    def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
-        """The weighted loss of each picture: mean over channels and positions."""
-        difference = raw - self.target(clean, noise, level.like(clean))
-        each = difference.abs() if self.distance == "l1" else difference.square()
-        return each.flatten(1).mean(1) * self.weight(level).to(each)
-
-    def weight(self, level: Level) -> Tensor:
-        """The factor of the loss at each level.
-
-        uniform: 1. The others are factors of the clean latent's error, carried over to the raw output's:
-        min(SNR, gamma) (Hang et al. 2023, section 3.4), SNR + 1 / sigma_data^2 (Karras et al. 2022, table 1).
-        """
-        if self.weighting == "uniform":
-            return torch.ones_like(level.alpha)
-        level = Level(level.alpha, level.sigma.clamp(min=LEAST_SIGMA), level.time)
-        snr = (level.alpha / level.sigma) ** 2
-        on_clean = snr.clamp(max=self.gamma) if self.weighting == "min-snr" else snr + self.sigma_data**-2
-        return on_clean * self.sensitivity(level) ** 2
-
-    @abstractmethod
-    def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
-        """What the network should say; `level` has the latent's shape."""
-
-    @abstractmethod
-    def sensitivity(self, level: Level) -> Tensor:
-        """How far an error of the network's output moves the clean latent: |d clean / d raw|."""
-
-    def check(self, schedule: NoiseSchedule) -> None:  # noqa: B027 (most objectives accept any schedule)
-        """Any schedule will do."""
-
-
-def total(level: Level) -> Tensor:
-    """sqrt(alpha^2 + sigma^2): z_t's standard deviation where the data's is 1."""
-    return torch.hypot(level.alpha, level.sigma)
 
 
 class Epsilon(LinearObjective):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,13 @@ from typing import Any
 import gradio
 
 import ldmkit
-from ldmkit.engine.components import build
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Dataset
-from ldmkit.pictures import SUFFIXES
 from ldmkit.pictures.png import read_about, save_picture
 from ldmkit_serve import metadata
 from ldmkit_serve import settings as choices
 from ldmkit_serve.controls import Control, Facts, controls, holds, random_example
 from ldmkit_serve.drawing import draw
+from ldmkit_serve.facts import facts_of, named_pictures, prompt_field
 from ldmkit_serve.kept import Kept
 
 MAX_UPLOAD = "16mb"
@@ -93,8 +91,9 @@ def launch(
 
 def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gradio.Blocks:
     """The page of a system with a denoiser."""
-    facts = _facts(system)
-    served = Served(system, out, Kept(out / "inputs", _files(system), facts.data), _prompt(system), overrides)
+    facts = facts_of(system)
+    kept = Kept(out / "inputs", named_pictures(system), facts.data)
+    served = Served(system, out, kept, prompt_field(system), overrides)
     title = f"{system.recipe.name} - ldmkit"
     with gradio.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
         gradio.Markdown(f"# {system.recipe.name}")
@@ -161,51 +160,6 @@ def _gallery() -> gradio.Gallery:
     )
 
 
-def _facts(system: ldmkit.System) -> Facts:
-    data = _data(system)
-    side = 8 * system.compression.latent.factor
-    size = system.size or (side, side)
-    names = {**_names(system), **getattr(data, "class_names", {})}
-    return Facts(data, names, system.recipe.sample.prompts, size)
-
-
-def _prompt(system: ldmkit.System) -> str:
-    """The field of the prompt: the first text that a conditioner reads."""
-    kinds = [kind for _, c in system.named_conditioners() for kind in c.spec.kinds.items()]
-    return next((field for field, kind in kinds if kind == "text"), "caption")
-
-
-def _files(system: ldmkit.System) -> list[Path]:
-    """The pictures that the recipe itself names as inputs."""
-    sample = system.recipe.sample
-    named = [value for values in sample.fields.values() for value in values if isinstance(value, str)]
-    files = [system.recipe.located(value) for value in (*named, *([sample.init] if sample.init else ()))]
-    return [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
-
-
-def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
-    """What the recipe's conditioners call their classes, by field."""
-    slots = system.recipe.conditioners
-    names: dict[str, Sequence[str]] = {}
-    for name, conditioner in system.named_conditioners():
-        parameters = slots[name].parameters
-        numbered = [f"class {i}" for i in range(parameters.get("classes") or 0)]
-        if called := parameters.get("names") or numbered:
-            names |= dict.fromkeys(conditioner.spec.fields, called)
-    return names
-
-
-def _data(system: ldmkit.System) -> Dataset | None:
-    """The recipe's data set; None where the recipe has none or its files are not at hand."""
-    if system.recipe.data is None:
-        return None
-    try:
-        data: Dataset = build(system.registry, "data", system.recipe.data)
-    except UserError:
-        return None
-    return data
-
-
 def _draw(
     served: Served,
     conditions: Sequence[Control],
@@ -222,10 +176,7 @@ def _draw(
                 shown = gradio.skip() if step.picture is None else step.picture
                 yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
                 continue
-            name = served.system.recipe.name
-            sampler = metadata.sampler_override(served.system.recipe.sampler, options)
-            overrides = [*served.overrides, sampler]
-            about = metadata.about(name, served.prompt, fields, options, served.kept, overrides)
+            about = _about(served, fields, options)
             path = served.out / f"{next(numbers):05d}-{options['seed']}.png"
             save_picture(step.picture, path, about)
             told = {key: value for key, value in about.items() if key not in UNSAID}
@@ -234,6 +185,13 @@ def _draw(
             yield str(path), words, history, history
     except (UserError, ValueError) as error:
         raise gradio.Error(str(error), print_exception=False) from error
+
+
+def _about(served: Served, fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """What a picture's file says of it."""
+    recipe = served.system.recipe
+    overrides = [*served.overrides, metadata.sampler_override(recipe.sampler, options)]
+    return metadata.about(recipe.name, served.prompt, fields, options, served.kept, overrides)
 
 
 def _example(conditions: Sequence[Control], facts: Facts) -> list[Any]:

@@ -11,7 +11,8 @@ from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
 from ldmkit_unet.entries import arguments, check_implied, in_channels, same
 from ldmkit_unet.naming import Format, as_unet
-from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
+from ldmkit_unet.unet import UNet
+from ldmkit_unet.unet_block import UNetBlock, unet_blocks
 
 UNDERSTOOD = {
     "model_channels", "channel_mult", "num_res_blocks", "attention_resolutions", "num_heads",

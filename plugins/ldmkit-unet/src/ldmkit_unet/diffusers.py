@@ -13,7 +13,8 @@ from ldmkit_unet.diffusers_reading import read
 from ldmkit_unet.diffusers_writing import implied, write
 from ldmkit_unet.entries import arguments, check_implied
 from ldmkit_unet.naming import Format, as_unet
-from ldmkit_unet.unet import UNet, UNetBlock, unet_blocks
+from ldmkit_unet.unet import UNet
+from ldmkit_unet.unet_block import UNetBlock, unet_blocks
 
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names of plain attention's layers in folders written by early versions."""

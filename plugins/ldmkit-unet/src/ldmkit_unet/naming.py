@@ -12,7 +12,8 @@ from ldmkit.keymaps import Rule
 from ldmkit_unet.attention import AttentionBlock, SelfAttention, SpatialTransformer
 from ldmkit_unet.blocks import Resample, ResidualBlock
 from ldmkit_unet.conv import Conv3x3
-from ldmkit_unet.unet import UNet, UNetBlock
+from ldmkit_unet.unet import UNet
+from ldmkit_unet.unet_block import UNetBlock
 
 TRANSFORMER_BLOCK = {
     "norm1": ("norm1",),

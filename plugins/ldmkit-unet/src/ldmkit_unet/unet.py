@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -28,38 +28,9 @@ from ldmkit_unet.blocks import (
 from ldmkit_unet.checks import check_condition, check_size, check_widths, note_blindness
 from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.reuse import Forecast
+from ldmkit_unet.unet_block import UNetBlock
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
-
-
-class UNetBlock(nn.Module):
-    """One entry of the UNet's path: a residual block, attention, resampling; each may be absent."""
-
-    def __init__(
-        self,
-        block: ResidualBlock | None = None,
-        attention: AttentionBlock | SpatialTransformer | None = None,
-        resample: Resample | ResidualBlock | None = None,
-    ) -> None:
-        super().__init__()
-        self.block = block
-        self.attention = attention
-        self.resample = resample
-
-    def forward(self, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        """The feature map after the parts that are there."""
-        if self.block is not None:
-            h = self.block(h, emb)
-        if self.attention is not None:
-            h = self.attention(h, memory)
-        if self.resample is not None:
-            h = self.resample(h, emb)
-        return h
-
-
-def unet_blocks(modules: nn.ModuleList) -> list[UNetBlock]:
-    """The blocks of one of a UNet's three lists."""
-    return [cast(UNetBlock, module) for module in modules]
 
 
 class UNet(nn.Module):
@@ -140,13 +111,7 @@ class UNet(nn.Module):
         self.vector_embed = _vector_embed(conditions.vector, 4 * width, vector)
         self.conv_in = Conv3x3((latent.channels + conditions.concat) * patch**2, width)
         self.down = nn.ModuleList(self._down())
-        top = width * multipliers[-1]
-        self.middle = nn.ModuleList(
-            [
-                UNetBlock(self._block(top, top), self._attention(top, depths[-1])),
-                UNetBlock(self._block(top, top)),
-            ]
-        )
+        self.middle = nn.ModuleList(self._middle())
         self.up = nn.ModuleList(self._up())
         self.norm_out = group_norm(width * multipliers[0])
         self.conv_out = zeroed(Conv3x3(width * multipliers[0], out_channels * patch**2))
@@ -217,6 +182,12 @@ class UNet(nn.Module):
                 before = channels
             if level < len(self.multipliers) - 1:
                 yield UNetBlock(resample=self._resample(channels, "down"))
+
+    def _middle(self) -> Iterator[UNetBlock]:
+        """Two blocks at the smallest size, the first with attention."""
+        top = self.width * self.multipliers[-1]
+        yield UNetBlock(self._block(top, top), self._attention(top, self._depths[-1]))
+        yield UNetBlock(self._block(top, top))
 
     def _up(self) -> Iterator[UNetBlock]:
         """The way up: each block also takes what the matching block on the way down gave."""

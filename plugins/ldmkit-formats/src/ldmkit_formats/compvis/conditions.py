@@ -42,9 +42,14 @@ def read_conditions(
         published.tensors[f"conditioners.{name}"] = tensors
     if (sizes := engine.sizes(params["cond_stage_config"])) is not None:
         conditioners["size"] = sizes
+    _pictures(conditioners, params, main["name"])
+
+
+def _pictures(conditioners: dict[str, Any], params: Mapping[str, Any], main: str) -> None:
+    """Adds the pictures that stand beside the main condition: an upscaler's, or that of inpainting."""
     if (small := low_resolution(params)) is not None:
         conditioners["low_res"] = small
-    if main["name"] != "masked-image" and params.get("conditioning_key") == "hybrid":
+    if main != "masked-image" and params.get("conditioning_key") == "hybrid":
         conditioners["image"] = {"name": "masked-image", "layout": "stable-diffusion"}
 
 

@@ -54,19 +54,9 @@ class Folder:
 
 def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Published:
     index = read_json(check_inside(folder, folder / INDEX))
-    parts = {k: str(v[1]) for k, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1]}
-    known = {*FIRST_STAGES, *DENOISERS, *TEXTS, "scheduler", "low_res_scheduler", *UNUSED}
+    parts = _parts(folder, index)
     first = next((name for name in FIRST_STAGES if name in parts), None)
-    network = next((name for name in DENOISERS if name in parts), None)
-    strange = sorted(parts.keys() - known)
-    if strange or network is None or "scheduler" not in parts:
-        why = f"it has {', '.join(strange)}" if strange else "it lacks a denoiser or a scheduler"
-        raise UserError(
-            f"{folder / INDEX}: {short(index.get('_class_name'))} is no pipeline that a recipe can hold: "
-            f"{short(why, 300)}"
-        )
-    for name in parts:  # a part may be a link to a folder elsewhere
-        check_inside(folder, folder / name)
+    network = next(name for name in DENOISERS if name in parts)
     published = Published({"compression": {"name": "identity"}}, {"compression": {}})
     if first is not None:
         published = _first_stage(registry, folder / first, parts[first])
@@ -79,6 +69,22 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
         published.notes.append(f"left aside {', '.join(aside)}: no part of the model that makes pictures")
     published.notes += _beside(index)
     return published
+
+
+def _parts(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """The class of each part; UserError for parts that a recipe has no place for, or that lie elsewhere."""
+    parts = {k: str(v[1]) for k, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1]}
+    known = {*FIRST_STAGES, *DENOISERS, *TEXTS, "scheduler", "low_res_scheduler", *UNUSED}
+    strange = sorted(parts.keys() - known)
+    if strange or "scheduler" not in parts or not parts.keys() & set(DENOISERS):
+        why = f"it has {', '.join(strange)}" if strange else "it lacks a denoiser or a scheduler"
+        raise UserError(
+            f"{folder / INDEX}: {short(index.get('_class_name'))} is no pipeline that a recipe can hold: "
+            f"{short(why, 300)}"
+        )
+    for name in parts:  # a part may be a link to a folder elsewhere
+        check_inside(folder, folder / name)
+    return parts
 
 
 def _beside(index: Mapping[str, Any]) -> Iterator[str]:

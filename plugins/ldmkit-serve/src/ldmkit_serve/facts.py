@@ -1,0 +1,59 @@
+"""What a recipe says of its inputs: its data, the names of its classes, its prompts and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ldmkit
+from ldmkit.engine.components import build
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.pictures import SUFFIXES
+from ldmkit_serve.controls import Facts
+
+
+def facts_of(system: ldmkit.System) -> Facts:
+    """What the controls know of the recipe and its data."""
+    data = _data(system)
+    side = 8 * system.compression.latent.factor
+    size = system.size or (side, side)
+    names = {**_names(system), **getattr(data, "class_names", {})}
+    return Facts(data, names, system.recipe.sample.prompts, size)
+
+
+def prompt_field(system: ldmkit.System) -> str:
+    """The field of the prompt: the first text that a conditioner reads."""
+    kinds = [kind for _, c in system.named_conditioners() for kind in c.spec.kinds.items()]
+    return next((field for field, kind in kinds if kind == "text"), "caption")
+
+
+def named_pictures(system: ldmkit.System) -> list[Path]:
+    """The pictures that the recipe itself names as inputs."""
+    sample = system.recipe.sample
+    named = [value for values in sample.fields.values() for value in values if isinstance(value, str)]
+    files = [system.recipe.located(value) for value in (*named, *([sample.init] if sample.init else ()))]
+    return [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
+    """What the recipe's conditioners call their classes, by field."""
+    slots = system.recipe.conditioners
+    names: dict[str, Sequence[str]] = {}
+    for name, conditioner in system.named_conditioners():
+        parameters = slots[name].parameters
+        numbered = [f"class {i}" for i in range(parameters.get("classes") or 0)]
+        if called := parameters.get("names") or numbered:
+            names |= dict.fromkeys(conditioner.spec.fields, called)
+    return names
+
+
+def _data(system: ldmkit.System) -> Dataset | None:
+    """The recipe's data set; None where the recipe has none or its files are not at hand."""
+    if system.recipe.data is None:
+        return None
+    try:
+        data: Dataset = build(system.registry, "data", system.recipe.data)
+    except UserError:
+        return None
+    return data
