@@ -1,6 +1,6 @@
 """The second stage of recipes/text2img.yaml, shortened, with and without representation alignment.
 
-    python benchmarks/alignment.py [--runs runs] [--steps 1200] [--batch 32]
+    python benchmarks/alignment.py [--runs runs] [--steps 300] [--batch 16]
 
 Each row adds `alignment` of one of the UNet's layers with efficientnet-lite0 at one weight. Steps and draws
 are equal, as equal_steps.py says.
@@ -39,8 +39,8 @@ def auxiliaries(variant: tuple[str, float, float] | None) -> str:
 
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--steps", default=1200)
-@click.option("--batch", default=32)
+@click.option("--steps", default=300)
+@click.option("--batch", default=16)
 def main(runs: Path, steps: int, batch: int) -> None:
     """Prints a row of a table for each training."""
     print("| alignment | held-out loss | loss on seen pictures |\n|-|-|-|", flush=True)
