@@ -213,6 +213,8 @@ def test_overrides_of_a_component_that_is_not_given_keep_its_default_name(loaded
         ("sample.seed=-1", "sample.seed: should be greater than or equal to 0, not -1"),
         ("train=3", "train: should be a mapping of keys to values, not 3"),
         ("guidance.1.scale=3", "guidance is a list of 1: it has no '1'"),
+        ("evaluate.0.name=3", "evaluate has no item 0: give the whole list, as [...]"),
+        ("sampler.steps=", "sampler.steps: should be a valid integer, not None"),
         ("guidance.x.scale=3", "guidance is a list of 1: it has no 'x'"),
         ("train.diffusion.steps.x=3", "train.diffusion.steps is 10: it has no 'x'"),
         ("sampler.steps", "should be path=value, as sampler.steps=20"),

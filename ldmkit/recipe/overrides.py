@@ -46,6 +46,8 @@ def _changed(
         i = _index(head, len(values), done)
         changed, place = _changed(values[i], rest, value, None, (*done, i))
         return (*values[:i], changed, *values[i + 1 :]), place
+    if values is None and done and head.isdecimal():
+        raise LookupError(f"{'.'.join(map(str, done))} has no item {head}: give the whole list, as [...]")
     if isinstance(values, str) and done:
         values = {"name": values}  # a component written as its bare name
     if not isinstance(values, Mapping | None):
@@ -71,5 +73,6 @@ def _replace_places(source: Source, path: Place, read: Source) -> None:
             del places[old]
     for n in range(1, len(path) + 1):  # also for mappings made on the way
         source.keys.setdefault(path[:n], read.label)
+    source.values[path] = read.label  # an empty value has no place of its own
     source.keys.update({path + p: place for p, place in read.keys.items()})
     source.values.update({path + p: place for p, place in read.values.items()})

@@ -124,6 +124,8 @@ def test_a_folder_with_parts_that_are_missing_or_unknown(stable_diffusion, tmp_p
         import_model(source, tmp_path / "out", None, None, silent)
     weights = source / "unet" / "diffusion_pytorch_model.safetensors"
     shutil.copytree(folder / "tokenizer", source / "tokenizer")
+    with pytest.raises(UserError, match=r"tokenizer holds neither model_index\.json nor config\.json"):
+        import_model(source / "tokenizer", tmp_path / "out", None, None, silent)
     save_file({**load_file(weights), "surprise": torch.ones(1)}, weights)
     with pytest.raises(UserError, match="surprise"):
         import_model(source, tmp_path / "out", None, None, silent)

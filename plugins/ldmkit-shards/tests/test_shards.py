@@ -89,6 +89,13 @@ def test_members_become_fields_by_their_suffix_and_nothing_is_unpickled(tmp_path
     assert example["map"].shape == (3, 16, 16)
     assert torch.equal(data[1]["map"], data[1]["image"])
     assert example["boxes"] == ((1, 0.0, 0.0, 1.0, 1.0),)
+    for content, reason in (
+        ({"array_npy": b"\x80\x04."}, r"array\.npy.*no array that numpy\.save has written"),
+        ({"txt": "a cat".encode("utf-16-le")}, r"its \.txt.*null characters"),
+    ):
+        shards = write_shards(tmp_path / next(iter(content)), **content)
+        with pytest.raises(UserError, match=reason):
+            WebDataset(path=shards, size=16).reading(["array", "caption"])
     shards = write_shards(tmp_path / "pickled", array_npy=pickled.getvalue())
     with pytest.raises(UserError, match=r"40 of 40 pictures.*its \.array\.npy"):
         WebDataset(path=shards, size=16).reading(["array"])

@@ -81,6 +81,13 @@ def test_what_is_no_caption_is_refused(raw, message):
         TextTransformer(**SMALL, length=6).prepare({"caption": raw})
 
 
+@pytest.mark.parametrize("raw", [[("a", "b")], [{"en": "a"}], [None]])
+def test_a_caption_of_another_type_is_shown(raw):
+    with pytest.raises(ValueError, match="caption: expects a list of strings") as caught:
+        TextTransformer(**SMALL, length=6).prepare({"caption": raw})
+    assert str(caught.value).endswith(f"; not {raw[0]!r}")
+
+
 def test_null_is_the_encoded_empty_string():
     module = TextTransformer(**SMALL, length=8).eval()
     with torch.no_grad():
@@ -145,6 +152,11 @@ def test_a_length_that_holds_no_layout_is_refused():
 def test_what_is_no_class_is_refused(labels):
     with pytest.raises(ValueError, match="label: expects class ids from 0 to 4"):
         ClassEmbedding(classes=5, width=8).prepare({"label": labels})
+
+
+def test_a_class_that_is_a_text_is_shown():
+    with pytest.raises(ValueError, match="one a picture; not '3'"):
+        ClassEmbedding(classes=5, width=8).prepare({"label": ["3", "4"]})
 
 
 def test_the_unconditional_class_must_exist():

@@ -16,6 +16,8 @@ from ldmkit_shards.examples import Encoded
 PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
 NAMES = {"txt": "caption", "cls": "label", "npy": "array"}
 """The field in a member that has no further word in its name."""
+NPY = b"\x93NUMPY"
+"""How a file of numpy's begins."""
 READ = ("json", *NAMES)
 """Members that hold fields, besides pictures."""
 
@@ -42,9 +44,13 @@ def values_in(kind: str, content: bytes) -> Mapping[str, Any]:
 
 def _value(suffix: str, content: bytes) -> Any:
     if suffix == "txt":
+        if b"\0" in content:
+            raise ValueError("it holds null characters, as UTF-16 does: save it as UTF-8")
         return " ".join(content.decode("utf-8-sig").split())
     if suffix == "cls":
         return int(content)
+    if not content.startswith(NPY):  # numpy would advise to let it run code
+        raise ValueError("no array that numpy.save has written")
     return torch.from_numpy(np.load(BytesIO(content), allow_pickle=False))
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 
 from ldmkit.errors import did_you_mean
 from ldmkit.types import Condition, ConditionSpec, Prepared
+from ldmkit_text.wordpieces import first_of
 
 Size = Annotated[int, Field(gt=0)]
 NAMED = 20
@@ -72,9 +73,9 @@ class ClassEmbedding(nn.Module):
         try:
             labels = torch.as_tensor(classes)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
-            raise ValueError(expected) from None
+            raise ValueError(f"{expected}; not {first_of(classes)}") from None
         if labels.ndim != 1 or not _whole(labels):
-            raise ValueError(expected)
+            raise ValueError(f"{expected}; not {first_of(classes)}")
         labels = labels.long()
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
             raise ValueError(f"{expected}; found {int(labels.min())} to {int(labels.max())}")

@@ -11,6 +11,8 @@ from jaxtyping import Int
 from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 
+from ldmkit.errors import shortened
+
 VOCABULARY = 30522
 """Entries of bert-base-uncased's vocabulary, which this package ships."""
 
@@ -40,14 +42,22 @@ def check_ids(raw: Any, field: str, vocabulary: int, expects: str) -> Int[Tensor
     try:
         ids = raw if isinstance(raw, Tensor) else torch.as_tensor(raw)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{field}: expects {expects}") from None
+        raise ValueError(f"{field}: expects {expects}; not {first_of(raw)}") from None
     if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        description = f"{ids.dtype} of shape {tuple(ids.shape)}".removeprefix("torch.")
-        raise ValueError(f"{field}: expects {expects}; not {description}")
+        raise ValueError(f"{field}: expects {expects}; not {first_of(ids)}")
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
         description = f"{int(ids.min())} to {int(ids.max())}"
         raise ValueError(f"{field}: ids from {description}; the vocabulary has 0 to {vocabulary - 1}")
     return ids.long()
+
+
+def first_of(raw: Any) -> str:
+    """How a message shows what was given: the first value of a list, the type and shape of an array."""
+    if isinstance(raw, list | tuple) and raw:
+        return shortened(repr(raw[0]), 60)
+    if hasattr(raw, "shape"):
+        return f"{raw.dtype} of shape {tuple(raw.shape)}".removeprefix("torch.")
+    return shortened(repr(raw), 60)
 
 
 def fill(ids: Int[Tensor, "b l"], field: str, length: int, pad: int | None) -> Int[Tensor, "b l"]:

@@ -12,7 +12,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import ImportOptions, Published, component_of, parameters
 from ldmkit.interchange.reading import number, read_json
-from ldmkit.keymaps import short
+from ldmkit.keymaps import short, some
 from ldmkit_formats.diffusers import export
 from ldmkit_formats.diffusers.conditions import Pipeline, read_conditions
 from ldmkit_formats.diffusers.layout import (
@@ -45,6 +45,11 @@ class Folder:
             )
         if (source / INDEX).exists():
             return _pipeline(registry, source, options)
+        if not (source / "config.json").exists():
+            raise UserError(
+                f"{source} holds neither {INDEX} nor config.json: name the folder of a pipeline, or of its "
+                "first stage"
+            )
         return _first_stage(registry, source)
 
     def write(self, system: System, out: Path) -> list[str]:
@@ -68,6 +73,9 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
     if aside:
         published.notes.append(f"left aside {', '.join(aside)}: no part of the model that makes pictures")
     published.notes += _beside(index)
+    unnamed = sorted(path.name for path in folder.glob("*.safetensors"))
+    if unnamed:
+        published.notes.append(f"left aside {some(unnamed)}: {INDEX} does not name it")
     return published
 
 
