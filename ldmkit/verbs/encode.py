@@ -55,7 +55,7 @@ def compression_alone(
 def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
     """The conditioners without their memory: what they read is part of the data's digest."""
     with torch.device("meta"):
-        yield from assembled(whole, device="meta").named_conditioners()
+        yield from assembled(whole, device=torch.device("meta")).named_conditioners()
 
 
 @torch.no_grad()
