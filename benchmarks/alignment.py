@@ -9,11 +9,10 @@ are equal, as equal_steps.py says.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import click
-from equal_steps import losses, trained
+from equal_steps import print_row
 
 VARIANTS = {
     "none": None,
@@ -45,12 +44,7 @@ def main(runs: Path, steps: int, batch: int) -> None:
     """Prints a row of a table for each training."""
     print("| alignment | held-out loss | loss on seen pictures |\n|-|-|-|", flush=True)
     for name, variant in VARIANTS.items():
-        began = time.process_time()
-        system = trained("alignment", runs, steps, batch, lr=8e-4, auxiliary=auxiliaries(variant))
-        seconds = time.process_time() - began
-        held_out, seen = losses(system, runs)
-        print(f"| {name} | {held_out:.4f} | {seen:.4f} |", flush=True)
-        click.echo(f"{seconds:.0f} s of the processor", err=True)
+        print_row(name, "alignment", runs, steps, batch, lr=8e-4, auxiliary=auxiliaries(variant))
 
 
 if __name__ == "__main__":

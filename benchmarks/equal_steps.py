@@ -7,9 +7,12 @@ training set.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import click
 
 from ldmkit.engine.components import build
 from ldmkit.engine.system import System
@@ -37,6 +40,16 @@ class Seen:
     def split(self, name: str) -> Dataset:
         """The training split."""
         return self.data.split("train")
+
+
+def print_row(label: str, name: str, runs: Path, steps: int, batch: int, **options: object) -> None:
+    """Trains, then prints a table's row of `label` and both losses, and the time to stderr."""
+    began = time.process_time()
+    system = trained(name, runs, steps, batch, **options)
+    seconds = time.process_time() - began
+    held_out, seen = losses(system, runs)
+    print(f"| {label} | {held_out:.4f} | {seen:.4f} |", flush=True)
+    click.echo(f"{seconds:.0f} s of the processor", err=True)
 
 
 def trained(name: str, runs: Path, steps: int, batch: int, **options: object) -> System:

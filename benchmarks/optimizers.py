@@ -7,11 +7,10 @@ Each optimizer trains with each learning rate, as equal_steps.py says.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
-from equal_steps import losses, trained
+from equal_steps import print_row
 
 RATES = (8e-4, 1.6e-3, 4e-4)
 
@@ -25,12 +24,8 @@ def main(runs: Path, steps: int, batch: int) -> None:
     print("| optimizer | lr | held-out loss | loss on seen pictures |\n|-|-|-|-|", flush=True)
     for rate in RATES:
         for optimizer in ("adamw", "muon"):
-            began = time.process_time()
-            system = trained(f"optimizer-{optimizer}", runs, steps, batch, lr=rate, optimizer=optimizer)
-            seconds = time.process_time() - began
-            held_out, seen = losses(system, runs)
-            print(f"| {optimizer} | {rate:g} | {held_out:.4f} | {seen:.4f} |", flush=True)
-            click.echo(f"{seconds:.0f} s of the processor", err=True)
+            label, name = f"{optimizer} | {rate:g}", f"optimizer-{optimizer}"
+            print_row(label, name, runs, steps, batch, lr=rate, optimizer=optimizer)
 
 
 if __name__ == "__main__":
