@@ -11,7 +11,8 @@ import torch
 
 from ldmkit.checkpoint.files import write_tensors
 from ldmkit.engine.components import component_error
-from ldmkit.engine.system import assemble
+from ldmkit.engine.plans import plan
+from ldmkit.engine.system import System, assemble
 from ldmkit.errors import Note, UserError
 from ldmkit.host.contained import described
 from ldmkit.host.plugins import host
@@ -28,6 +29,9 @@ from ldmkit.interchange.model import (
 from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.recipe.sources import Source
 from ldmkit.types import Say
+
+ANY_SIZE = (64, 64)
+"""Of a latent: whether there are levels does not depend on it."""
 
 
 def import_model(
@@ -75,9 +79,16 @@ def _write(published: Published, format: str, source: Path, target: Path, regist
     check_size(draft, published)
     check_configs(draft, published, format)
     system = assemble(recipe, registry)
+    _check_levels(system)
     for stage, tensors in load_parts(system, published, format).items():
         write_tensors(target / f"{stage}.safetensors", tensors)
     (target / "recipe.yaml").write_text(dump(recipe), encoding="utf-8")
+
+
+def _check_levels(system: System) -> None:
+    """UserError for a spacing that has no levels on the schedule."""
+    slot, most = system.recipe.sampler, system.schedule.timesteps
+    plan(system, steps=min(slot.steps, most or slot.steps)).levels(system, ANY_SIZE)
 
 
 def _format_of(registry: Registry, source: Path, asked: str | None) -> str:

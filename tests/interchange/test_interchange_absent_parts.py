@@ -162,3 +162,16 @@ def test_weights_that_lack_a_part_of_their_configuration(name, file, key, messag
     save_file({k: x for k, x in load_file(path).items() if k != key}, path, {"format": "pt"})
     with pytest.raises(UserError, match=message):
         run()
+
+
+@pytest.mark.parametrize(("offset", "refused"), [(5000, True), (20, True), (19, False)])
+def test_an_offset_that_leads_beyond_the_last_timestep(offset, refused, folder, tmp_path):
+    """Fifty steps of 1000 timesteps, twenty apart: the first is at 980 + offset, the last timestep is 999."""
+    run, _ = folder("text", "scheduler/scheduler_config.json", steps_offset=offset)
+    if refused:
+        with pytest.raises(UserError, match=rf"offset {offset} .*with 50 steps at most 19$") as caught:
+            run()
+        assert "\n" not in str(caught.value)
+    else:
+        run()
+    assert (tmp_path / "out").exists() != refused

@@ -80,13 +80,13 @@ def network(z, time, channels):
     return torch.cat([raw, mixed.cos()], 1)[:, :channels]
 
 
-def theirs(monkeypatch, scheduler, channels):
-    """What diffusers makes of START in ten steps, and what its network is shown first."""
+def theirs(monkeypatch, scheduler, channels, steps=10):
+    """What diffusers makes of START in so many steps, and what its network is shown first."""
     noises = iter(NOISES)
     module = sys.modules[type(scheduler).__module__]
     if hasattr(module, "randn_tensor"):
         monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(noises))
-    scheduler.set_timesteps(10)
+    scheduler.set_timesteps(steps)
     scale = getattr(scheduler, "scale_model_input", lambda z, t: z)
     z, first = START * getattr(scheduler, "init_noise_sigma", 1.0), None
     for t in scheduler.timesteps:
@@ -96,14 +96,14 @@ def theirs(monkeypatch, scheduler, channels):
     return z, first
 
 
-def ours(recipe, first):
-    """What the components of a recipe make of it in ten steps, in diffusers' units."""
+def ours(recipe, first, steps=10):
+    """What the components of a recipe make of it, in diffusers' units."""
     registry = host().registry
     schedule = build(registry, "schedule", Component.model_validate(recipe["schedule"]))
     objective = build(registry, "objective", Component.model_validate(recipe["objective"]), schedule=schedule)
     objective.check(schedule)
-    slot = SamplerSlot.model_validate({**recipe["sampler"], "steps": 10})
-    levels = build(registry, "spacing", slot.spacing)(schedule, 10, None)
+    slot = SamplerSlot.model_validate({**recipe["sampler"], "steps": steps})
+    levels = build(registry, "spacing", slot.spacing)(schedule, steps, None)
 
     def inner(z, level, conditions):
         shown = objective.scale_input(z, level)
@@ -251,3 +251,27 @@ def test_an_entry_that_the_class_passes_over_is_passed_over_and_told(name, entry
     reading = read_scheduler({**plain, **entry}, 4, 4)
     assert reading.recipe == read_scheduler(plain, 4, 4).recipe
     assert [note for note in reading.notes if key in note and "no such entry" in note]
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DDIMScheduler",
+        "DDPMScheduler",
+        "PNDMScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        SOLVER,
+    ],
+)
+def test_it_is_told_where_seven_steps_of_a_thousand_timesteps_do_not_agree(monkeypatch, name, spacing):
+    scheduler = getattr(diffusers, name)(**BETAS, timestep_spacing=spacing)
+    scheduler.register_to_config(
+        **({"clip_sample": False} if name.startswith("DD") else {"skip_prk_steps": True})
+    )
+    expected, first = theirs(monkeypatch, scheduler, 4, steps=7)
+    reading = read_scheduler({**scheduler.config, "_class_name": name}, 4, 4)
+    agrees = float((ours(reading.recipe, first, steps=7) - expected).norm() / expected.norm()) < 1e-4
+    told = [note for note in reading.notes if "its like where the number of steps divides 1000" in note]
+    assert len(told) == (not agrees)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from ldmkit_diffusion import objectives
 from ldmkit_diffusion.continuous import EDM, Flow
 from ldmkit_diffusion.discrete import Cosine, Linear, ScaledLinear, Sqrt
+from ldmkit_diffusion.spacings import leading
 from torch.distributions import Normal, kl_divergence
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -173,3 +175,15 @@ def test_edm_draws_are_normal_in_log_sigma():
     log_sigma = schedule.level(schedule.draw(20000, torch.Generator().manual_seed(0))).sigma.log()
     assert float(log_sigma.mean()) == pytest.approx(-1.2, abs=0.03)
     assert float(log_sigma.std()) == pytest.approx(1.2, abs=0.03)
+
+
+@pytest.mark.parametrize("spare", [False, True])
+@pytest.mark.parametrize("steps", [1, 3, 30, 50, 999])
+def test_leading_timesteps_stay_in_the_table_or_are_refused(steps, spare):
+    """By counting: the largest offset whose timesteps, even or cut to whole parts, are all below T."""
+    above = [k * (1000 // (steps + 1)) if spare else 1000 * (k - 1) // steps for k in range(1, steps + 1)]
+    most = 999 - max(above)
+    spaced = partial(leading, ScaledLinear(), steps, spare=spare)
+    assert spaced(offset=most).time[:-1].flip(0).tolist() == [most + k for k in above]
+    with pytest.raises(ValueError, match=rf"offset {most + 1} leads beyond .* at most {most}$"):
+        spaced(offset=most + 1)

@@ -44,20 +44,20 @@ def leading(
     sampler, "uniform" (which for an n that does not divide T makes another number of steps).
 
     Args:
-        offset: added to every timestep: 1 as published, 0 for timesteps that begin at 0.
+        offset: added to every timestep: 1 as published, 0 for those that begin at 0. None may exceed T - 1.
         spare: divide T into n + 1 whole parts and leave the cleanest out, as DPM-Solver's and UniPC's code.
         end: the last level: the schedule's "first" one, or "clean" (alpha 1, sigma 0).
     """
     T = _timesteps(schedule, steps)
     if T is None:
         return _levels(schedule, [k / steps for k in range(steps, -1, -1)], size)
+    gaps = range(steps, 0, -1) if spare else range(steps - 1, -1, -1)
+    above = [0] if steps == T else [k * (T // (steps + 1)) if spare else k * T // steps for k in gaps]
+    if (most := T - 1 - above[0]) < offset:
+        raise ValueError(f"offset {offset} leads beyond the last timestep: with {steps} steps at most {most}")
     if steps == T:
         return _ending_clean(schedule, _to_t(range(T - 1, -1, -1), T), size)
-    if spare:
-        timesteps = [offset + k * (T // (steps + 1)) for k in range(steps, 0, -1)]
-    else:
-        timesteps = [offset + k * T // steps for k in range(steps - 1, -1, -1)]
-    return _ending(end, schedule, _to_t([min(t, T - 1) for t in timesteps], T), size)
+    return _ending(end, schedule, _to_t([offset + t for t in above], T), size)
 
 
 def trailing(schedule: NoiseSchedule, steps: int, size: Size = None, *, end: End = "clean") -> Levels:

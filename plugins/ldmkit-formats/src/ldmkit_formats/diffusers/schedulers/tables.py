@@ -71,6 +71,9 @@ def _spacing(reading: Reading, family: Family) -> dict[str, Any]:
         if kind != "linspace" and not family.spare:
             reading.left("timestep_spacing", "Karras levels span the whole schedule")
         return {"name": "karras", **end, **({"whole": True} if family.spare else {})}
+    if (kind == "leading" and not family.spare) or (kind == "trailing" and not family.chained):
+        T = reading.get("num_train_timesteps", 1000)
+        reading.took("timestep_spacing", f"spacing {kind}, its like where the number of steps divides {T}")
     if kind == "leading":
         return {"name": "leading", "offset": offset, **({"spare": True} if family.spare else {}), **end}
     if kind == "trailing":
