@@ -123,7 +123,7 @@ def test_build_warns_of_a_stage_without_weights() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
-    for name in ("xpu:7", "toaster", "meta"):
+    for name in ("xpu:7", "toaster", "meta", torch.device("meta"), torch.device("xpu", 7)):
         with pytest.raises(UserError, match=rf"no device '{name}'.*cpu"):
             choose_device(name)
     result = call("sample", "pixels.yaml", "--device", "toaster")

@@ -168,12 +168,11 @@ def choose_device(name: str | torch.device | None) -> torch.device:
             return torch.device("cpu")
         return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
     there = ["cpu"] if accelerator is None else [accelerator.type, "cpu"]
-    allowed = [*there, "meta"] if isinstance(name, torch.device) else there  # no one draws without numbers
     try:
         chosen = torch.device(name)
     except RuntimeError:
         chosen = None
-    if chosen is None or chosen.type not in allowed:
+    if chosen is None or chosen.type not in there:
         raise UserError(f"no device '{name}'; there are: {', '.join(there)}")
     if chosen.type != "cpu" and (chosen.index or 0) >= max(torch.accelerator.device_count(), 1):
         raise UserError(f"no device '{name}': there are {torch.accelerator.device_count()} of {chosen.type}")

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from PIL import Image as Pillow
 from PIL import ImageOps
 from torch import Tensor
 
 from ldmkit.pictures.files import decode, flatten, normalize, open_picture, shown, to_tensor
+from ldmkit.pictures.storage import is_lossy, note, step
 from ldmkit.types import FieldKind, Image
 
 COLOUR = 64
@@ -73,8 +74,8 @@ def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
 def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, "b H W"]:
     """The class maps of a raw input: ids from 0 to `classes` - 1.
 
-    Accepts integer arrays, and pictures or files whose grey values (8 or 16 bits) or palette indices are the
-    ids; a JPEG file does not keep them and is refused.
+    Accepts integer arrays, and pictures or files whose grey values (up to 16 bits) or palette indices are the
+    ids; JPEG and lossy WEBP files do not keep them and are refused.
 
     Raises ValueError that names the field; UserError for a file that is no picture.
     """
@@ -91,8 +92,9 @@ def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, 
     return maps
 
 
-def read(value: Any, kind: FieldKind) -> Any:
-    """The value of one picture's field as a tensor, where its kind is one of pictures.
+def read(value: Any, kind: FieldKind, name: str = "a picture") -> Any:
+    """The value of one picture's field as a tensor, where its kind is one of pictures; errors call a PIL
+    picture `name`.
 
     "picture": uint8 "3 H W"; "mask": uint8 "H W"; "map": integers "H W"; what is an array already keeps its
     type. Other kinds are returned as they are. Raises ValueError, and PictureError for a file.
@@ -100,27 +102,17 @@ def read(value: Any, kind: FieldKind) -> Any:
     if kind not in OF_PICTURES:
         return value
     if isinstance(value, str | Path):
-        return _of_file(value, kind)
+        return decode(value, lambda picture: _of_picture(picture, kind, shown(value)))
     if isinstance(value, Pillow.Image):
-        return _of_picture(value, kind, "a picture")
+        return _of_picture(value, kind, name)
     tensor = _tensor(value)
     channels_last = tensor.ndim == 3 and tensor.shape[-1] == 3 != tensor.shape[0]
     return tensor.movedim(-1, 0) if kind == "picture" and channels_last else tensor
 
 
-def _of_file(path: str | Path, kind: FieldKind) -> Tensor:
-    def convert(picture: Pillow.Image) -> Tensor:
-        if kind == "map" and picture.format == "JPEG":
-            raise ValueError(f"{shown(path)} is a JPEG file, which does not keep class ids: save it as PNG")
-        return _of_picture(picture, kind, shown(path), saved=True)
-
-    return decode(path, convert)
-
-
-def _of_picture(picture: Pillow.Image, kind: FieldKind, name: str, saved: bool = False) -> Tensor:
+def _of_picture(picture: Pillow.Image, kind: FieldKind, name: str) -> Tensor:
+    note(picture)
     try:
-        if saved and kind == "map" and picture.mode in ("RGB", "RGBA", "LA"):
-            picture = _grey(picture)
         return OF_PICTURES[kind](picture)
     except ValueError as error:
         raise ValueError(f"{name} is {error}") from None
@@ -182,6 +174,8 @@ def _mask(picture: Pillow.Image) -> Tensor:
         return torch.from_numpy((np.asarray(picture) > 0).astype(np.uint8) * 255)
     if picture.mode == "1":
         picture = picture.convert("L")
+    if step(picture) > 1 and (values := _levels(picture)).max() <= 1:
+        picture = Pillow.fromarray(values * 255)
     if picture.mode.startswith("I") and (values := np.asarray(picture)).max() < 256:  # 8 bits in a file of 16
         picture = Pillow.fromarray(values.astype(np.uint8))
     pixels = np.asarray(flatten(picture))
@@ -196,11 +190,22 @@ def _grey_palette(picture: Pillow.Image) -> bool:
 
 
 def _map(picture: Pillow.Image) -> Tensor:
-    """Class ids: grey values or palette indices."""
+    """Class ids: grey values or palette indices, as they stand in the file."""
+    if is_lossy(picture):
+        kind = "JPEG" if picture.format == "JPEG" else f"lossy {picture.format}"
+        raise ValueError(f"a {kind} file, which does not keep class ids: save it as PNG")
+    if picture.format and picture.mode in ("RGB", "RGBA", "LA"):
+        picture = _grey(picture)
     if picture.mode not in ("1", "L", "P", "I", "I;16"):
         raise ValueError(f"of mode {picture.mode}; a map is a palette or grey picture")
-    values = np.asarray(picture)
+    values = _levels(picture)
     return torch.from_numpy(values.astype(np.uint8 if values.itemsize == 1 else np.int32))
+
+
+def _levels(picture: Pillow.Image) -> Shaped[np.ndarray, "H W"]:
+    """The values as they stand in the file, also where its levels are of 2 or 4 bits."""
+    values = np.asarray(picture)
+    return values // step(picture) if step(picture) > 1 else values
 
 
 def _grey(picture: Pillow.Image) -> Pillow.Image:

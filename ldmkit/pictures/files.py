@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ldmkit.errors import UserError
 from ldmkit.pictures.colours import to_srgb
+from ldmkit.pictures.storage import note
 from ldmkit.types import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -120,6 +121,7 @@ def _loaded(source: str | Path | BytesIO, name: str, max_pixels: int, room: Exit
                 size = f"{picture.width}x{picture.height}"
                 raise PictureError(f"{name}: {size} is more than the {max_pixels} pixels allowed")
             room.enter_context(_room.taken(pixels))
+            note(picture)
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
             return picture

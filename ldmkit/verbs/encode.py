@@ -11,10 +11,11 @@ from torch.nn.functional import pad
 
 from ldmkit import disk
 from ldmkit.engine.opening import assembled, opened
-from ldmkit.engine.system import System
+from ldmkit.engine.system import System, assemble
 from ldmkit.engine.tiling import tiled_decode, tiled_encode
 from ldmkit.engine.weights import downloaded
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import host
 from ldmkit.interchange.folders import check_vacant
 from ldmkit.interfaces import CompressionModel, Conditioner
 from ldmkit.pictures import (
@@ -27,7 +28,7 @@ from ldmkit.pictures import (
     upright_size,
 )
 from ldmkit.pictures.png import save_picture
-from ldmkit.recipe import Recipe, load
+from ldmkit.recipe import Recipe, load, resolve
 from ldmkit.training.progress import Reporter, duration
 from ldmkit.types import Image, Latent, Say
 from ldmkit.verbs import below
@@ -54,8 +55,9 @@ def compression_alone(
 
 def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
     """The conditioners without their memory: what they read is part of the data's digest."""
+    registry = host().registry
     with torch.device("meta"):
-        yield from assembled(whole, device=torch.device("meta")).named_conditioners()
+        yield from assemble(resolve(whole, registry), registry).to("meta").named_conditioners()
 
 
 @torch.no_grad()

@@ -156,16 +156,14 @@ class Examples(PictureData):
             return cut.boxes(value)
         if isinstance(value, Encoded):
             return decode_bytes(
-                value.content, value.name, lambda p: self._of_picture(p, kind or "picture", cut)
+                value.content, value.name, lambda p: self._of_picture(p, kind or "picture", cut, value.name)
             )
         return cut.nearest(value) if kind in ("map", "mask") else value
 
-    def _of_picture(self, picture: Image.Image, kind: FieldKind, cut: Cut) -> Tensor:
+    def _of_picture(self, picture: Image.Image, kind: FieldKind, cut: Cut, name: str) -> Tensor:
         if kind == "picture":
             return to_tensor(cut.other(flatten(picture, self._views.background)))
-        if kind == "map" and picture.format == "JPEG":
-            raise ValueError("a map as JPEG, which does not keep class ids: save it as PNG")
-        return cut.nearest(read(picture, kind))
+        return cut.nearest(read(picture, kind, name))
 
     def _faults(self) -> list[Fault]:
         """What is broken or lacks a field. A small set is read for that, and what is found kept by its
