@@ -89,6 +89,10 @@ def atomic(path: Path) -> Iterator[Path]:
         sync(path.parent)
 
 
+TRAINING_CACHE = "cache"
+"""The folder below that of all runs, formerly below each run, with latents and text states of trainings."""
+
+
 def cache_folder() -> Path:
     """Where ldmkit keeps what it can make again: LDMKIT_CACHE, XDG_CACHE_HOME/ldmkit, or ~/.cache/ldmkit."""
     own = os.environ.get("LDMKIT_CACHE")

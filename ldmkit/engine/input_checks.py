@@ -9,7 +9,7 @@ from ldmkit.engine.batching import even_parts
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.peak import check_room
 from ldmkit.engine.plans import Plan, check_fields, named_guide
-from ldmkit.engine.requests import Inputs, prompt_field
+from ldmkit.engine.requests import Inputs
 from ldmkit.engine.sizes import known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import fitted
@@ -60,7 +60,7 @@ def _size_before_encoding(system: Parts, inputs: Inputs) -> tuple[int, int] | No
 
 def check_negative(system: Parts, inputs: Inputs, raw: Mapping[str, Any]) -> None:
     """UserError for a negative prompt where no prompt is read."""
-    if inputs.negative is not None and prompt_field(system) not in raw:
+    if inputs.negative is not None and system.prompt_field not in raw:
         raise UserError("a negative prompt needs a recipe with captions")
 
 

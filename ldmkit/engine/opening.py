@@ -18,12 +18,13 @@ from ldmkit.checkpoint.files import read_tensors
 from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
-from ldmkit.engine.stage_state import StageName, load_stage, stage_state, widen
+from ldmkit.engine.stage_state import load_stage, stage_state, widen
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of, widens
 from ldmkit.errors import Note, UserError
 from ldmkit.host.plugins import host
 from ldmkit.recipe import Recipe, load, resolve
+from ldmkit.recipe.stages import StageName
 from ldmkit.types import Say
 
 Source = str | Path | Mapping[str, Any] | Recipe

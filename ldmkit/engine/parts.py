@@ -26,6 +26,9 @@ from ldmkit.interfaces import (
 from ldmkit.recipe import Recipe
 from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
 
+CAPTION = "caption"
+"""The field that prompts fill where no conditioner says which of its fields are texts."""
+
 
 class Parts(nn.Module):
     """A compression model, its conditioners, a denoiser, the schedule and the objective, as the recipe joins
@@ -155,6 +158,18 @@ class Parts(nn.Module):
     def named_conditioners(self) -> list[tuple[str, Conditioner]]:
         """The conditioners by the recipe's id, in its order."""
         return [(name, cast(Conditioner, module)) for name, module in self.conditioners.items()]
+
+    @property
+    def text_fields(self) -> list[str]:
+        """The fields that conditioners read as texts; `caption` where none says so."""
+        named = self.named_conditioners()
+        texts = [f for _, c in named for f, kind in c.spec.kinds.items() if kind == "text"]
+        return list(dict.fromkeys(texts)) or [CAPTION]
+
+    @property
+    def prompt_field(self) -> str:
+        """The field that prompts fill: the first that a conditioner reads as a text."""
+        return self.text_fields[0]
 
     @torch.no_grad()
     def denoise(self, z_t: Latent, time: PerPicture, conditions: Conditions) -> Latent:

@@ -14,8 +14,6 @@ from ldmkit.engine.parts import Parts
 from ldmkit.errors import UserError
 from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES
 
-CAPTION = "caption"
-"""The batch field that prompts fill where no conditioner says which of its fields are texts."""
 PICTURES = (*SUFFIXES, *OTHER_SUFFIXES)
 """A text with one of these endings, given for a field other than the caption, is the path of a picture."""
 
@@ -46,18 +44,6 @@ class Inputs:
             seeds=rows(self.seeds, chosen),
             init=rows(self.init, chosen) if len(self.init) else (),
         )
-
-
-def prompt_field(system: Parts) -> str:
-    """The batch field that prompts fill: the first text that a conditioner reads."""
-    return text_fields(system)[0]
-
-
-def text_fields(system: Parts) -> list[str]:
-    """The fields that conditioners read as texts; `caption` where none says so."""
-    named = system.named_conditioners()
-    texts = [f for _, c in named for f, kind in c.spec.kinds.items() if kind == "text"]
-    return list(dict.fromkeys(texts)) or [CAPTION]
 
 
 def inputs_of(
@@ -123,9 +109,9 @@ def _given(
         raise UserError(f"fields: expects a mapping of names to inputs, not {type(fields).__name__}")
     given = dict(fields or {})
     if prompts is not None:
-        if given.get(prompt_field(system)) is not None:
-            raise UserError(f"{prompt_field(system)}: given as prompts and in fields: give one of them")
-        given[prompt_field(system)] = prompts
+        if given.get(system.prompt_field) is not None:
+            raise UserError(f"{system.prompt_field}: given as prompts and in fields: give one of them")
+        given[system.prompt_field] = prompts
     return {field: None if values is None else _checked(field, values) for field, values in given.items()}
 
 
@@ -164,7 +150,7 @@ def _length(raw: Mapping[str, Any], init: Any) -> int:
 def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str, Any]:
     """The inputs that are given, and the recipe's own in other fields: as many as there are of those given,
     over and over."""
-    sample, texts = system.recipe.sample, text_fields(system)
+    sample, texts = system.recipe.sample, system.text_fields
     values = {field: listed for field, listed in given.items() if listed is not None}
     length = _length(values, starts)
     own: dict[str, Any] = {
@@ -172,7 +158,7 @@ def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str
         for f, values in sample.fields.items()
     }
     if sample.prompts:
-        own[prompt_field(system)] = list(sample.prompts)
+        own[system.prompt_field] = list(sample.prompts)
     own = {field: values for field, values in own.items() if field not in given and values}
     return {f: [v[i % len(v)] for i in range(length)] if length else v for f, v in own.items()} | values
 

@@ -12,10 +12,11 @@ from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import contents_of
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.pretrained import encoders
-from ldmkit.engine.stage_state import StageName, load_stage
+from ldmkit.engine.stage_state import load_stage
 from ldmkit.engine.weights import stage_folder
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
+from ldmkit.recipe.stages import StageName
 from ldmkit.types import Say
 
 ACCEPT = "--accept-changed-data"

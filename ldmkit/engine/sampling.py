@@ -16,7 +16,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.engine.peak import check_room
 from ldmkit.engine.plans import Plan, named_guide, plan
 from ldmkit.engine.promises import check_latent
-from ldmkit.engine.requests import Inputs, prompt_field, whole
+from ldmkit.engine.requests import Inputs, whole
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
@@ -107,7 +107,7 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     null = system.null(conditions)
     check_negative(system, inputs, raw)
     if inputs.negative is not None:
-        null = system.condition({**raw, prompt_field(system): [inputs.negative] * count}, count, shape)
+        null = system.condition({**raw, system.prompt_field: [inputs.negative] * count}, count, shape)
     size = size or given_size(system, conditions, None)
     return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_numbers
 from ldmkit.checkpoint import files
 from ldmkit.errors import UserError
-
-StageName = Literal["compression", "diffusion"]
+from ldmkit.recipe.stages import StageName
 
 
 def stage_state(system: nn.Module, stage: StageName) -> dict[str, Tensor]:

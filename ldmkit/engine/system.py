@@ -93,7 +93,7 @@ class System(Parts):
         for inputs that do not fit the recipe or each other.
 
         Args:
-            prompts: texts for the field `caption`.
+            prompts: texts for `prompt_field`, the first field that a conditioner reads as a text.
             seed: of the first picture.
             fields: raw inputs by field, for conditioners and for guidance; a single value is for all
                 pictures, None leaves the condition out.

@@ -13,15 +13,15 @@ from warnings import warn
 
 from ldmkit.artifacts import check_sha256, hub_folder, packaged_file
 from ldmkit.checkpoint import RunStore, files
-from ldmkit.engine.stage_state import StageName, load_stage, restore, stage_state, widen
+from ldmkit.engine.stage_state import load_stage, restore, stage_state, widen
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import Hub, Recipe, Shipped, digest, same_stage
 from ldmkit.recipe.kept import stage_file
+from ldmkit.recipe.stages import StageName
 from ldmkit.recipe.yaml import read_file
 
 __all__ = [
-    "StageName",
     "downloaded",
     "find_weights",
     "initial_weights",

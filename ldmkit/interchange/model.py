@@ -15,12 +15,13 @@ from ldmkit.engine.components import build, component_error
 from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.fitting import misfits_of
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, stage_state, stages_of
+from ldmkit.engine.weights import stage_state, stages_of
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import KeyMap
 from ldmkit.keymaps import short, some
 from ldmkit.recipe import Component
+from ldmkit.recipe.stages import StageName
 
 Tensors = dict[str, Tensor]
 SMALL = 1_000_000

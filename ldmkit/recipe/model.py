@@ -14,7 +14,7 @@ from pydantic import (
 
 from ldmkit.recipe.components import UNNAMED, Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.sources import Source
-from ldmkit.recipe.stages import AdapterTraining, Train
+from ldmkit.recipe.stages import STAGES, AdapterTraining, Train
 from ldmkit.recipe.weights import Weights
 
 
@@ -51,7 +51,7 @@ class AdapterSlot(Component):
 
 
 def _not_a_stage(name: str) -> str:
-    if name in ("compression", "diffusion"):
+    if name in STAGES:
         raise ValueError("should be a name that no stage has")
     return name
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from ldmkit.recipe.components import Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.decays import Decay
 from ldmkit.recipe.weights import Weights
+
+StageName = Literal["compression", "diffusion"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+"""The stages of a recipe, in the order in which they are trained."""
 
 
 class TrainingSettings(Part):

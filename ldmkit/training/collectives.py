@@ -14,24 +14,19 @@ def place() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def wait_for_all() -> None:
-    """A barrier for all processes."""
-    if place()[1] > 1:
-        sum_over_processes([0.0])
-
-
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """The mean over processes; the tensor itself where there is one process."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    _, count = place()
+    if count == 1:
         return tensor
     tensor = tensor.clone()
     dist.all_reduce(tensor)
-    return tensor / dist.get_world_size()
+    return tensor / count
 
 
 def sum_over_processes(values: list[float]) -> list[float]:
     """Sums of a few figures over processes."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if place()[1] == 1:
         return values
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     total = torch.tensor(values, dtype=torch.float64, device=device)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ldmkit.engine.components import build
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.weights import StageName, stage_state
+from ldmkit.engine.weights import stage_state
 from ldmkit.interfaces import Adversary, Dataset
 from ldmkit.pictures import to_pictures
 from ldmkit.pictures.png import grid
-from ldmkit.recipe.stages import CompressionTraining
+from ldmkit.recipe.stages import CompressionTraining, StageName
 from ldmkit.training.compression_step import CompressionDraws, CompressionStep, DiscriminatorStep
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Batches, generator_of, seed_of

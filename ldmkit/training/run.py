@@ -11,7 +11,6 @@ from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
-    StageName,
     initial_weights,
     load_stage,
     restore,
@@ -22,6 +21,7 @@ from ldmkit.engine.weights import (
 )
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
+from ldmkit.recipe.stages import StageName
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.distilling import check_teacher

@@ -16,6 +16,7 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.disk import TRAINING_CACHE
 from ldmkit.engine.data import contents_of
 from ldmkit.engine.longer import begin
 from ldmkit.engine.reuse import origin_of
@@ -28,9 +29,6 @@ from ldmkit.training.callbacks import build_callbacks
 from ldmkit.training.loop import Loop
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
-
-CACHE = "cache"
-"""The folder below runs with the latents and text states that trainings share; formerly below each run."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Session:
     @property
     def caches(self) -> tuple[Path, Path]:
         """Where latents and text states are cached, and where earlier versions did."""
-        return self.store.runs / CACHE, self.store.folder.parent / CACHE
+        return self.store.runs / TRAINING_CACHE, self.store.folder.parent / TRAINING_CACHE
 
     @contextmanager
     def alone(self, wait: bool) -> Iterator[None]:

@@ -18,10 +18,11 @@ from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.trial import try_process
-from ldmkit.engine.weights import StageName, initial_weights, source_of, stages_of
+from ldmkit.engine.weights import initial_weights, source_of, stages_of
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
+from ldmkit.recipe.stages import StageName
 from ldmkit.training.diffusion import check_settings
 from ldmkit.training.promises import try_adapters
 

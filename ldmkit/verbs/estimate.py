@@ -20,11 +20,11 @@ from ldmkit.engine.data import buckets_of, drawn_of, view
 from ldmkit.engine.longer import foretold
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, find_weights, stage_folder
+from ldmkit.engine.weights import find_weights, stage_folder
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe.digests import ADAPTERS
-from ldmkit.recipe.stages import DiffusionTraining, TrainingSettings
+from ldmkit.recipe.stages import DiffusionTraining, StageName, TrainingSettings
 from ldmkit.training.adapter import AdapterStage
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.data import Examples

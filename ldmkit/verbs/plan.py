@@ -16,9 +16,10 @@ from ldmkit.engine.conditions import merged_spec
 from ldmkit.engine.longer import foretold
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, find_weights, stage_folder, stages_of
+from ldmkit.engine.weights import find_weights, stage_folder, stages_of
 from ldmkit.errors import UserError
 from ldmkit.recipe.digests import ADAPTERS
+from ldmkit.recipe.stages import StageName
 from ldmkit.training.progress import duration
 from ldmkit.types import Condition
 from ldmkit.verbs.check import demands, inspect, on_disk

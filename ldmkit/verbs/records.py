@@ -10,7 +10,7 @@ from typing import Any
 
 from ldmkit.checkpoint.sums import sha256
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.requests import Inputs, inputs_of, is_picture_file, text_fields
+from ldmkit.engine.requests import Inputs, inputs_of, is_picture_file
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.pictures.inputs import content, plain
@@ -27,9 +27,9 @@ def of(system: Parts, inputs: Inputs, i: int, example: int | None) -> dict[str, 
     split of the data whose fields were taken.
     """
     about: dict[str, str] = {}
-    own, texts = {f: values[i] for f, values in inputs.raw.items()}, text_fields(system)
-    if isinstance(own.get(texts[0]), str):
-        about["prompt"] = own.pop(texts[0])
+    own, texts = {f: values[i] for f, values in inputs.raw.items()}, system.text_fields
+    if isinstance(own.get(system.prompt_field), str):
+        about["prompt"] = own.pop(system.prompt_field)
     fields = {f: v if f in texts and isinstance(v, str) else _record(v, example) for f, v in own.items()}
     if fields:
         about["inputs"] = json.dumps(fields, ensure_ascii=False)
@@ -125,9 +125,9 @@ def read(system: System, about: About, picture: Path, replaced: Mapping[str, Any
     init = _json(about, "init", object, None)
     fields = {f: [_value(system, f, v, replaced)] for f, v in _inputs(about).items()}
     if "prompt" in about:
-        fields[text_fields(system)[0]] = [about["prompt"]]
+        fields[system.prompt_field] = [about["prompt"]]
     start = None if init is None else _value(system, "init", init, replaced)
-    raw_less = {f: None for f in (*system.recipe.sample.fields, *text_fields(system)) if f not in fields}
+    raw_less = {f: None for f in (*system.recipe.sample.fields, *system.text_fields) if f not in fields}
     inputs = inputs_of(
         system, None, {**raw_less, **fields}, count=1, seed=seed, init=start, strength=strength
     )

@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ldmkit.disk import TRAINING_CACHE
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.recipe.yaml import read_file
 from ldmkit.verbs.report.folders import StageRun, stage_runs
-
-CACHE = "cache"
-"""The folder below runs, formerly of a run, that holds latents and text states."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +122,12 @@ def _removable(folder: Path) -> Iterator[Path]:
     for stage in stages:
         if stage.finished:
             yield from sorted(stage.folder.glob("step-*"))
-    if (folder / CACHE).is_dir() and all(stage.finished for stage in stages):
-        yield folder / CACHE
+    if (folder / TRAINING_CACHE).is_dir() and all(stage.finished for stage in stages):
+        yield folder / TRAINING_CACHE
 
 
 def _shared(runs: Path) -> list[Path]:
     """What trainings share, where all are finished."""
     unfinished = any(not stage.finished for name in _names(runs) for stage in stage_runs(runs / name))
     kinds = ("latents-*", "states-*")
-    return [] if unfinished else sorted(path for kind in kinds for path in (runs / CACHE).glob(kind))
+    return [] if unfinished else sorted(path for kind in kinds for path in (runs / TRAINING_CACHE).glob(kind))

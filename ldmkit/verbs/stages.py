@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ldmkit.engine.weights import StageName, stages_of
+from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.recipe import Recipe
+from ldmkit.recipe.stages import StageName
 from ldmkit.verbs.check import trained_by
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
 from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_asked
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName
+from ldmkit.recipe.stages import StageName
 from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ldmkit.errors import UserError
+from ldmkit.recipe.stages import STAGES
 from ldmkit.recipe.yaml import read_file
-
-STAGES = ("compression", "diffusion")
-"""The order of the stages on a page."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def stage_runs(folder: Path) -> list[StageRun]:
     inside = [f for f in folder.iterdir() if f.is_dir() and (f / "metrics.jsonl").exists()]
     inside.sort(key=lambda f: ((f / "metrics.jsonl").stat().st_mtime_ns, f.name))
     logs = [log_file(f) for f in sorted(folder.glob("*.jsonl"))]
-    return sorted([*map(stage_folder, inside), *logs], key=lambda s: _order(s.stage))
+    return sorted([*map(stage_folder, inside), *logs], key=lambda s: stage_order(s.stage))
 
 
 def log_file(path: Path) -> StageRun:
@@ -151,5 +149,6 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _order(stage: str) -> tuple[int, str]:
+def stage_order(stage: str) -> tuple[int, str]:
+    """What a page sorts stages by: in the order of their training, then adapters by name."""
     return (STAGES.index(stage) if stage in STAGES else len(STAGES), stage)

@@ -14,7 +14,7 @@ import ldmkit
 from ldmkit.disk import write_text
 from ldmkit.errors import UserError
 from ldmkit.verbs.report.charts import Chart, chart
-from ldmkit.verbs.report.folders import STAGES, StageRun, stage_runs
+from ldmkit.verbs.report.folders import StageRun, stage_order, stage_runs
 from ldmkit.verbs.report.pictures import MAX_SIDE, Picture, source_of
 from ldmkit.verbs.report.recipes import chosen, differences
 from ldmkit.verbs.report.remembered import kept_sample
@@ -84,7 +84,7 @@ def _run(folder: Path, index: int) -> Run:
 
 def _stages(runs: Sequence[Run]) -> list[str]:
     names = dict.fromkeys(stage.stage for run in runs for stage in run.stages)
-    return sorted(names, key=lambda n: (STAGES.index(n) if n in STAGES else len(STAGES), n))
+    return sorted(names, key=stage_order)
 
 
 def _stage(name: str, runs: Sequence[Run]) -> Mapping[str, Any] | None:

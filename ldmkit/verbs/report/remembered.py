@@ -10,8 +10,9 @@ from typing import Any
 
 from ldmkit.disk import write_json
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, stage_folder
+from ldmkit.engine.weights import stage_folder
 from ldmkit.host.contained import contained
+from ldmkit.recipe.stages import StageName
 from ldmkit.verbs.report.pictures import Picture
 from ldmkit.verbs.report.seen import Sample, Seen, draw_sample
 

@@ -13,7 +13,7 @@ from ldmkit_avatars import shards
 from ldmkit_avatars.dataset import SPLITS, Avatars, Drawings, Landscapes
 from ldmkit_avatars.drawing import Choice, choose, render
 from ldmkit_avatars.maps import boxes, draw_map
-from ldmkit_avatars.styles import CLASSES, credit, definition, table
+from ldmkit_avatars.styles import CLASSES, definition, table
 from ldmkit_avatars.words import attributes, captions, colour_word
 
 from ldmkit.host.plugins import host
@@ -27,7 +27,7 @@ FACES = ("toon-head", "micah")
 def cache(tmp_path_factory: pytest.TempPathFactory):
     """Shards of 20 avatars, drawn in this process, in a folder of their own."""
     patch = pytest.MonkeyPatch()
-    patch.setenv(shards.CACHE, str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("LDMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setattr("ldmkit_avatars.shards.SHARD", 20)
     patch.setattr("ldmkit_avatars.dataset.SHARD", 20)
     patch.setattr("ldmkit_avatars.shards._draw_apart", shards.draw)
@@ -181,6 +181,16 @@ def test_only_styles_with_an_open_licence_are_drawn() -> None:
         Avatars(styles=("adventurer",))
     with pytest.raises(ValueError, match="twice"):
         Avatars(styles=("micah", "micah"))
+
+
+def credit(name: str) -> str:
+    """One line that names a style, its creator, source and licence."""
+    meta = definition(name)["meta"]
+    source, creator, licence = meta["source"], meta["creator"], meta["license"]
+    return (
+        f"{name}: {source['name']} by {creator['name']} ({source.get('url') or creator.get('url')}), "
+        f"{licence['name']} ({licence['url']})"
+    )
 
 
 def test_every_style_is_credited_where_credits_stand() -> None:

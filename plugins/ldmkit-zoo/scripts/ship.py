@@ -19,9 +19,10 @@ from ldmkit.disk import write_text
 from ldmkit.engine.adapters import adapter_run
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import StageName, load_stage, shipped, stage_folder, stages_of
+from ldmkit.engine.weights import load_stage, shipped, stage_folder, stages_of
 from ldmkit.errors import UserError
 from ldmkit.recipe import dump
+from ldmkit.recipe.stages import StageName
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "ldmkit_zoo" / "weights"
 

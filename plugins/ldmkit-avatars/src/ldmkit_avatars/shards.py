@@ -25,6 +25,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from ldmkit.disk import atomic, cache_folder
 from ldmkit.errors import UserError
 from ldmkit_avatars.drawing import Choice, choose, render
 from ldmkit_avatars.maps import draw_map
@@ -33,8 +34,6 @@ from ldmkit_avatars.styles import CLASSES, definition, knowledge
 SHARD = 250
 FORMAT = 1
 """Raised whenever the same arguments would draw other pixels."""
-CACHE = "LDMKIT_CACHE"
-"""The environment variable that names the folder of caches; by default ~/.cache/ldmkit."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,8 @@ class Shard:
     @property
     def path(self) -> Path:
         """Where it is kept."""
-        root = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "ldmkit")
         folder = f"{self.style}-{self.size}-{self.seed}-{_identity(self.style)}"
-        return root / "avatars" / folder / f"{self.number:05d}.zip"
+        return cache_folder() / "avatars" / folder / f"{self.number:05d}.zip"
 
     def seed_of(self, index: int) -> str:
         """What the avatar's choices are drawn from; `index` counts in the shard."""
@@ -88,10 +86,8 @@ def draw(shard: Shard) -> None:
             archive.writestr(_entry(f"{index:03d}.map.png"), _png(labels))
             choices.append(asdict(choice))
         archive.writestr(_entry("choices.json"), json.dumps(choices))
-    shard.path.parent.mkdir(parents=True, exist_ok=True)
-    aside = shard.path.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_bytes(buffer.getvalue())
-    aside.replace(shard.path)
+    with atomic(shard.path) as aside:
+        aside.write_bytes(buffer.getvalue())
 
 
 def _draw_all(shards: Sequence[Shard]) -> None:

@@ -118,13 +118,3 @@ def painted_in(name: str, part: str, variant: str) -> frozenset[str]:
 def style(name: str) -> Style:
     """The style, ready to draw."""
     return Style(dict(definition(name)))
-
-
-def credit(name: str) -> str:
-    """One line that names a style, its creator, source and licence."""
-    meta = definition(name)["meta"]
-    source, creator, licence = meta["source"], meta["creator"], meta["license"]
-    return (
-        f"{name}: {source['name']} by {creator['name']} ({source.get('url') or creator.get('url')}), "
-        f"{licence['name']} ({licence['url']})"
-    )

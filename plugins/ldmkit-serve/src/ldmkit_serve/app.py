@@ -19,7 +19,7 @@ from ldmkit_serve import metadata
 from ldmkit_serve import settings as choices
 from ldmkit_serve.controls import Control, Facts, controls, holds, random_example
 from ldmkit_serve.drawing import draw
-from ldmkit_serve.facts import facts_of, named_pictures, prompt_field
+from ldmkit_serve.facts import facts_of, named_pictures
 from ldmkit_serve.kept import Kept
 
 MAX_UPLOAD = "16mb"
@@ -41,13 +41,11 @@ STYLE = f"""
 
 @dataclass(frozen=True)
 class Served:
-    """What is served: pictures go to the folder `out`; `prompt` is the field of the prompt. overrides: those
-    with which the recipe was opened."""
+    """What is served: pictures go to the folder `out`. overrides: those with which the recipe was opened."""
 
     system: ldmkit.System
     out: Path
     kept: Kept
-    prompt: str
     overrides: Sequence[str] = ()
 
 
@@ -93,14 +91,15 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
     """The page of a system with a denoiser."""
     facts = facts_of(system)
     kept = Kept(out / "inputs", named_pictures(system), facts.data)
-    served = Served(system, out, kept, prompt_field(system), overrides)
+    served = Served(system, out, kept, overrides)
     title = f"{system.recipe.name} - ldmkit"
     with gradio.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
         gradio.Markdown(f"# {system.recipe.name}")
         with gradio.Row():
             with gradio.Column(scale=5):
                 conditions = controls([c for _, c in system.named_conditioners()], facts)
-                chosen = choices.settings(system, any("caption" in one.fields for one in conditions))
+                captioned = any(system.prompt_field in one.fields for one in conditions)
+                chosen = choices.settings(system, captioned)
                 go, stop, example = _buttons(any(holds(facts, one) for one in conditions))
             with gradio.Column(scale=4):
                 picture = _picture()
@@ -191,7 +190,7 @@ def _about(served: Served, fields: Mapping[str, Any], options: Mapping[str, Any]
     """What a picture's file says of it."""
     recipe = served.system.recipe
     overrides = [*served.overrides, metadata.sampler_override(recipe.sampler, options)]
-    return metadata.about(recipe.name, served.prompt, fields, options, served.kept, overrides)
+    return metadata.about(recipe.name, served.system.prompt_field, fields, options, served.kept, overrides)
 
 
 def _example(conditions: Sequence[Control], facts: Facts) -> list[Any]:
@@ -212,5 +211,6 @@ def _dropped(served: Served, conditions: Sequence[Control], chosen: choices.Sett
         about = read_about(Path(path))
     except UserError as error:
         raise gradio.Error(f"{Path(path).name}: not a picture of ours", print_exception=False) from error
-    values, missing = metadata.from_picture(conditions, chosen, served.prompt, about, served.kept)
+    prompt = served.system.prompt_field
+    values, missing = metadata.from_picture(conditions, chosen, prompt, about, served.kept)
     return [*values, "; ".join(["settings taken from the picture", *missing])]

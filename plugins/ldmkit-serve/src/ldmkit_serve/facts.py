@@ -22,12 +22,6 @@ def facts_of(system: ldmkit.System) -> Facts:
     return Facts(data, names, system.recipe.sample.prompts, size)
 
 
-def prompt_field(system: ldmkit.System) -> str:
-    """The field of the prompt: the first text that a conditioner reads."""
-    kinds = [kind for _, c in system.named_conditioners() for kind in c.spec.kinds.items()]
-    return next((field for field, kind in kinds if kind == "text"), "caption")
-
-
 def named_pictures(system: ldmkit.System) -> list[Path]:
     """The pictures that the recipe itself names as inputs."""
     sample = system.recipe.sample
