@@ -45,11 +45,11 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     except (UserError, ValueError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
     except Exception as error:  # a stranger's constructor may raise anything
-        raise component_error(kind, component, _said(error)) from error
+        raise component_error(kind, component, _reason(error)) from error
     return _fitting(kind, component, built)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """An unexpected error in words; torch's has frames of C++ below its first line."""
     if isinstance(error, RuntimeError | OverflowError | MemoryError):
         return str(error).partition("\n")[0] or type(error).__name__

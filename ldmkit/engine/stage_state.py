@@ -75,8 +75,8 @@ def widen(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str
     for name, tensor in fitting.items():
         state[name].detach().zero_()[tuple(map(slice, tensor.shape))].copy_(tensor)
     new, aside = sorted(state.keys() - fitting.keys()), sorted(tensors.keys() - fitting.keys())
-    told = {"with new input channels": wider, "new": new, "left aside": aside}
-    more = [f"{len(names)} {what} ({_some(names)})" for what, names in told.items() if names]
+    changes = {"with new input channels": wider, "new": new, "left aside": aside}
+    more = [f"{len(names)} {what} ({_some(names)})" for what, names in changes.items() if names]
     whole = f"{len(fitting)} weights of {where}" if more else where
     return "; ".join([f"starts from {whole}", *more])
 

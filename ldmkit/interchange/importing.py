@@ -18,14 +18,8 @@ from ldmkit.host.contained import described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.folders import check_vacant, new_folder
-from ldmkit.interchange.model import (
-    ImportOptions,
-    Published,
-    check_configs,
-    check_size,
-    format_of,
-    load_parts,
-)
+from ldmkit.interchange.loading import check_configs, check_size, load_parts
+from ldmkit.interchange.model import ImportOptions, Published, format_of
 from ldmkit.recipe import Component, dump, load, resolve
 from ldmkit.recipe.sources import Source
 from ldmkit.types import Say

@@ -1,7 +1,10 @@
-"""Pictures: files and tensors (`files`), raw inputs as batches (`batches`), the part of a picture that is
-shown (`cutting`, `views`), the base of data sets of picture files (`data`, `broken`, `lacking`), conditions
-to look at (`painted`), PNG files that say how they were sampled (`png`) and from what (`inputs`), lists of
-pictures that show themselves (`listed`), contact sheets (`sheet`)."""
+"""Pictures.
+
+Files and tensors (`files`); raw inputs as batches (`batches`); the part of a picture that is shown
+(`cutting`, `views`); the base of data sets of picture files (`data`, `examples`, `broken`, `lacking`);
+conditions drawn as pictures (`painted`, `colours`); PNG files that say how they were sampled (`png`) and from
+what (`inputs`); lists of pictures that notebooks show (`listed`); contact sheets (`sheet`).
+"""
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
 from ldmkit.pictures.cutting import Cut, middle

@@ -39,8 +39,8 @@ def planned(names: Sequence[str]) -> list[Change]:
     with pip's own words where it cannot.
     """
     _check(names)
-    told = _pip("install", "--dry-run", "--report", "-", "--", *names)
-    packages = [one["metadata"] for one in json.loads(told)["install"]]
+    report = _pip("install", "--dry-run", "--report", "-", "--", *names)
+    packages = [one["metadata"] for one in json.loads(report)["install"]]
     return [Change(one["name"], _installed(one["name"]), one["version"]) for one in packages]
 
 

@@ -57,6 +57,9 @@ def choose_multipliers(
 class Autoencoder(nn.Module):
     """The paper's encoder and decoder around a regulariser of the latent space.
 
+    A picture "b 3 H W" in [-1, 1] has a latent "b channels H/factor W/factor". Raises ValueError where factor,
+    patch and multipliers do not fit each other. Source: Rombach et al. 2022, section 3.1 and table 8.
+
     Args:
         factor: how much smaller than the picture the latent is, each way; patch x 2^(levels - 1)
         channels: channels of the latent
@@ -105,7 +108,7 @@ class Autoencoder(nn.Module):
         self.register_buffer("shift", torch.zeros(channels))
 
     def encode(self, image: Image) -> Latent:
-        """The posterior's mode, scaled; a quantizer's latent before quantization. Raises ValueError where
+        """The posterior's mode, scaled; with a quantizer, the latent before quantization. ValueError where
         height or width is no multiple of the factor."""
         return self.to_scaled(self.regulariser.mode(self.moments(image)))
 
@@ -124,7 +127,7 @@ class Autoencoder(nn.Module):
         return Posterior(self.to_scaled(raw.mode), std, raw.penalty, raw.metrics)
 
     def moments(self, image: Image) -> Float[Tensor, "b k h w"]:
-        """What the regulariser reads."""
+        """The encoder's output, from which the regulariser computes the posterior."""
         height, width = image.shape[-2:]
         if height % self.latent.factor or width % self.latent.factor:
             raise ValueError(f"a picture of {height} x {width} is no multiple of factor {self.latent.factor}")
@@ -140,7 +143,7 @@ class Autoencoder(nn.Module):
 
 
 def per_channel(vector: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
-    """Shaped to multiply a latent."""
+    """The vector in the shape in which it multiplies a latent."""
     return rearrange(vector, "c -> 1 c 1 1")
 
 
@@ -155,10 +158,10 @@ def to_raw(latent: Latent, scale: Float[Tensor, " c"], shift: Float[Tensor, " c"
 
 
 class AnyAutoencoder(Autoencoder):
-    """Encoder and decoder of the paper around any regulariser.
+    """The paper's encoder and decoder (section 3.1) around any regulariser of the latent space.
 
     Args:
-        regulariser: what keeps the latent in bounds, by name
+        regulariser: the regulariser, such as `gaussian` (KL-reg) or `vector-quantizer` (VQ-reg)
     """
 
     def __init__(self, *, regulariser: Regulariser, **networks: Any) -> None:

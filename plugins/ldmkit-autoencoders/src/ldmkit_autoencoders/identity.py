@@ -10,7 +10,7 @@ from ldmkit_autoencoders.autoencoder import to_raw, to_scaled
 
 
 class Identity(nn.Module):
-    """E and D are the identity: diffusion in pixel space (LDM-1). Takes no parameters."""
+    """Pictures as their own latents: diffusion in pixel space (Rombach et al. 2022, LDM-1). No parameters."""
 
     scale: Tensor
     shift: Tensor
@@ -26,9 +26,9 @@ class Identity(nn.Module):
         return to_scaled(image, self.scale, self.shift)
 
     def decode(self, latent: Latent) -> Image:
-        """The picture of a scaled one."""
+        """The picture of a scaled latent."""
         return to_raw(latent, self.scale, self.shift)
 
     def posterior(self, image: Image) -> Posterior:
-        """A point without penalty."""
+        """The picture itself, scaled, without a standard deviation and with penalty 0."""
         return Posterior(self.encode(image), None, image.new_zeros(len(image)))

@@ -22,7 +22,10 @@ CHUNK = 2**22
 
 
 def nearest(vectors: Vectors, codebook: Float[Tensor, "k c"]) -> Int[Tensor, " n"]:
-    """The codebook row nearest to each vector by squared L2 (|z|^2, the same for all rows, left out)."""
+    """The row of the codebook that is nearest to each vector, by squared distance.
+
+    |z|^2, which is the same for all rows, is left out.
+    """
     squares, rows = codebook.square().sum(1), codebook.T
     parts = torch.split(vectors, max(1, CHUNK // len(codebook)))
     return torch.cat([torch.addmm(squares, part, rows, alpha=-2).argmin(1) for part in parts])
@@ -76,7 +79,7 @@ class VectorQuantizer(nn.Module):
             self.register_buffer("sums", start.clone())
 
     def moments(self, channels: int) -> int:
-        """The latent alone, without any variance."""
+        """The encoder gives the latent alone: as many channels."""
         return channels
 
     def mode(self, moments: Latent) -> Latent:
@@ -84,9 +87,11 @@ class VectorQuantizer(nn.Module):
         return moments
 
     def posterior(self, moments: Latent) -> Posterior:
-        """A point; the penalty is the mean over a picture's latent of the codebook and commitment terms. In
-        training the codebook takes note of its use. Metrics: the share of codes that this batch uses, and the
-        perplexity exp(entropy) of that use."""
+        """The latent without a standard deviation, and the codebook and commitment terms as the penalty.
+
+        The penalty is a mean over a picture's latent. In training the codebook counts the uses of its codes.
+        Metrics: `usage`, the share of codes that this batch uses, and `perplexity`, exp(entropy) of the uses.
+        """
         codes = self.codes(moments)
         uses = torch.bincount(codes.flatten(), minlength=len(self.codebook)).to(moments)
         if self.training and torch.is_grad_enabled():

@@ -15,7 +15,11 @@ VQ_MULTIPLIERS = {**MULTIPLIERS, 8: (1, 2, 2, 4)}
 
 
 class VQAutoencoder(Autoencoder):
-    """The paper's autoencoder with VQ-reg (section 3.1): the decoder absorbs the quantization.
+    """The paper's autoencoder with VQ-reg: the decoder replaces each vector of the latent by the nearest code.
+
+    A picture "b 3 H W" in [-1, 1] has a latent "b channels H/factor W/factor", not quantized yet. Raises
+    ValueError where factor, patch and multipliers do not fit each other. Source: Rombach et al. 2022, section
+    3.1 and table 8.
 
     Args:
         channels: channels of the latent and of a code
@@ -52,8 +56,8 @@ class VQAutoencoder(Autoencoder):
         super().__init__(quantizer, factor=factor, channels=channels, **networks)
 
     def decode(self, latent: Latent, *, quantize: bool = True) -> Image:
-        """The picture of a scaled latent's nearest codes, straight-through; of the latent itself where told
-        not to quantize."""
+        """The picture of a scaled latent's nearest codes (gradients pass straight through); without
+        `quantize`, that of the latent itself."""
         return super().decode(latent) if quantize else self.paint(self.to_raw(latent))
 
     def codes(self, latent: Latent) -> Codes:

@@ -118,7 +118,7 @@ class Drawings:
 class Avatars(Drawings):
     """Avatars in several styles, in any number and size: the i-th avatar of a seed is always the same one.
 
-    Examples: image (uint8 "3 H W"), caption (all that can be said, in the first language), captions (also the
+    Examples: image (uint8 "3 H W"), caption (a full description in the first language), captions (also the
     shorter ones, and those in the other languages), label (the style's place in `styles`), class_name (the
     style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), layout (a
     tuple of (class, x, y, width, height) with sides in [0, 1], one a class that is seen).

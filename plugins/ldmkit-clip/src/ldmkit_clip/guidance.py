@@ -20,7 +20,7 @@ Bound = Annotated[float, Field(ge=0)]
 
 
 class ClipGuidance:
-    """Moves the estimate towards pictures that a CLIP network finds near a text; any model can be guided so.
+    """Moves the estimate towards pictures that a CLIP network finds near a text; works with any model.
 
     The clean estimate is decoded, the whole picture and some cut-outs of it are compared with the text, and
     the gradient of their mean logit (the cosine over the network's temperature, a log-likelihood but for a
@@ -31,7 +31,7 @@ class ClipGuidance:
 
     Args:
         network: the CLIP network; by default the small one that ldmkit-clip ships, trained on emoji.
-        field: the raw input that holds a text a picture; prompts fill `caption`.
+        field: the raw input that holds one text for each picture; prompts fill `caption`.
         prompt: one text for all pictures instead of the field.
         scale: factor of the log-likelihood; 0 is no guidance.
         cutouts: random squares that are compared besides the whole picture.

@@ -83,7 +83,7 @@ class ClipRetrieval(OnCaptions):
     """The share of samples whose own caption is the nearest of all drawn captions, or among the nearest five.
 
     Beside it: the same for the data's own pictures (`real`), and for each sample with the caption of another
-    one (`shuffled`). Of captions that say the same none counts against the other.
+    one (`shuffled`). Equal captions do not lower each other's rank.
     """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:

@@ -37,20 +37,21 @@ def consistency(estimate: EstimateFunction, z: Latent, levels: Levels, noise: No
 
 
 class ConsistencyDistillation:
-    """f(z_t, t) = f(z_s, s), where the teacher's guided DDIM step leads from z_t to z_s, the next level.
+    """Trains f(z_t, t) to equal f(z_s, s), where the teacher's guided DDIM step leads from z_t to z_s.
 
-    The target f(z_s, s) is the student's own of that moment, without gradient, and z_s itself where s is
-    clean. Guidance is inside the student, at one scale: it is sampled without. Levels are those of `spacing`;
+    Here s is the level after t. The target f(z_s, s) is the student's own current estimate, without gradient;
+    where s is clean it is z_s itself. The student learns guidance at one scale and is sampled without any. Levels are those of `spacing`;
     t falls into one of its `steps` equal parts, and so the schedule's draw decides which step is learned.
     Source: Luo et al. 2023, algorithm 1, equations 13 to 17, with skipping steps; the target without a moving
     average of its own after Song and Dhariwal 2023, section 3.2.
 
     Args:
         spacing: which levels the teacher's path visits, noisiest first; it should end on clean.
-        steps: of the teacher's path; those that the student is to be sampled at should be among them.
+        steps: number of steps of the teacher's path; the levels that the student is sampled at should be among
+            its levels.
         scale: the teacher's classifier-free guidance; 1 for none.
-        distance: between the two: pseudo-Huber as published, or the squared distance l2; a mean over each
-            picture.
+        distance: what is minimized, a mean over each picture: pseudo-Huber as published, or the squared
+            distance l2.
     """
 
     def __init__(

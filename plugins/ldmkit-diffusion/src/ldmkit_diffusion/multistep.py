@@ -66,7 +66,7 @@ def _combined(past: list[Latent]) -> Latent:
 
 
 def dpmpp_2m(estimate: EstimateFunction, z: Latent, levels: Levels, noise: NoiseSource) -> Latent:
-    """DPM-Solver++ 2M: second order in log-SNR, on this clean estimate and the last one.
+    """DPM-Solver++ 2M: second order in log-SNR, from the current clean estimate and the one before.
 
     Deterministic; order 2 (1 at the start and where alpha or sigma vanishes), one evaluation a step.
     Source: Lu et al. 2022, "DPM-Solver++", algorithm 2.

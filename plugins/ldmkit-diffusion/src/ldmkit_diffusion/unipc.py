@@ -30,7 +30,7 @@ def unipc(
     Source: Zhao et al. 2023, section 3, with the coefficient simplified to 1/2 where there is only one.
 
     Args:
-        order: of the predictor; the corrector raises it by one.
+        order: order of the predictor; the corrector raises it by one.
     """
     n, past, pending = len(levels) - 1, _Past(order), None
     for i in range(n):

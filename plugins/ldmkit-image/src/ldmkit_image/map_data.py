@@ -36,8 +36,8 @@ Amount = Annotated[float, Field(ge=0)]
 class WithMaps(WithField):
     """Another data set with a map of each picture's colours, where it has no maps of its own.
 
-    Every pixel is given to the nearest of twelve named colours after a blur, so that a map has broad areas as
-    if someone had painted it; the blur is drawn anew at every step. Maps are uint8 "H W".
+    After a blur, each pixel gets the class of the nearest of twelve named colours, so that a map has broad
+    areas as if painted by hand. The blur is drawn anew at every step. Maps are uint8 "H W".
 
     Args:
         of: the data set whose pictures are mapped.

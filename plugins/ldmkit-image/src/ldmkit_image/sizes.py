@@ -18,7 +18,7 @@ EXPECTS = "six whole numbers a picture: height and width before cutting, top and
 
 
 class SizeEmbedding(nn.Module):
-    """Six sizes of a picture as a vector of sines and cosines, in the place of a class.
+    """Six sizes of a picture as a vector of sines and cosines, which the denoiser adds to its time embedding.
 
     Height and width of the picture before it was cut, top and left of the cut, height and width now, in
     pixels; vector "b 6 width". Where none are given they are those of an uncut picture of the size that is

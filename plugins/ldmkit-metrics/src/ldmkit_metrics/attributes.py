@@ -53,7 +53,7 @@ class AttributeAccuracy:
         self.pictures, self.examples, self.seed = pictures, examples, seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Accuracies by split, with what judged them."""
+        """Accuracies by split, with the field, the network and its preprocessing."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
         shape = evaluation.pixels(self.splits[0])
@@ -65,20 +65,20 @@ class AttributeAccuracy:
         check_field(evaluation, data, self.field)
         chosen = choose(evaluation, split, self.pictures, self.seed)
         classifiers = self._fitted(evaluation, chosen.index if split == "train" else ())
-        asked = self._labels(data, chosen.index)
-        others = {name: [values[j] for j in shuffled(len(values))] for name, values in asked.items()}
+        labels = self._labels(data, chosen.index)
+        others = {name: [values[j] for j in shuffled(len(values))] for name, values in labels.items()}
         pictures = chosen.samples(evaluation)
         show(evaluation, f"{self.field} of {split}", chosen, {"sample": pictures, "real": chosen.pixels})
         samples = describe(self.features, pictures)
         real = describe(self.features, chosen.pixels)
         by_name = {
             name: {
-                "sample": _accuracy(c, samples, asked[name]),
+                "sample": _accuracy(c, samples, labels[name]),
                 "shuffled": _accuracy(c, samples, others[name]),
-                "real": _accuracy(c, real, asked[name]),
+                "real": _accuracy(c, real, labels[name]),
             }
             for name, c in classifiers.items()
-            if any(asked.get(name, ()))
+            if any(labels.get(name, ()))
         }
         figures = {"pictures": len(samples), **_means(list(by_name.values()))}
         return figures if len(by_name) == 1 else {**figures, **by_name}

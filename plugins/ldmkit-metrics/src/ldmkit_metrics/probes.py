@@ -67,17 +67,19 @@ class Classifier:
 
     @torch.no_grad()
     def accuracy(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> float:
-        """How often the most likely label is the one asked for."""
+        """The share of examples whose most likely label is the given one."""
         scores = self._standardised(features) @ self._weight + self._bias
         return float((scores.argmax(1) == self.targets(labels)).float().mean())
 
 
 def fitting_examples(available: int, most: int, seed: int, judged: Sequence[int]) -> list[int]:
-    """Places of the training pictures that a judge is fitted to, `most` of them in random order: none that
-    it will be asked about, unless there are no others."""
+    """Indices of the training pictures that a judge is fitted to: `most` of them, in random order.
+
+    Pictures in `judged`, which it will be measured on, are left out unless there are no others.
+    """
     order = torch.randperm(available, generator=torch.Generator().manual_seed(seed + 1)).tolist()
-    asked = set(judged)
-    return ([i for i in order if i not in asked] or order)[:most]
+    left_out = set(judged)
+    return ([i for i in order if i not in left_out] or order)[:most]
 
 
 def shuffled(count: int) -> list[int]:

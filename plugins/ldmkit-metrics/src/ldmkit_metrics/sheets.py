@@ -27,7 +27,7 @@ def show(evaluation: MetricInput, title: str, chosen: Chosen, columns: Mapping[s
     for name, pixels in columns.items():
         shown[name] = to_pictures(normalize(pixels[:SHOWN]))
     rows = [
-        Row(*_said(chosen, painted, i), tuple(pictures[i] for pictures in shown.values()))
+        Row(*_words(chosen, painted, i), tuple(pictures[i] for pictures in shown.values()))
         for i in range(min(SHOWN, len(chosen.index)))
     ]
     evaluation.sections.append(Section(title, tuple(shown), tuple(rows)))
@@ -40,7 +40,7 @@ def _painted(evaluation: MetricInput, chosen: Chosen, field: str) -> list[Image.
     return present if len(present) == len(pictures) else None
 
 
-def _said(chosen: Chosen, painted: Mapping[str, Any], i: int) -> tuple[str, str]:
+def _words(chosen: Chosen, painted: Mapping[str, Any], i: int) -> tuple[str, str]:
     """The label of a row and the note below it."""
     words = {f: str(chosen.fields[f][i]) for f, pictures in painted.items() if pictures is None}
     caption = words.pop("caption", chosen.captions[i])

@@ -34,7 +34,7 @@ class Onnx:
     The recipe draws with that file in place of the denoiser. There is no way back: it cannot be imported.
     """
 
-    style, file = "onnx", "denoiser.onnx"
+    format, file = "onnx", "denoiser.onnx"
     runtime: Runtime = "onnxruntime"
 
     def accepts(self, source: Path) -> bool:
@@ -73,7 +73,7 @@ class Onnx:
         difference = float((other - own).abs().max() / own.abs().max())
         if not difference <= TOLERANCE:
             raise UserError(
-                f"format {self.style}: the file's output differs by {difference:.1e} of the largest entry, "
+                f"format {self.format}: the file's output differs by {difference:.1e} of the largest entry, "
                 f"more than {TOLERANCE:.0e}"
             )
         return difference
@@ -85,7 +85,7 @@ class OpenVino(Onnx):
     The weights in it are float32.
     """
 
-    style, file = "openvino", "denoiser.xml"
+    format, file = "openvino", "denoiser.xml"
     runtime: Runtime = "openvino"
 
     def _finish(self, out: Path) -> None:

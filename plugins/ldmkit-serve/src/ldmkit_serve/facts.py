@@ -37,8 +37,8 @@ def _names(system: ldmkit.System) -> dict[str, Sequence[str]]:
     for name, conditioner in system.named_conditioners():
         parameters = slots[name].parameters
         numbered = [f"class {i}" for i in range(parameters.get("classes") or 0)]
-        if called := parameters.get("names") or numbered:
-            names |= dict.fromkeys(conditioner.spec.fields, called)
+        if class_names := parameters.get("names") or numbered:
+            names |= dict.fromkeys(conditioner.spec.fields, class_names)
     return names
 
 

@@ -1,4 +1,4 @@
-"""An English text encoder that is asked in other languages."""
+"""A pretrained English text encoder that reads captions in other languages too."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ SHIPPED = Path(__file__).parent / "data" / "all-minilm-l6-v2-ko.safetensors"
 
 
 class AlignedText(PretrainedText):
-    """`pretrained-text` that can be asked in other languages: a denoiser trained on English captions stays as
-    it is.
+    """A pretrained English text encoder that also reads captions in other languages.
 
-    The encoder itself reads captions in Latin letters, with the same result as `pretrained-text`. Captions
-    with other letters are read by `multilingual-text`, and a small network, the alignment, turns its states
-    into the ones that the encoder has for the English caption (Qin et al. 2023, "GlueGen"). All of it is
-    frozen and left out of checkpoints. Null: the encoded empty string.
+    A denoiser trained with `pretrained-text` is used unchanged. Captions in Latin letters are encoded as by
+    `pretrained-text`. Captions in other letters are encoded by `multilingual-text`, and a small network, the
+    alignment, maps its states to those that the English encoder has for the translation (Qin et al. 2023,
+    "GlueGen"). All parts are frozen and left out of checkpoints. Null: the encoded empty string.
 
     Args:
         alignment: a file that plugins/ldmkit-text/scripts/train_aligner.py wrote for this encoder; default:
@@ -71,7 +70,7 @@ class AlignedText(PretrainedText):
         return {self.field: torch.cat(rows)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """Tokens "b length width", their mask, and the mean state where a vector is asked for."""
+        """Tokens "b length width", their mask and, with `vector`, the mean state."""
         ids = prepared[self.field]
         foreign = (ids >= self._own).any(1)
         if not foreign.any():

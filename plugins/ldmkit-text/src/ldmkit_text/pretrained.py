@@ -27,9 +27,9 @@ EXPECTS = "a list of strings, or ids as integers 'b l'"
 class PretrainedText(nn.Module):
     """The last hidden states of a transformers text encoder (BERT, MiniLM, CLIP, T5 and others) as tokens.
 
-    Name the model by exactly one of path, package, hub (+ revision). A frozen encoder stays in eval, needs no
-    gradient and is left out of the state dict: a checkpoint refers to it, a tuned one is saved. Every caption
-    has the same length, so that a condition does not depend on its batch. Null: the encoded empty string.
+    Name the model by exactly one of path, package, hub (with revision). A frozen encoder stays in evaluation
+    mode and is left out of checkpoints; one that is tuned is saved in them. Every caption is padded to the
+    same length, so that a condition does not depend on its batch. Null: the encoded empty string.
 
     Args:
         field: the batch field that holds the captions.
@@ -37,7 +37,7 @@ class PretrainedText(nn.Module):
         package: an installed distribution that holds such a folder; found through its metadata, not imported.
         hub: a model on the Hugging Face hub; downloaded once.
         revision: the hub commit, 40 hex digits; required with hub.
-        sha256: what model.safetensors (or the weights' file there is) must hash to, where given.
+        sha256: the sha256 that the file of weights must have; by default it is not checked.
         tune: train the encoder jointly with the denoiser.
         length: tokens a caption is cut at or filled up to (77 for Stable Diffusion's CLIP).
         masked: hide padding from the encoder and the denoiser. Default: true, except for CLIP
@@ -98,7 +98,7 @@ class PretrainedText(nn.Module):
         return {self.field: fill(ids, self.field, self.length, self._pad)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """Tokens "b length width", their mask where masked, the mean state where a vector is asked for."""
+        """Tokens "b length width", with `masked` their mask and with `vector` the mean state."""
         return self._read(prepared[self.field])
 
     def _read(self, ids: Int[Tensor, "b l"]) -> Condition:
@@ -109,7 +109,7 @@ class PretrainedText(nn.Module):
         return self._condition(states, mask)
 
     def _condition(self, states: Tokens, mask: Bool[Tensor, "b l"] | None) -> Condition:
-        """The condition of token states: with their mean where a vector is asked for."""
+        """The condition of token states; with `vector`, their mean too."""
         counted = states.new_ones(states.shape[:2]) if mask is None else mask
         weights = counted.unsqueeze(2).to(states)
         mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1) if self.vector else None
@@ -141,11 +141,11 @@ class PretrainedText(nn.Module):
     def _mask(self, ids: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
         return ids != self._pad if self.masked else None
 
-    def _masked(self, asked: bool | None) -> bool:
+    def _masked(self, masked: bool | None) -> bool:
         own = self.tokenizer.pad_token_id not in (None, self.tokenizer.eos_token_id)
-        if asked and not own:
+        if masked and not own:
             raise ValueError("masked needs a padding token of its own, which this tokenizer has not")
-        return own and not self.encoder.config.model_type.startswith("clip") if asked is None else asked
+        return own and not self.encoder.config.model_type.startswith("clip") if masked is None else masked
 
     def _check_length(self) -> None:
         limit = getattr(self.encoder.config, "max_position_embeddings", None)

@@ -85,10 +85,11 @@ class TokenTransformer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Words as tokens of a transformer that learns jointly with the denoiser (section 3.3; supplement E.2.1).
+    """A transformer over the tokens of a caption or layout, trained jointly with the denoiser.
 
-    Reads a list of strings, or ids "b l" that pass through. Without a padding mask, as published: the states
-    at padding count too. The null condition is the encoded empty string (layout: no object; ids: all 0).
+    Reads a list of strings, or ids "b l", which are taken as they are; gives tokens "b l width". There is no
+    padding mask, as published: the denoiser attends to padding too. Null: the encoded empty string (of a
+    layout: no object; of ids: all 0). Source: Rombach et al. 2022, section 3.3 and supplement E.2.1.
 
     Args:
         field: the batch field that holds the captions (or layouts).

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
 from ldmkit_unet.entries import arguments, check_implied, in_channels, same
+from ldmkit_unet.layout import HEAD_CHANNELS
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import UNet
 from ldmkit_unet.unet_block import UNetBlock, unet_blocks
@@ -132,7 +133,7 @@ class CompVisUNet:
         if settings["heads"]:
             values["num_heads"] = settings["heads"]
         else:
-            values["num_head_channels"] = settings["head_channels"] or UNet.HEAD_CHANNELS
+            values["num_head_channels"] = settings["head_channels"] or HEAD_CHANNELS
         return values | (_transformers(settings) if conditions.tokens else _plain_attention(settings))
 
     def check_config(self, config: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ldmkit.keymaps import refuse
 from ldmkit_unet.diffusers_families import CONDITIONAL, UNCONDITIONAL, Family
 from ldmkit_unet.entries import in_channels, same
-from ldmkit_unet.unet import UNet
+from ldmkit_unet.layout import HEAD_CHANNELS
 
 
 def write(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def implied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head_dim(settings: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]) -> Any:
-    heads, channels = settings["heads"], settings["head_channels"] or UNet.HEAD_CHANNELS
+    heads, channels = settings["heads"], settings["head_channels"] or HEAD_CHANNELS
     if family is CONDITIONAL:
         return heads or [max(1, width // channels) for width in widths]
     if not heads:

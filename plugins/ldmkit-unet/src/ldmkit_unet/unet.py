@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
@@ -13,12 +13,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture
-from ldmkit_unet.attention import AttentionBlock, HeadOrder, Memory, SpatialTransformer, remember
+from ldmkit_unet.attention import HeadOrder, Memory, remember
 from ldmkit_unet.blocks import (
-    Direction,
     FeatureMap,
-    Resample,
-    ResidualBlock,
     TimeEmbedding,
     group_norm,
     silu,
@@ -27,8 +24,8 @@ from ldmkit_unet.blocks import (
 )
 from ldmkit_unet.checks import check_condition, check_size, check_widths, note_blindness
 from ldmkit_unet.conv import Conv3x3
+from ldmkit_unet.layout import Layout
 from ldmkit_unet.reuse import Forecast
-from ldmkit_unet.unet_block import UNetBlock
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -68,8 +65,6 @@ class UNet(nn.Module):
         head_order: rows of plain attention's joint matrix, "legacy" [heads, 3, d] or "split" [3, heads, d].
     """
 
-    HEAD_CHANNELS = 32
-
     def __init__(
         self,
         latent: LatentSpec,
@@ -94,15 +89,26 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         check_widths(width, multipliers, heads, head_channels)
-        depths = (depth,) * len(multipliers) if isinstance(depth, int) else depth
-        if len(depths) != len(multipliers):
-            raise ValueError(f"depth has {len(depths)} figures for {len(multipliers)} levels")
+        layout = Layout(
+            width=width,
+            multipliers=multipliers,
+            blocks=blocks,
+            attention=attention,
+            heads=heads,
+            head_channels=head_channels,
+            depths=(depth,) * len(multipliers) if isinstance(depth, int) else depth,
+            cross_only=cross_only,
+            scale_shift=scale_shift,
+            resample=resample,
+            dropout=dropout,
+            head_order=head_order,
+            tokens=conditions.tokens,
+        )
+        note_blindness(width, multipliers, scale_shift)
         self.latent, self.conditions, self.patch = latent, conditions, patch
         self.width, self.multipliers, self.blocks = width, multipliers, blocks
-        self.attention = attention
-        self.heads, self.head_channels, self.depth, self.vector = heads, head_channels, depth, vector
-        self._depths, self.cross_only = depths, cross_only
-        note_blindness(width, multipliers, scale_shift)
+        self.attention, self.heads, self.head_channels = attention, heads, head_channels
+        self.depth, self.cross_only, self.vector = depth, cross_only, vector
         self.scale_shift, self.resample, self.dropout = scale_shift, resample, dropout
         self.checkpoint, self.head_order = checkpoint, head_order
         self.time_embed = nn.Sequential(
@@ -110,9 +116,9 @@ class UNet(nn.Module):
         )
         self.vector_embed = _vector_embed(conditions.vector, 4 * width, vector)
         self.conv_in = Conv3x3((latent.channels + conditions.concat) * patch**2, width)
-        self.down = nn.ModuleList(self._down())
-        self.middle = nn.ModuleList(self._middle())
-        self.up = nn.ModuleList(self._up())
+        self.down = nn.ModuleList(layout.down())
+        self.middle = nn.ModuleList(layout.middle())
+        self.up = nn.ModuleList(layout.up())
         self.norm_out = group_norm(width * multipliers[0])
         self.conv_out = zeroed(Conv3x3(width * multipliers[0], out_channels * patch**2))
 
@@ -125,8 +131,11 @@ class UNet(nn.Module):
         return self._bound(condition, None)
 
     def bind_reusing(self, condition: Condition, interval: int) -> Callable[[Latent, PerPicture], Latent]:
-        """The same, but only the first of every `interval` calls computes more than the first convolution and
-        the last block, which is handed a forecast in the others. Source: see `Forecast`."""
+        """The same, but only the first of every `interval` calls computes all blocks.
+
+        The others compute the first convolution and the last block; what the blocks between them give is
+        forecast, see `Forecast`.
+        """
         return self._bound(condition, Forecast(interval))
 
     def _bound(
@@ -151,7 +160,7 @@ class UNet(nn.Module):
         return bound
 
     def _deep(self, h: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        """All blocks but the last, which is handed their outcome."""
+        """All blocks but the last; the last one's input from below."""
         skips = [h]
         for block in self.down:
             h = self._through(block, h, emb, memory)
@@ -163,7 +172,7 @@ class UNet(nn.Module):
         return h
 
     def _shallow(self, h: FeatureMap, deep: FeatureMap, emb: TimeEmbedding, memory: Memory) -> FeatureMap:
-        """The last block, on what comes from below and what the first convolution gave."""
+        """The output of the last block, which joins `deep` and the first convolution's map `h`."""
         h = self._through(self.up[-1], torch.cat([deep, h], dim=1), emb, memory)
         return F.pixel_shuffle(self.conv_out(silu(self.norm_out(h))), self.patch).contiguous()
 
@@ -171,69 +180,6 @@ class UNet(nn.Module):
         if self.checkpoint and torch.is_grad_enabled():
             return recompute(block, h, emb, memory, use_reentrant=False)
         return block(h, emb, memory)
-
-    def _down(self) -> Iterator[UNetBlock]:
-        """The way down: blocks of each level, halving between levels."""
-        before = self.width
-        for level, multiplier in enumerate(self.multipliers):
-            channels = self.width * multiplier
-            for _ in range(self.blocks):
-                yield UNetBlock(self._block(before, channels), self._attention_at(level))
-                before = channels
-            if level < len(self.multipliers) - 1:
-                yield UNetBlock(resample=self._resample(channels, "down"))
-
-    def _middle(self) -> Iterator[UNetBlock]:
-        """Two blocks at the smallest size, the first with attention."""
-        top = self.width * self.multipliers[-1]
-        yield UNetBlock(self._block(top, top), self._attention(top, self._depths[-1]))
-        yield UNetBlock(self._block(top, top))
-
-    def _up(self) -> Iterator[UNetBlock]:
-        """The way up: each block also takes what the matching block on the way down gave."""
-        skips = self._skip_channels()
-        before = skips[-1]
-        for level, multiplier in reversed(list(enumerate(self.multipliers))):
-            channels = self.width * multiplier
-            for i in range(self.blocks + 1):
-                block = self._block(before + skips.pop(), channels)
-                last = i == self.blocks and level > 0
-                resample = self._resample(channels, "up") if last else None
-                yield UNetBlock(block, self._attention_at(level), resample)
-                before = channels
-
-    def _skip_channels(self) -> list[int]:
-        """Channels of the input convolution and of every block on the way down."""
-        channels = [self.width]
-        for level, multiplier in enumerate(self.multipliers):
-            halving = level < len(self.multipliers) - 1
-            channels += [self.width * multiplier] * (self.blocks + halving)
-        return channels
-
-    def _block(self, before: int, after: int, direction: Direction | None = None) -> ResidualBlock:
-        return ResidualBlock(before, after, 4 * self.width, self.dropout, self.scale_shift, direction)
-
-    def _resample(self, channels: int, direction: Direction) -> Resample | ResidualBlock:
-        if self.resample == "residual":
-            return self._block(channels, channels, direction)
-        return Resample(channels, direction)
-
-    def _attention_at(self, level: int) -> AttentionBlock | SpatialTransformer | None:
-        attends = 2**level in self.attention
-        channels, cross_only = self.width * self.multipliers[level], 2**level in self.cross_only
-        return self._attention(channels, self._depths[level], cross_only) if attends else None
-
-    def _attention(
-        self, channels: int, depth: int, cross_only: bool = False
-    ) -> AttentionBlock | SpatialTransformer:
-        size = self.head_channels or self.HEAD_CHANNELS
-        heads = self.heads or channels // size
-        if channels % (self.heads or size):
-            option = f"heads {self.heads}" if self.heads else f"head_channels {size}"
-            raise ValueError(f"{option} does not divide the {channels} channels of a level with attention")
-        if self.conditions.tokens:
-            return SpatialTransformer(channels, self.conditions.tokens, heads, depth, cross_only)
-        return AttentionBlock(channels, heads, self.head_order)
 
 
 def _vector_embed(vector: int, width: int, kind: str) -> nn.Module | None:

@@ -10,7 +10,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import ImportOptions, Published, Tensors, key_map
 from ldmkit_formats.compvis import engine
-from ldmkit_formats.compvis.config import STYLE, class_of, conditioner, low_resolution
+from ldmkit_formats.compvis.config import FORMAT, class_of, conditioner, low_resolution
 from ldmkit_formats.compvis.state import CONDITION, belongs_nowhere
 from ldmkit_formats.encoders import copy_tokenizer, write_encoder
 
@@ -32,7 +32,7 @@ def read_conditions(
             raise belongs_nowhere(CONDITION + name for name in tensors)
         return
     conditioners = published.recipe["conditioners"]
-    keys = key_map(registry, STYLE, main["name"])
+    keys = key_map(registry, FORMAT, main["name"])
     name = getattr(keys, "condition", main["name"])
     conditioners[name] = main
     if hasattr(keys, "encoders"):

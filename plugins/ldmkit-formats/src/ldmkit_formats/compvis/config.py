@@ -13,7 +13,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import component_of, parameters
 from ldmkit.keymaps import check_entries, short
 
-STYLE = "compvis"
+FORMAT = "compvis"
 MODELS = ("LatentDiffusion", "LatentInpaintDiffusion", "LatentUpscaleDiffusion")
 NOISED = "ImageConcatWithNoiseAugmentation"
 """What an upscaler's low-resolution picture passes: it has no tensors but the tables of its schedule."""
@@ -39,11 +39,11 @@ TRAINING_ONLY = {
 
 def slot(registry: Registry, kind: str, section: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A component's slot of the recipe from a section with `target` and `params`."""
-    name = component_of(registry, STYLE, kind, class_of(section), where)
+    name = component_of(registry, FORMAT, kind, class_of(section), where)
     params = section.get("params") or {}
     if not isinstance(params, Mapping):
         raise UserError(f"{where}: params {short(params)} is no mapping")
-    return parameters(registry, STYLE, name, params)
+    return parameters(registry, FORMAT, name, params)
 
 
 def conditioner(registry: Registry, params: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from ldmkit.interchange.model import (
 )
 from ldmkit.interchange.scaling import first_stage_of
 from ldmkit.recipe import Component
-from ldmkit_formats.compvis.config import FIRST_STAGE, OBJECTIVES, SCHEDULES, STYLE, UNCONDITIONAL
+from ldmkit_formats.compvis.config import FIRST_STAGE, FORMAT, OBJECTIVES, SCHEDULES, UNCONDITIONAL
 from ldmkit_formats.compvis.state import CONDITION, FIRST, NETWORK
 
 
@@ -30,14 +30,14 @@ def write(system: System, out: Path) -> list[str]:
 
     Raises UserError where the format cannot hold the model.
     """
-    first, scale, _ = first_stage_of(system, STYLE)
+    first, scale, _ = first_stage_of(system, FORMAT)
     if system.denoiser is None:
         model, state = _section(system, "compression"), first
     else:
         model, state = _model(system, scale), _state(system, first, scale)
     torch.save({"state_dict": {k: v.detach().cpu().clone() for k, v in state.items()}}, out / "model.ckpt")
     (out / "config.yaml").write_text(yaml.safe_dump({"model": model}, sort_keys=False), encoding="utf-8")
-    slots = [(name, key_map(system.registry, STYLE, slot.name)) for name, slot in _conditioners(system)]
+    slots = [(name, key_map(system.registry, FORMAT, slot.name)) for name, slot in _conditioners(system)]
     parts = [(getattr(keys, "notes", None), system.conditioners[name]) for name, keys in slots]
     return [line for notes, module in parts if notes is not None for line in notes(module)]
 
@@ -64,13 +64,13 @@ def _schedule(system: System) -> dict[str, Any]:
     """Schedule and objective."""
     schedule, objective = system.recipe.schedule, system.recipe.objective
     values: dict[str, Any] = {
-        "beta_schedule": published_name(SCHEDULES, schedule, "schedule", STYLE),
-        "parameterization": published_name(OBJECTIVES, objective, "objective", STYLE),
+        "beta_schedule": published_name(SCHEDULES, schedule, "schedule", FORMAT),
+        "parameterization": published_name(OBJECTIVES, objective, "objective", FORMAT),
         "timesteps": schedule.parameters["steps"],
         "loss_type": objective.parameters["loss"],
     }
-    refuse_others(schedule, "schedule", STYLE, {"zero_snr": False, "clip": 0.999})
-    refuse_others(objective, "objective", STYLE, {"variance": "fixed"})
+    refuse_others(schedule, "schedule", FORMAT, {"zero_snr": False, "clip": 0.999})
+    refuse_others(objective, "objective", FORMAT, {"variance": "fixed"})
     renamed = {"start": "linear_start", "end": "linear_end", "offset": "cosine_s"}
     return values | {
         theirs: schedule.parameters[ours] for ours, theirs in renamed.items() if ours in schedule.parameters
@@ -79,8 +79,8 @@ def _schedule(system: System) -> dict[str, Any]:
 
 def _section(system: System, part: str) -> dict[str, Any]:
     """A part's class and its parameters."""
-    config = config_of(system, part, STYLE)
-    return {"target": class_of(system, part, STYLE), **({"params": config} if config else {})}
+    config = config_of(system, part, FORMAT)
+    return {"target": class_of(system, part, FORMAT), **({"params": config} if config else {})}
 
 
 def _condition(system: System) -> dict[str, Any]:
@@ -89,10 +89,10 @@ def _condition(system: System) -> dict[str, Any]:
     if not slots:
         return {"cond_stage_config": UNCONDITIONAL}
     if len(slots) > 1:
-        raise UserError(f"the {STYLE} format holds one condition, not {len(slots)}")
+        raise UserError(f"the {FORMAT} format holds one condition, not {len(slots)}")
     part = f"conditioners.{next(iter(slots))}"
     spec: Any = system.get_submodule(part).spec
-    keys: Any = key_map(system.registry, STYLE, next(iter(slots.values())).name)
+    keys: Any = key_map(system.registry, FORMAT, next(iter(slots.values())).name)
     own = getattr(keys, "section", None)  # of a component that is several classes there
     section: Any = _section(system, part) if own is None else own(system.get_submodule(part))
     return {
@@ -102,8 +102,8 @@ def _condition(system: System) -> dict[str, Any]:
 
 
 def _state(system: System, first: Tensors, scale: float) -> Tensors:
-    parts = {FIRST: first, NETWORK: save_part(system, "denoiser", STYLE)}
+    parts = {FIRST: first, NETWORK: save_part(system, "denoiser", FORMAT)}
     for name in system.recipe.conditioners:
-        parts[CONDITION] = save_part(system, f"conditioners.{name}", STYLE)
+        parts[CONDITION] = save_part(system, f"conditioners.{name}", FORMAT)
     state = {f"{prefix}{key}": x for prefix, tensors in parts.items() for key, x in tensors.items()}
     return state | {"scale_factor": torch.tensor(scale)}

@@ -13,7 +13,7 @@ from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interchange.model import ImportOptions, Published, component_of, parameters
 from ldmkit.interchange.reading import number, read_json
-from ldmkit_formats.diffusers.layout import STYLE, TEXT_STEM
+from ldmkit_formats.diffusers.layout import FORMAT, TEXT_STEM
 from ldmkit_formats.diffusers.schedulers import read_scheduler
 from ldmkit_formats.encoders import caption_length, copy_encoder, copy_tokenizer
 
@@ -46,9 +46,9 @@ def read_conditions(
 
 def _bert(registry: Registry, published: Published, folder: Path, parts: Mapping[str, str]) -> None:
     """The paper's own text transformer, which is read into one of ours."""
-    name = component_of(registry, STYLE, "conditioner", parts["bert"], str(folder / "bert"))
+    name = component_of(registry, FORMAT, "conditioner", parts["bert"], str(folder / "bert"))
     config = read_json(check_inside(folder, folder / "bert" / "config.json"))
-    published.recipe["conditioners"]["caption"] = parameters(registry, STYLE, name, config)
+    published.recipe["conditioners"]["caption"] = parameters(registry, FORMAT, name, config)
     published.tensors["conditioners.caption"] = read_folder(folder / "bert", TEXT_STEM)
 
 

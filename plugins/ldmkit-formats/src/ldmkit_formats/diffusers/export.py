@@ -20,7 +20,7 @@ from ldmkit.interchange.model import (
     slot_of,
 )
 from ldmkit.interchange.scaling import first_stage_of
-from ldmkit_formats.diffusers.layout import INDEX, STEM, STYLE, TEXT_STEM
+from ldmkit_formats.diffusers.layout import FORMAT, INDEX, STEM, TEXT_STEM
 from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
 
 LATENT_DIFFUSION = {
@@ -53,9 +53,9 @@ def write(system: System, out: Path) -> list[str]:
     parts: dict[str, Any] = {}
     if first is not None:
         parts[first] = ["diffusers", _first_stage(system, out / first)]
-    network = {**config_of(system, "denoiser", STYLE), **_sample_size(system), **_size_width(system)}
+    network = {**config_of(system, "denoiser", FORMAT), **_sample_size(system), **_size_width(system)}
     place = "transformer" if pipeline in CLASSES.values() else "unet"
-    parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", STYLE))]
+    parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", FORMAT))]
     for name in system.recipe.conditioners:
         parts |= _condition(system, f"conditioners.{name}", out)
     notes = _scheduler(system, parts, out)
@@ -78,29 +78,29 @@ def _pipeline(system: System) -> tuple[str, str | None]:
     if slots in LATENT_DIFFUSION:
         return LATENT_DIFFUSION[slots], "vqvae"  # its name there, whichever it is
     if len(slots) > 1:
-        raise UserError(f"the {STYLE} format holds one condition, not {len(slots)}: {', '.join(slots)}")
-    raise UserError(f"conditioner '{slots[0]}' cannot be held in the {STYLE} format")
+        raise UserError(f"the {FORMAT} format holds one condition, not {len(slots)}: {', '.join(slots)}")
+    raise UserError(f"conditioner '{slots[0]}' cannot be held in the {FORMAT} format")
 
 
 def _is_transformer(system: System) -> bool:
     """Whether the denoiser's class is one that embeds labels itself, in a folder `transformer`."""
     name = slot_of(system, "denoiser").name
-    keys = f"{STYLE}/{name}" in system.registry.names("keymap")
-    return keys and class_of(system, "denoiser", STYLE).endswith("Transformer2DModel")
+    keys = f"{FORMAT}/{name}" in system.registry.names("keymap")
+    return keys and class_of(system, "denoiser", FORMAT).endswith("Transformer2DModel")
 
 
 def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
     """Writes a conditioner's folders; their entries in the index."""
     if slot_of(system, part).parameters.get("to") == "one-hot":
         return {}  # the network embeds it
-    keys: Any = key_map(system.registry, STYLE, slot_of(system, part).name)
+    keys: Any = key_map(system.registry, FORMAT, slot_of(system, part).name)
     if hasattr(keys, "write_folders"):
         entries: dict[str, Any] = keys.write_folders(system.get_submodule(part), out)
         return entries
-    config = config_of(system, part, STYLE)
+    config = config_of(system, part, FORMAT)
     if not config:
         return {}
-    return {"bert": ["latent_diffusion", _component(out / "bert", config, save_part(system, part, STYLE))]}
+    return {"bert": ["latent_diffusion", _component(out / "bert", config, save_part(system, part, FORMAT))]}
 
 
 def _sample_size(system: System) -> dict[str, Any]:
@@ -118,9 +118,9 @@ def _size_width(system: System) -> dict[str, int]:
 
 
 def _first_stage(system: System, out: Path) -> str:
-    config = config_of(system, "compression", STYLE)
+    config = config_of(system, "compression", FORMAT)
     shifts = "shift_factor" in config
-    tensors, scale, shift = first_stage_of(system, STYLE, shift=shifts)
+    tensors, scale, shift = first_stage_of(system, FORMAT, shift=shifts)
     held = {"scaling_factor": scale, **({"shift_factor": shift or None} if shifts else {})}
     return _component(out, {**config, **held}, tensors)
 
@@ -138,7 +138,7 @@ def _component(out: Path, config: Mapping[str, Any], tensors: Tensors) -> str:
 def _scheduler(system: System, parts: dict[str, Any], out: Path) -> list[str]:
     """Writes the scheduler and adds its entry of the index; a line where it is not the recipe's sampler."""
     if not _is_transformer(system):  # those are known to learn it by their channels
-        refuse_others(system.recipe.objective, "objective", STYLE, {"variance": "fixed"})
+        refuse_others(system.recipe.objective, "objective", FORMAT, {"variance": "fixed"})
     config, notes = write_scheduler(system.recipe, system.registry)
     parts["scheduler"] = ["diffusers", config["_class_name"]]
     _write(out / "scheduler" / "scheduler_config.json", config)

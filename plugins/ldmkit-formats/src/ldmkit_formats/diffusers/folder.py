@@ -18,12 +18,12 @@ from ldmkit_formats.diffusers.conditions import Pipeline, read_conditions
 from ldmkit_formats.diffusers.layout import (
     DENOISERS,
     FIRST_STAGES,
+    FORMAT,
     INDEX,
     PIPELINES,
     SCALING,
     SETTINGS,
     STEM,
-    STYLE,
     TEXTS,
     UNUSED,
 )
@@ -113,15 +113,15 @@ def read_part(folder: Path, name: str | None = None) -> dict[str, Any]:
 
 def _first_stage(registry: Registry, folder: Path, name: str | None = None) -> Published:
     config = read_part(folder, name)
-    component = component_of(registry, STYLE, "compression", str(config.get("_class_name")), str(folder))
-    values = parameters(registry, STYLE, component, config)
+    component = component_of(registry, FORMAT, "compression", str(config.get("_class_name")), str(folder))
+    values = parameters(registry, FORMAT, component, config)
     scale, shift = number(config, "scaling_factor", SCALING), number(config, "shift_factor", 0.0)
     return Published({"compression": values}, {"compression": read_folder(folder, STEM)}, scale, shift)
 
 
 def _network(registry: Registry, published: Published, folder: Path, config: Mapping[str, Any]) -> None:
-    component = component_of(registry, STYLE, "denoiser", str(config["_class_name"]), str(folder))
-    published.recipe["denoiser"] = parameters(registry, STYLE, component, config)
+    component = component_of(registry, FORMAT, "denoiser", str(config["_class_name"]), str(folder))
+    published.recipe["denoiser"] = parameters(registry, FORMAT, component, config)
     published.tensors["denoiser"] = read_folder(folder, STEM)
     published.configs["denoiser"] = config
     factor = published.recipe["compression"].get("factor", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-STYLE = "diffusers"
+FORMAT = "diffusers"
 INDEX = "model_index.json"
 STEM, TEXT_STEM = "diffusion_pytorch_model", "model"
 """How files of weights are called, of diffusers' own classes and of transformers'."""

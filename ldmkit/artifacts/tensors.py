@@ -1,0 +1,108 @@
+"""Files of tensors: opened so that nothing in them runs, and checked."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldmkit.checkpoint.files import read_tensors as read_safetensors
+from ldmkit.checkpoint.sums import sha256_once
+from ldmkit.errors import UserError
+
+Tensors = dict[str, Tensor]
+
+
+class LeftAside:
+    """Stands for numbers and classes that training code leaves beside the tensors; it does nothing."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+LEFT_ASIDE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (LeftAside, name)
+    for name in (
+        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.core.multiarray._reconstruct",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "_codecs.encode",
+    )
+]
+"""What is read past: callbacks' names, and numpy's numbers of learning-rate schedules, with their parts."""
+UNSUPPORTED = re.compile(r"(?:GLOBAL|class|type) ([\w.]+\.\w+)")
+REAL = (
+    torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2,
+)  # fmt: skip
+"""Types that hold one real number an entry; others pack several, or are scales."""
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a .safetensors file, or the state dict of a PyTorch file (`weights_only`: tensors and
+    plain data alone).
+
+    Raises UserError for anything else, and for a file that would run code; nothing of it has run then.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    try:
+        with torch.serialization.safe_globals(LEFT_ASIDE), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile pickle fails in every way there is
+        raise UserError(f"{path}: cannot be read as tensors and plain data alone ({_why(error)})") from None
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(_is_entry(*entry) for entry in state.items()):
+        raise UserError(f"{path}: holds no state dict of tensors")
+    return dict(state)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
+    """UserError that names the first tensor that is not of floating point, or holds NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in REAL:
+            raise UserError(
+                f"{where}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, not real"
+            )
+        finite = (tensor.float() if tensor.element_size() == 1 else tensor).isfinite()
+        if not bool(finite.all()):
+            wrong = int((~finite).sum())
+            raise UserError(
+                f"{where}: {name} holds {wrong} of {tensor.numel()} entries that are NaN or infinite"
+            )
+
+
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """UserError with the remedy unless the file's digest is the expected one."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {remedy}")
+    digest = sha256_once(path)
+    if digest != expected:
+        digests = f"sha256 {digest[:12]}..., recorded {expected[:12]}..."
+        raise UserError(f"{path} is not the recorded file ({digests}): it is damaged; {remedy}")
+
+
+def _is_entry(key: Any, value: Any) -> bool:
+    return isinstance(key, str) and isinstance(value, Tensor)
+
+
+def _why(error: Exception) -> str:
+    """The reason in a few words: torch's own would advise to let the file run code."""
+    match = UNSUPPORTED.search(str(error))
+    if match:
+        return f"it holds an object of {match[1]}, which is not unpickled"
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return type(error).__name__ if "weights_only" in text or "eights only" in text else text[:200]
