@@ -8,6 +8,9 @@ from ldmkit_autoencoders import quantizer
 from ldmkit_autoencoders.quantizer import VectorQuantizer
 from ldmkit_autoencoders.vq import VQAutoencoder
 
+from ldmkit.host.parameters import parameters_of
+from ldmkit.host.plugins import host
+
 
 def latents(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -143,3 +146,12 @@ def test_a_short_training_uses_the_codebook_and_learns():
         errors.append(error.item())
     assert errors[-1] < 0.1 * errors[0]
     assert posterior.metrics["usage"] > 0.3
+
+
+def test_the_autoencoder_takes_the_parameters_of_its_quantizer():
+    whole, quantizer = (
+        parameters_of(host().registry.get(kind, name)).model.model_fields
+        for kind, name in (("compression", "vq-autoencoder"), ("regulariser", "vector-quantizer"))
+    )
+    shared = quantizer.keys() - {"channels"}  # whose default is the latent's
+    assert {name: repr(whole[name]) for name in shared} == {name: repr(quantizer[name]) for name in shared}

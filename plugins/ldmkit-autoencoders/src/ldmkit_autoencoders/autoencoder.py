@@ -57,8 +57,8 @@ def choose_multipliers(
 class Autoencoder(nn.Module):
     """The paper's encoder and decoder around a regulariser of the latent space.
 
-    A picture "b 3 H W" in [-1, 1] has a latent "b channels H/factor W/factor". Raises ValueError where factor,
-    patch and multipliers do not fit each other. Source: Rombach et al. 2022, section 3.1 and table 8.
+    A picture "b 3 H W" in [-1, 1] has a latent "b channels H/factor W/factor". Raises ValueError where
+    factor, patch and multipliers do not fit each other. Source: Rombach et al. 2022, section 3.1 and table 8.
 
     Args:
         factor: how much smaller than the picture the latent is, each way; patch x 2^(levels - 1)

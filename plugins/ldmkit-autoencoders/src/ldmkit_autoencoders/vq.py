@@ -15,7 +15,7 @@ VQ_MULTIPLIERS = {**MULTIPLIERS, 8: (1, 2, 2, 4)}
 
 
 class VQAutoencoder(Autoencoder):
-    """The paper's autoencoder with VQ-reg: the decoder replaces each vector of the latent by the nearest code.
+    """The paper's autoencoder with VQ-reg: the decoder reads the latent's vectors as the nearest codes.
 
     A picture "b 3 H W" in [-1, 1] has a latent "b channels H/factor W/factor", not quantized yet. Raises
     ValueError where factor, patch and multipliers do not fit each other. Source: Rombach et al. 2022, section

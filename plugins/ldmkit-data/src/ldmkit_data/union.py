@@ -16,8 +16,8 @@ from ldmkit.types import FieldKind
 class Union:
     """Examples of several data sets one after another, with the fields that all of them have.
 
-    A split joins those of all parts that have a split of that name. Raises ValueError for no parts, and for parts
-    whose pictures differ in size. Parts that draw crops or tags at random draw them here as well.
+    A split joins those of all parts that have a split of that name. Raises ValueError for no parts, and for
+    parts whose pictures differ in size. Parts that draw crops or tags at random draw them here as well.
 
     Args:
         parts: the data sets.

@@ -40,15 +40,15 @@ class ConsistencyDistillation:
     """Trains f(z_t, t) to equal f(z_s, s), where the teacher's guided DDIM step leads from z_t to z_s.
 
     Here s is the level after t. The target f(z_s, s) is the student's own current estimate, without gradient;
-    where s is clean it is z_s itself. The student learns guidance at one scale and is sampled without any. Levels are those of `spacing`;
-    t falls into one of its `steps` equal parts, and so the schedule's draw decides which step is learned.
-    Source: Luo et al. 2023, algorithm 1, equations 13 to 17, with skipping steps; the target without a moving
-    average of its own after Song and Dhariwal 2023, section 3.2.
+    where s is clean it is z_s itself. The student learns guidance at one scale and is sampled without any.
+    Levels are those of `spacing`; t falls into one of its `steps` equal parts, and so the schedule's draw
+    decides which step is learned. Source: Luo et al. 2023, algorithm 1, equations 13 to 17, with skipping
+    steps; the target without a moving average of its own after Song and Dhariwal 2023, section 3.2.
 
     Args:
         spacing: which levels the teacher's path visits, noisiest first; it should end on clean.
-        steps: number of steps of the teacher's path; the levels that the student is sampled at should be among
-            its levels.
+        steps: number of steps of the teacher's path; the levels that the student is sampled at should be
+            among its levels.
         scale: the teacher's classifier-free guidance; 1 for none.
         distance: what is minimized, a mean over each picture: pseudo-Huber as published, or the squared
             distance l2.

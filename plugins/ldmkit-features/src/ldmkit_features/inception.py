@@ -22,7 +22,7 @@ STAGES = ("MaxPool_1", "MaxPool_2", "Mixed_6e", "Mixed_7c")
 
 
 class InceptionV3(Frozen):
-    """The Inception-v3 of FID (TensorFlow, 2015-12-05). No package ships its weights: `path` names their file.
+    """The Inception-v3 of FID (TensorFlow, 2015-12-05). No package ships its weights: set `path`.
 
     Pictures are resized to 299x299 as TensorFlow 1 did. Feature maps of 64, 192, 768, 2048 channels; `embed`
     gives the 2048 numbers that FID compares, of the picture rounded to bytes, so without a gradient. Raises

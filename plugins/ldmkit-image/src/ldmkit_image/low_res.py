@@ -20,8 +20,8 @@ class LowRes(nn.Module):
     Where it has the latent's size these are its three channels. A larger one is folded: each square of k x k
     pixels becomes one position of 3 k^2 channels. A smaller one is enlarged by nearest neighbour. With
     `noise`, training adds noise of a standard deviation drawn from [0, noise], which the network reads in one
-    more channel; sampling adds none, and that channel is 0 (conditioning augmentation, Ho et al. 2022, "Cascaded
-    Diffusion Models", section 4.2). Null: zeros (grey).
+    more channel; sampling adds none, and that channel is 0 (conditioning augmentation, Ho et al. 2022,
+    "Cascaded Diffusion Models", section 4.2). Null: zeros (grey).
 
     Args:
         field: the batch field that holds the low-resolution pictures.

@@ -18,10 +18,10 @@ from ldmkit.types import Condition, ConditionSpec, Prepared
 class NoisedLowRes(nn.Module):
     """A low-resolution picture of the latent's size with a schedule's noise, and the noise's timestep.
 
-    concat "b 3 h w": the noised picture. vector "b T": the timestep, one-hot. In training the level is drawn from 0 to `most`; in sampling
-    it is `level`, and the noise follows from a fixed seed. Null is the condition itself: guidance acts on the
-    other conditions. Source: Ho et al. 2022, "Cascaded Diffusion Models", section 4.2; Stable Diffusion's x4
-    upscaler.
+    concat "b 3 h w": the noised picture. vector "b T": the timestep, one-hot. In training the level is drawn
+    from 0 to `most`; in sampling it is `level`, and the noise follows from a fixed seed. Null is the
+    condition itself: guidance acts on the other conditions. Source: Ho et al. 2022, "Cascaded Diffusion
+    Models", section 4.2; Stable Diffusion's x4 upscaler.
 
     Args:
         field: the batch field that holds the low-resolution pictures.

