@@ -123,6 +123,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def text_of(content: bytes) -> str:
+    """The text in a file that people give; ValueError says why it is none, and the way out."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start}): save it as that") from None
+    if "\0" in text:
+        raise ValueError("it holds null characters, as UTF-16 does: save it as UTF-8")
+    return text
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old text or the new, never a part."""
     with atomic(path) as aside:

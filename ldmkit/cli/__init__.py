@@ -62,6 +62,7 @@ class Verbs(click.Group):
         """Runs the verb; what it raises ends in one line and an exit code, see `ldmkit.cli.failures`."""
         with failures.reported(debug=ctx.params["debug"]):
             failures.check_working_directory()
+            failures.check_locale()
             return super().invoke(ctx)
 
 

@@ -57,8 +57,26 @@ def check_working_directory() -> None:
         raise UserError("the working directory is no longer there: change to another one first") from None
 
 
+def check_locale() -> None:
+    """UserError where the locale cannot read the command line: its letters would be no text."""
+    if (line := _narrow_locale()) and any("\udc80" <= x <= "\udcff" for word in sys.argv for x in word):
+        raise UserError(line)
+
+
+def _narrow_locale() -> str | None:
+    """What is to be said of a locale that lacks letters; None of one that has all."""
+    if (encoding := sys.getfilesystemencoding()) == "utf-8":
+        return None
+    return (
+        f"the locale's encoding, {encoding}, lacks letters of these arguments or names: set PYTHONUTF8=1, or "
+        "a locale with UTF-8, as LC_ALL=C.UTF-8"
+    )
+
+
 def described(error: Exception) -> tuple[str, int]:
     """What an error says to a person, and the exit code."""
+    if isinstance(error, UnicodeEncodeError) and (line := _narrow_locale()):
+        return line, THEIRS
     if isinstance(error, UserError):
         return str(error), THEIRS
     if isinstance(error, OSError) and reason(error):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ldmkit.errors import UserError, shortened
+from ldmkit.disk import text_of
+from ldmkit.errors import UserError
 from ldmkit.verbs.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -104,38 +104,24 @@ def all_prompts(prompts: tuple[str, ...], prompts_file: Path | None) -> list[str
     if prompts_file is None:
         return list(prompts)
     try:
-        text = prompts_file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts-file: {prompts_file} cannot be read as UTF-8 text ({error})") from error
-    if "\0" in text:
-        raise UserError(f"--prompts-file: {prompts_file}: no UTF-8 text (it holds null characters)")
+        text = text_of(prompts_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"--prompts-file: {prompts_file} cannot be read ({error})") from error
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
     if not any(lines):
         raise UserError(f"--prompts-file: {prompts_file} holds no prompt")
     return [*prompts, *(line for line in lines if line)]
 
 
-def all_fields(inputs: tuple[str, ...]) -> dict[str, list[Any] | None]:
-    """Raw inputs by field, in the order given; None for a field that is to be left out."""
-    fields: dict[str, list[Any]] = {}
+def all_fields(inputs: tuple[str, ...]) -> dict[str, list[str] | None]:
+    """Inputs by field as texts, in the order given; None for a field that is to be left out."""
+    fields: dict[str, list[str]] = {}
     for text in inputs:
         field, equals, value = text.partition("=")
         if not equals or not field.strip() or not value:
             raise UserError(f"--input {text}: expects FIELD=VALUE, as segmentation=map.png")
-        fields.setdefault(field.strip(), []).append(_value(field.strip(), value))
+        fields.setdefault(field.strip(), []).append("null" if value.strip() == "null" else value)
     for field, values in fields.items():
-        if None in values and len(values) > 1:
+        if "null" in values and len(values) > 1:
             raise UserError(f"--input {field}: is left out (null) and given as well")
-    return {field: None if values == [None] else values for field, values in fields.items()}
-
-
-def _value(field: str, text: str) -> Any:
-    """A number, or what JSON says; any other text, and every caption, as it is."""
-    if field == "caption":
-        return None if text == "null" else text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        if text[0] in "[{":
-            raise UserError(f"--input {field}={shortened(text, 200)}: is no JSON") from None
-        return text
+    return {field: None if values == ["null"] else values for field, values in fields.items()}

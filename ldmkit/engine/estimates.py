@@ -10,6 +10,7 @@ import torch
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan, named_guide
+from ldmkit.engine.sizes import misfit
 from ldmkit.interfaces import ConditionedEstimate, EstimateFunction
 from ldmkit.recipe import SamplerSlot
 from ldmkit.types import Conditions, Estimate, Latent, Level, Levels, Request
@@ -49,7 +50,11 @@ def network_estimate(system: Parts, slot: SamplerSlot) -> ConditionedEstimate:
         batch = z.repeat(n, 1, 1, 1) if n > 1 else z
         time = level.time.to(z).expand(len(batch))
         # The network may compute in half precision; what the steps add up stays in z's type.
-        raw = network(requested)(system.like_weights(system.objective.scale_input(batch, level)), time)
+        scaled = system.like_weights(system.objective.scale_input(batch, level))
+        try:
+            raw = network(requested)(scaled, time)
+        except ValueError as error:
+            raise misfit(system, z, error) from error
         return _split(system.objective.estimate(raw.to(batch.dtype), batch, level), n)
 
     return estimate

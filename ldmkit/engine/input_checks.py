@@ -7,7 +7,7 @@ from typing import Any
 
 from ldmkit.engine.batching import even_parts
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.peak import check_room
+from ldmkit.engine.peak import check_fits, check_room
 from ldmkit.engine.plans import Plan, check_fields, named_guide
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.sizes import known_size, latent_size
@@ -21,6 +21,8 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     check_asked(system, plan, inputs)
     parts = even_parts(len(inputs.seeds), system.recipe.sample.batch)
     check_batches(system, system.recipe.sample.size, parts)
+    if known := known_size(system):
+        check_fits(system, known)
     size = _size_before_encoding(system, inputs)
     for part in map(inputs.rows, parts):
         for i in range(len(part.init)):

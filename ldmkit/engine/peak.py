@@ -17,6 +17,7 @@ from ldmkit.engine import conditions as joining
 from ldmkit.engine.limits import free_memory, whole_memory
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.rehearsal import COUNT, announced, blank
+from ldmkit.engine.sizes import misfit
 from ldmkit.errors import UserError
 
 PIXEL = 8192
@@ -51,11 +52,28 @@ def peak_of(system: Parts, size: tuple[int, int]) -> int:
     _, latent = blank(system, size)
     passes = [_call(_Decoder(system.compression), latent)]
     if system.denoiser is not None:
-        likes = {name: announced(c, latent) for name, c in system.named_conditioners()}
-        time = torch.zeros(COUNT, device=latent.device)
-        network: Any = system.denoiser
-        passes.append(_call(network, latent, time, joining.merge(likes)))
+        passes.append(_denoising(system, latent))
     return max(_peak(each) for each in passes) // COUNT
+
+
+def check_fits(system: Parts, size: tuple[int, int]) -> None:
+    """UserError where the denoiser says on the meta device that it takes no pictures of that size."""
+    if system.denoiser is None:
+        return
+    _, latent = blank(system, size)
+    try:
+        with torch.no_grad():
+            _denoising(system, latent)()
+    except ValueError as error:
+        raise misfit(system, latent, error) from error
+    except Exception:  # what needs numbers cannot run on the meta device
+        return
+
+
+def _denoising(system: Parts, latent: Tensor) -> Callable[[], Any]:
+    likes = {name: announced(c, latent) for name, c in system.named_conditioners()}
+    network: Any = system.denoiser
+    return _call(network, latent, torch.zeros(COUNT, device=latent.device), joining.merge(likes))
 
 
 class _Decoder(nn.Module):

@@ -25,6 +25,14 @@ def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     return size[0] // factor, size[1] // factor
 
 
+def misfit(system: Parts, latent: Latent, error: ValueError) -> UserError:
+    """What the denoiser says of a latent that it cannot take, with the size of its picture."""
+    factor, slot = system.compression.latent.factor, system.recipe.denoiser
+    of = f" (a position of the latent is {factor}x{factor} pixels)" if factor > 1 else ""
+    height, width = (side * factor for side in latent.shape[2:])
+    return UserError(f"size {height}x{width}: denoiser ({slot.name if slot else ''}): {error}{of}")
+
+
 def _whole(side: Any) -> bool:
     return isinstance(side, Integral) and not isinstance(side, bool)
 

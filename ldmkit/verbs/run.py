@@ -12,6 +12,7 @@ from ldmkit.engine import plans, sampling
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.input_checks import check_inputs
+from ldmkit.engine.parts import CAPTION
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -77,7 +78,7 @@ def _inputs(system: System, asked: Asked) -> Inputs:
     return inputs_of(
         system,
         list(asked.prompts) or None,
-        asked.fields,
+        asked.inputs({CAPTION, *system.text_fields}),
         count=asked.count,
         seed=asked.seed,
         negative=asked.negative,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conditioned import CLASSES, HOLES, MAP, write
+from conditioned import CLASSES, HOLES, MAP, UNET, write
 from PIL import Image
 
 
@@ -32,6 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(place, "classes", conditioners=CLASSES, guidance=[{"name": "classifier-free", "scale": 2}])
     write(place, "both", conditioners={**CLASSES, **MAP}, guidance=[{"name": "classifier-free"}])
     write(place, "holes", **HOLES)
+    write(place, "levels", denoiser={**UNET, "multipliers": [1, 2]})
     return place
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conditioned import CLASSES, MAP, RECIPE, call, drawn, pixels, write
+from conditioned import CLASSES, MAP, RECIPE, UNET, call, drawn, pixels, write
 from PIL import Image
 
 import ldmkit
+from ldmkit.cli.options import all_fields
 from ldmkit.errors import UserError
 from ldmkit.pictures.png import read_about
+from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.run import recorded_inputs
 
 
 def test_a_name_stands_for_its_number() -> None:
@@ -82,3 +85,35 @@ def test_lists_of_different_lengths_are_refused_and_single_values_shared() -> No
     with pytest.raises(UserError, match="fields differ in length"):
         system.sample(fields={"label": [0, 1], "segmentation": maps})
     assert len(system.sample(fields={"label": "red", "segmentation": maps}, steps=1)) == 3
+
+
+def test_a_number_is_a_text_where_texts_are_read() -> None:
+    """For each: what stands on the command line, and what the conditioner and the class are given."""
+    words = {"name": "text-transformer", "field": "title", "width": 16, "layers": 1, "heads": 1, "length": 8}
+    with pytest.warns(UserWarning, match="no weights"):
+        system = ldmkit.build({**RECIPE, "conditioners": {**CLASSES, "words": words}})
+    for written, text in (
+        ("2024", "2024"),
+        ("[sic", "[sic"),
+        ("true", "true"),
+        ('"7"', "7"),
+        ("a fox", "a fox"),
+    ):
+        asked = Asked(fields=all_fields((f"title={written}", "label=1")))
+        made = recorded_inputs(system, asked)
+        assert made.inputs.raw == {"title": [text], "label": [1]}
+        assert json.loads(made.records[0]["inputs"])["label"] == 1
+    asked = Asked(fields=all_fields(("title=null", "label=1")))
+    assert "title" not in recorded_inputs(system, asked).inputs.raw
+
+
+def test_a_picture_of_a_single_pixel_is_that_of_a_batch() -> None:
+    """A norm over one number a group: the network then sees its own biases, whatever the batch."""
+    call("run", "plain.yaml")
+    system = ldmkit.build("plain.yaml")
+    alone = [np.asarray(system.sample(size=(1, 1), seed=seed)[0]) for seed in (3, 4)]
+    together = system.sample(size=(1, 1), seeds=[3, 4])
+    assert [picture.size for picture in together] == [(1, 1)] * 2
+    assert [np.asarray(picture).tolist() for picture in together] == [pixel.tolist() for pixel in alone]
+    with pytest.raises(UserError, match=r"size 2x3: denoiser \(unet\): latent size 2x3"):
+        ldmkit.build({**RECIPE, "denoiser": {**UNET, "multipliers": [1, 2]}}).sample(size=(2, 3))

@@ -27,6 +27,11 @@ from ldmkit.errors import UserError
         ("plain", ["--guidance", "3"], "0 of the recipe's guidance components have a scale"),
         ("plain", ["--size", "big"], "'big' is no size"),
         ("plain", ["--size", "1000000x1000000"], "of memory"),
+        (
+            "levels",
+            ["--size", "3"],
+            "size 3x3: denoiser (unet): latent size 3x3: the UNet's levels need multi",
+        ),
         ("plain", ["--negative", "grey"], "a negative prompt needs a recipe with captions"),
     ],
 )

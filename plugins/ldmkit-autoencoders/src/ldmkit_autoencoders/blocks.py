@@ -17,10 +17,14 @@ Map = Float[Tensor, "b k i j"]
 
 
 class Norm(nn.GroupNorm):
-    """GroupNorm of 32 groups, eps 1e-6."""
+    """GroupNorm of 32 groups, eps 1e-6; of a single number a group too, which is its own mean."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(GROUPS, channels, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised map."""
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def activate(x: Map) -> Map:

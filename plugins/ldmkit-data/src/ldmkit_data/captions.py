@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from unicodedata import normalize
 
+from ldmkit.disk import text_of
+
 CAPTIONS = (".txt", ".caption")
 
 
@@ -38,14 +40,11 @@ class Captions:
 def read_caption(path: Path) -> str:
     """The text of a caption file on one line; ValueError says why it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return " ".join(text_of(path.read_bytes()).split())
     except OSError as error:
         raise ValueError(f"is unreadable ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ValueError("is unreadable (not UTF-8: save it as that)") from None
-    if "\0" in text:
-        raise ValueError("is unreadable (it holds null characters, as UTF-16 does: save it as UTF-8)")
-    return " ".join(text.split())
+    except ValueError as error:
+        raise ValueError(f"is unreadable ({error})") from None
 
 
 def _key(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
+from ldmkit.disk import text_of
 from ldmkit.pictures import shown
 from ldmkit_data.places import Places
 from ldmkit_data.rows import Listing, Row, note, note_of_empty
@@ -60,9 +61,9 @@ def _lines(root: Path, file: str) -> Iterator[Row]:
     if problem := Places(root).problem(file):
         raise ValueError(f"{problem}")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+        lines = text_of(path.read_bytes()).split("\n")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     for i, line in enumerate(lines, 1):
         if line.strip():
             yield _row(f"{path}:{i}", line, "" if base == "." else base)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ldmkit.disk import text_of
 from ldmkit.pictures import SUFFIXES
 from ldmkit_shards.examples import Encoded
 
@@ -44,9 +45,7 @@ def values_in(kind: str, content: bytes) -> Mapping[str, Any]:
 
 def _value(suffix: str, content: bytes) -> Any:
     if suffix == "txt":
-        if b"\0" in content:
-            raise ValueError("it holds null characters, as UTF-16 does: save it as UTF-8")
-        return " ".join(content.decode("utf-8-sig").split())
+        return " ".join(text_of(content).split())
     if suffix == "cls":
         return int(content)
     if not content.startswith(NPY):  # numpy would advise to let it run code

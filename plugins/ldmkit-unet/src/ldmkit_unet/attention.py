@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.types import Condition, Tokens
-from ldmkit_unet.blocks import FeatureMap, group_norm, to_map, to_tokens, zeroed
+from ldmkit_unet.blocks import FeatureMap, Norm, to_map, to_tokens, zeroed
 
 HeadOrder = Literal["legacy", "split"]
 PerHead = Float[Tensor, "b n l d"]
@@ -130,7 +130,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, order: HeadOrder) -> None:
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = Norm(channels)
         self.attention = SelfAttention(channels, heads, bias=True, order=order)
         zeroed(self.attention.out)
 
@@ -144,7 +144,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, channels: int, tokens: int, heads: int, depth: int, cross_only: bool = False) -> None:
         super().__init__()
-        self.norm = group_norm(channels, eps=1e-6)
+        self.norm = Norm(channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.blocks = nn.ModuleList(
             TransformerBlock(channels, tokens, heads, cross_only) for _ in range(depth)

@@ -22,9 +22,15 @@ TimeEmbedding = Float[Tensor, "b e"]
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def group_norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
-    """GroupNorm of 32 groups."""
-    return nn.GroupNorm(GROUPS, channels, eps=eps)
+class Norm(nn.GroupNorm):
+    """GroupNorm of 32 groups, of a single number a group too, which is its own mean."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(GROUPS, channels, eps=eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised map."""
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -87,10 +93,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.direction = direction
         self.scale_shift = scale_shift
-        self.norm1 = group_norm(channels)
+        self.norm1 = Norm(channels)
         self.conv1 = Conv3x3(channels, out_channels)
         self.time = nn.Linear(emb_channels, out_channels * (2 if scale_shift else 1))
-        self.norm2 = group_norm(out_channels)
+        self.norm2 = Norm(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(Conv3x3(out_channels, out_channels))
         self.skip = nn.Identity() if channels == out_channels else nn.Linear(channels, out_channels)

@@ -16,8 +16,8 @@ from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPictur
 from ldmkit_unet.attention import HeadOrder, Memory, remember
 from ldmkit_unet.blocks import (
     FeatureMap,
+    Norm,
     TimeEmbedding,
-    group_norm,
     silu,
     time_features,
     zeroed,
@@ -119,7 +119,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(layout.down())
         self.middle = nn.ModuleList(layout.middle())
         self.up = nn.ModuleList(layout.up())
-        self.norm_out = group_norm(width * multipliers[0])
+        self.norm_out = Norm(width * multipliers[0])
         self.conv_out = zeroed(Conv3x3(width * multipliers[0], out_channels * patch**2))
 
     def forward(self, z: Latent, time: PerPicture, condition: Condition) -> Latent:
