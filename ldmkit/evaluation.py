@@ -37,10 +37,10 @@ B = TypeVar("B", bound=Sized)
 class Evaluation:
     """The input of a metric: the system, its data, and results that several metrics share.
 
-    component: the recipe's entry of the metric that runs. sections: what goes on the contact sheet; a metric
-    appends to it. held: products made so far: a picture is sampled once for its inputs and seed, embedded
-    once by a network. cache: a folder for what is costly, such as judges that a metric trains. reads: the
-    fields of the data that metrics read besides those of the recipe's conditions.
+    component: the recipe's entry of the metric that runs. sections: the contact sheet, to which a metric
+    appends. held: results so far: a picture is sampled once for its inputs and seed, and embedded once by a
+    network. cache: a folder for what is costly to make, such as a network that a metric trains, or None.
+    reads: the fields of the data that metrics read besides those of the recipe's conditions.
     """
 
     system: System
@@ -52,9 +52,9 @@ class Evaluation:
     reads: Sequence[str] = ()
 
     def data(self, split: str, **changes: Any) -> Dataset:
-        """One split of the recipe's data set, `changes` in its parameters (`language="ko"`).
+        """One split of the recipe's data set, with `changes` in its parameters (`language="ko"`).
 
-        Raises UserError for a recipe without data, and for a split or parameter that the data set has not.
+        Raises UserError for a recipe without data, and for a split or parameter that the data set lacks.
         """
         key = ("data", json.dumps(changes, sort_keys=True))
         if key not in self.held:
@@ -80,12 +80,12 @@ class Evaluation:
         )
 
     def reconstructions(self, split: str) -> Pixels:
-        """What the compression model makes of the pictures of one split: the posterior's mode, decoded."""
+        """The pictures of one split, encoded (the posterior's mode) and decoded again."""
         return self._once(("reconstructions", split), lambda: self._reconstructed(self.pixels(split)))
 
     @property
     def condition_fields(self) -> tuple[str, ...]:
-        """The batch fields that the recipe's conditioners and guidance read; empty: it is unconditional."""
+        """The fields that the recipe's conditioners and guidance read; empty for an unconditional recipe."""
         if "fields" not in self.held:
             read = plans.fields_needed(self.system, plans.plan(self.system))
             self.held["fields"] = tuple(read)
@@ -106,10 +106,7 @@ class Evaluation:
         return {f: [example[f] for example in examples] for f in self.condition_fields}
 
     def sample(self, fields: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> Pixels:
-        """A picture for each seed, drawn as the recipe's `sampler` and `guidance` say.
-
-        fields: the condition inputs, by field one a seed; none for an unconditional model.
-        """
+        """A picture for each seed, drawn as the recipe says, under one value a seed of each field."""
         return self._sampled(fields, seeds, self.draw, "sampling")
 
     def sample_unconditional(
@@ -117,7 +114,7 @@ class Evaluation:
     ) -> Pixels:
         """A picture for each seed under the null condition, without guidance.
 
-        fields: inputs in whose shape the null condition is; by default the first training example's.
+        fields: inputs that give the null condition its shape; by default those of the first training example.
         """
         if fields is None:
             fields = self.conditions(self.data("train"), [0] * len(seeds))
@@ -146,7 +143,7 @@ class Evaluation:
         return UserError(f"metric ({self.component.name}): {message}")
 
     def network(self, parameter: str, module: FeatureNetwork) -> Network:
-        """`module`, which is the metric's `parameter`, under the name that the recipe gives it."""
+        """`module`, which is the metric's parameter `parameter`, under the name that the recipe gives it."""
         settings = dict(self.component.parameters[parameter])
         return Network(str(settings.pop("name")), settings, module)
 
@@ -163,7 +160,7 @@ class Evaluation:
         return torch.stack([self.held[key] for key in keys])
 
     def _track(self, batches: Iterable[B], total: int, doing: str) -> Iterator[B]:
-        """The batches, with how far they are shown by pictures."""
+        """The batches, with a progress bar that counts pictures."""
         task = self.progress.add_task(f"{self.component.name}: {doing}", total=total)
         for batch in batches:
             yield batch
@@ -208,7 +205,7 @@ class Evaluation:
 
 
 def content(value: Any) -> Hashable:
-    """What a raw input holds: the same for equal inputs."""
+    """A key for a raw input: equal inputs have equal keys."""
     if isinstance(value, Tensor):
         return hashlib.sha256(value.contiguous().cpu().numpy().tobytes()).digest()
     if isinstance(value, Pillow.Image):

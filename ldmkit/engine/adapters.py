@@ -24,7 +24,7 @@ from ldmkit.recipe.stages import AdapterTraining
 from ldmkit.types import Say
 
 Without = Callable[[System, str], None]
-"""What is done for an adapter that has no weights: it is attached, by this name."""
+"""Called for an adapter that has no weights, after it was attached, with its name."""
 
 
 def give_adapters(
@@ -38,12 +38,12 @@ def give_adapters(
     data: bool = False,
     accept: bool = False,
 ) -> None:
-    """Attaches the recipe's adapters in order, each with its weights, at its strength; merges some.
+    """Attaches the recipe's adapters in order, each with its weights and strength; merges those that say so.
 
-    Calls `without` for one that has no weights, with those before it switched off. names: those to attach, by
-    default all. anew: those whose weights are not looked for. Raises UserError for an adapter that its own
-    training left, where that was on other weights than the system's. data: whether to tell of data that have
-    changed since. accept: all of that is known.
+    Calls `without` for an adapter that has no weights, with those before it switched off. names: the adapters
+    to attach, by default all. anew: adapters whose weights are not looked for. data: whether to report data
+    that have changed since the training. accept: skip these checks. Raises UserError for an adapter that was
+    trained here on other weights than the system's.
     """
     slots = {n: slot for n, slot in system.recipe.adapters.items() if names is None or n in names}
     for name in slots:
@@ -64,7 +64,7 @@ def give_adapters(
 
 
 def _check_trained(system: System, name: str, path: Path, runs: Path, *, data: bool, say: Say) -> None:
-    """Holds the weights that a training of this adapter has left against what it was made from."""
+    """Compares what a training of this adapter recorded with the system and the data as they are now."""
     slot = system.recipe.adapters[name]
     if slot.weights is None and slot.train is not None and path == adapter_run(system, name, runs).weights:
         now = partial(adapter_data, system, slot.train) if data else None

@@ -1,4 +1,4 @@
-"""A training that begins anew beside others of its recipe says in which values they differ."""
+"""Says in which values a training that begins anew differs from earlier trainings of its recipe."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe, differing
 
 COMPARED = 32
-"""Other trainings of a recipe that are looked at, the newest first."""
+"""How many other trainings of a recipe are compared, the newest first."""
 NAMED = 4
-"""Values that are named."""
+"""How many differing values are named."""
 
 Differences = dict[str, tuple[Any, Any]]
 
 
 def note_differences(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> None:
-    """Notes what differs from the nearest other training of the same stage or adapter, in one line.
+    """Notes, in one line, how the nearest other training of the same stage or adapter differs.
 
-    stage: as digests know it. Nothing where the store's own training has begun, and where no other one has
-    got anywhere. The nearest is that with the fewest other values, the newest of several.
+    stage: its name in digests. Silent where the store has steps already, and where no other training has any.
+    The nearest has the fewest differing values; of several it is the newest.
     """
     name = store.weights.stem
     if store.finished or store.steps():

@@ -1,4 +1,4 @@
-"""Checks what a component announces of itself: the values of the members that its Protocol declares."""
+"""Checks the attributes that a component states about itself against its Protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ldmkit.types import ConditionSpec, FieldKind, LatentSpec
 
 
 def misannounced(kind: str, component: Any) -> list[str]:
-    """What a component says of itself that its Protocol does not allow; empty where all of it is right."""
+    """The attributes of a component that its Protocol does not allow, in words; empty where all are right."""
     look = _LOOKS.get(kind)
     return [] if look is None else list(look(component))
 

@@ -19,9 +19,9 @@ def even_parts(count: int, most: int) -> list[range]:
 
 
 def overlapped(items: Iterable[A], finish: Callable[[A], B]) -> Iterator[B]:
-    """finish(each), in order, each in a thread of its own while the next is being made.
+    """finish(item) for each item, in order, in another thread while the next item is computed.
 
-    One is finished at a time, so that at most two are in memory. What `finish` raises is raised here.
+    At most one item waits for `finish`, so that two are in memory. What `finish` raises is raised here.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="decoder") as thread:
         coming: Future[B] | None = None

@@ -37,8 +37,10 @@ class Compiler:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._folder)
 
     def compiled(self, network: Denoiser, bound: BoundNetwork, steps: int) -> BoundNetwork:
-        """`bound`, compiled at its first call; UserError where there is no compiler. `steps`: its calls in a
-        batch, for what is told."""
+        """`bound`, compiled at its first call; UserError where there is no compiler.
+
+        steps: its calls in a batch, for the message about the time that it saves.
+        """
         self._renew(network)
         fast: Any = torch.compile(bound, options={"freezing": True})
 
@@ -60,7 +62,7 @@ class Compiler:
     def _first(
         self, bound: BoundNetwork, fast: BoundNetwork, z: Latent, when: PerPicture, steps: int
     ) -> Latent:
-        """The first call of all, which compiles; tells what that takes and saves."""
+        """The first call of all, which compiles; reports what that takes and saves."""
         self._told = True
         check_compiler(z.device, "sample.compile")
         plain = min(_seconds(bound, z, when) for _ in range(2))
@@ -75,8 +77,8 @@ class Compiler:
         return fast(z, when)
 
     def _made(self, fast: BoundNetwork, z: Latent, when: PerPicture) -> float:
-        """Seconds of the call that compiles. A run that was killed may have left half of a file in the
-        folder: what fails is made again from nothing, once."""
+        """Seconds of the call that compiles. A run that was killed may have left half a file in the cache
+        folder: after a failure the code is compiled once more from an empty folder."""
         try:
             return _seconds(fast, z, when)
         except Exception:  # the compiler's errors share no class

@@ -1,4 +1,4 @@
-"""What the conditioners of a recipe read of its data, and what data sets may offer besides examples."""
+"""What the conditioners of a recipe read of its data, and the optional methods of data sets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_by(data: Dataset, named: Iterable[tuple[str, Conditioner]], more: Colle
 
 
 def reading(data: Dataset, fields: Collection[str]) -> Dataset:
-    """The data set for what reads those fields; itself, where all examples have the same."""
+    """The data set for a reader of those fields; the data set itself where all examples have all fields."""
     read = getattr(data, "reading", None)
     dataset: Dataset = data if read is None else read(fields)
     return dataset
@@ -61,7 +61,7 @@ def view(
 
 
 def drawn_of(data: Dataset) -> frozenset[str]:
-    """The fields that differ from key to key, "image" among them or not."""
+    """The fields, perhaps with "image", that are drawn at random by the key of `view`."""
     return frozenset(getattr(data, "drawn", ()))
 
 
@@ -72,13 +72,13 @@ def buckets_of(data: Dataset) -> Sequence[Sequence[int]]:
 
 
 def shown_of(data: Dataset, index: int) -> int:
-    """The example that stands in for a broken one, as far as is known after looking at it."""
+    """The index of the example that stands in for a broken one, as far as it is known to be broken."""
     shown = getattr(data, "shown", None)
     return index if shown is None else int(shown(index))
 
 
 def contents_of(data: Dataset) -> Mapping[str, str] | None:
-    """A digest of each thing that the data consist of, by its name; None where the data set tells none."""
+    """A digest of each example or file of the data, by its name; None where the data set has none."""
     contents: Mapping[str, str] | None = getattr(data, "contents", None)
     return contents
 

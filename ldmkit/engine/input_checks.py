@@ -1,4 +1,4 @@
-"""What of the inputs of a sampling can be refused before any weight is used."""
+"""Checks of a sampling's inputs that need no weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ldmkit.types import Image
 
 
 def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
-    """UserError for inputs that cannot be read; uses no weights, so that it is known before a training."""
+    """UserError for inputs that cannot be read. It uses no weights, so it can run before a training."""
     check_asked(system, plan, inputs)
     parts = even_parts(len(inputs.seeds), system.recipe.sample.batch)
     check_batches(system, system.recipe.sample.size, parts)
@@ -34,7 +34,8 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
 
 
 def check_asked(system: Parts, plan: Plan, inputs: Inputs) -> None:
-    """UserError for fields that nothing reads or guidance lacks, and for a negative prompt without use."""
+    """UserError for fields that nothing reads or guidance lacks, and for a negative prompt without
+    guidance."""
     check_fields(system, plan, inputs.raw)
     check_negative(system, inputs, inputs.raw)
     if inputs.negative is not None and not plan.guidance:

@@ -64,7 +64,7 @@ def bounded(name: str) -> Iterator[None]:
 
 
 class _Count:
-    """Bytes and modules so far."""
+    """Counts the bytes and modules of a system while it is built."""
 
     def __init__(self, name: str, free: int) -> None:
         self._name, self._free, self._bytes, self._modules = name, free, 0, 0

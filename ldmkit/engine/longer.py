@@ -18,12 +18,12 @@ from ldmkit.types import Say
 def begin(
     recipe: Recipe, registry: Registry, stage: str, store: RunStore, say: Say, *, dry: bool = False
 ) -> None:
-    """Gives a store without steps the last step of the longest training that differs from the recipe's in
-    having fewer steps alone; notes where a training begins anew beside others, and what differs.
+    """Starts an empty store from the last step of a shorter training that is otherwise the same.
 
-    With a constant learning rate that is the step at which the longer training would be. Where the rate
-    decays, the step's weights have seen another one: nothing is taken over, and `say` is told what would be.
-    stage: as digests know it. dry: takes nothing over, and says the same.
+    Of several the longest counts. With a constant learning rate that step is where the longer training would
+    be. Where the rate decays, it is not: nothing is taken over, and `say` reports what would be. Where
+    nothing is taken over, other trainings of the recipe are named with what differs. stage: its name in
+    digests. dry: report only.
     """
     options, name = _settings(recipe, stage), store.weights.stem
     candidates = [] if options is None or store.steps() else list(_shorter(recipe, registry, stage, store))
@@ -42,7 +42,7 @@ def begin(
 
 
 def foretold(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> list[str]:
-    """What `begin` would say; nothing is taken over."""
+    """The lines that `begin` would say; nothing is taken over."""
     lines: list[str] = []
     begin(recipe, registry, stage, store, lines.append, dry=True)
     return lines
@@ -61,7 +61,7 @@ def _shorter(recipe: Recipe, registry: Registry, stage: str, store: RunStore) ->
 
 
 def _path(stage: str) -> tuple[str, ...]:
-    """Where a recipe says how a stage or an adapter is trained."""
+    """The recipe's section that says how a stage or an adapter is trained."""
     adapter = stage.startswith(ADAPTERS)
     return ("adapters", stage.removeprefix(ADAPTERS), "train") if adapter else ("train", stage)
 

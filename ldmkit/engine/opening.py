@@ -1,7 +1,7 @@
 """Opens a recipe: loads, resolves and assembles it on a device, with the weights of each stage.
 
-This is the one way from a recipe to a system; what the verbs differ in is what happens to a stage that has no
-weights: it is trained, refused, or left as it is with a warning.
+Every verb goes this way from a recipe to a system. They differ in what happens to a stage without weights: it
+is trained, refused, or keeps its initial weights with a warning.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ldmkit.recipe.stages import StageName
 from ldmkit.types import Say
 
 Source = str | Path | Mapping[str, Any] | Recipe
-"""What names a recipe: the path of its file, its values, or the recipe itself."""
+"""A recipe: the path of its file, its values, or a Recipe."""
 Without = Callable[[System, StageName], None]
-"""What is done for a stage that has no weights."""
+"""Called for a stage that has no weights."""
 
 
 def open_recipe(
@@ -44,7 +44,7 @@ def open_recipe(
 ) -> System:
     """The system of a recipe in eval mode with all of its weights; UserError where a stage has none.
 
-    data: whether to tell of data that have changed since a stage was trained on them.
+    data: whether to report data that have changed since a stage was trained on them.
     """
     return opened(assembled(source, overrides, device), runs=runs, say=say, data=data)
 
@@ -83,7 +83,7 @@ def build(
 
 
 def running_as_asked(system: System, say: Say) -> System:
-    """A system that has its weights, in eval mode, its denoiser run as the recipe's `sample` section asks."""
+    """A system with weights in eval mode, its denoiser run as the recipe's `sample` section says."""
     sample = system.recipe.sample
     system.running = Running(sample.precision, sample.compile, say)
     return system.eval()
@@ -112,8 +112,7 @@ def give_weights(
 ) -> None:
     """Loads the weights of each stage, in order; calls `without` for a stage that has none.
 
-    stages: those to look at, by default all. anew: those whose weights are not looked for.
-    data and accept: see `use_weights`.
+    stages: by default all. anew: stages whose weights are not looked for. data and accept: see `use_weights`.
     """
     for stage in stages_of(system.recipe) if stages is None else stages:
         path = None if stage in anew else find_weights(system.recipe, system.registry, stage, runs)
@@ -134,7 +133,7 @@ def learns(system: System, stage: StageName) -> bool:
 
 
 def refuse(system: System, stage: StageName) -> None:
-    """Raises UserError: the stage has no weights."""
+    """Raises the UserError for a stage without weights."""
     recipe = system.recipe
     trains, lacking = getattr(recipe.train, stage) is not None, ""
     if recipe.weights is not None and initial_weights(recipe, system.registry, stage) is None:
@@ -146,7 +145,7 @@ def refuse(system: System, stage: StageName) -> None:
 
 
 def _start(system: System, stage: StageName) -> None:
-    """The weights that a training would start from, else those that are there, with a warning."""
+    """Loads the weights that a training would start from; without any, warns and keeps the initial ones."""
     path = initial_weights(system.recipe, system.registry, stage)
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
@@ -157,7 +156,7 @@ def _start(system: System, stage: StageName) -> None:
 
 
 def _nothing(line: str) -> None:
-    """Tells nobody."""
+    """A `Say` that keeps silent."""
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:

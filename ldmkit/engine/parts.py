@@ -197,7 +197,7 @@ class Parts(nn.Module):
 
 
 def must_be_given(conditioner: Conditioner) -> bool:
-    """Whether the user must give its fields: it has no defaults for them."""
+    """Whether a conditioner's fields must be given: it has no defaults for them."""
     return not hasattr(conditioner, "default")
 
 

@@ -1,4 +1,4 @@
-"""The memory that sampling pictures of a size takes, known before any of it is taken."""
+"""An estimate of the memory that sampling takes, before any of it is taken."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ldmkit.engine.sizes import misfit
 from ldmkit.errors import UserError
 
 PIXEL = 8192
-"""Bytes a pixel that no model takes: what is small even so is not looked at."""
+"""Bytes a pixel that no model exceeds: where even so many are free, nothing is estimated."""
 BARE = 12
-"""Bytes of a pixel of the picture itself."""
+"""Bytes a pixel of the picture itself."""
 
 
 def check_room(system: Parts, size: tuple[int, int], count: int) -> None:
     """UserError where one pass of `count` pictures of that (height, width) takes more memory than is free.
 
-    The least that it can take: the pass of the denoiser or of the decoder with the most memory, guidance and
-    the sampler aside. What cannot be told without numbers counts as nothing.
+    The estimate is a lower bound: the pass of the denoiser or of the decoder, whichever takes more, without
+    guidance and the sampler. Models that cannot run on the meta device count as nothing.
     """
     free = free_memory() if system.device.type == "cpu" else whole_memory()
     pixels = size[0] * size[1] * count
@@ -117,7 +117,7 @@ class _Fused(TorchFunctionMode):
 
 
 class _Held(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made and still there; `most`: the most there were at once."""
+    """Counts the bytes of live tensors; `most` is the largest count so far."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -97,7 +97,7 @@ def scaled(system: Parts, scale: float, guides: Sequence[Component] | None = Non
 
 
 def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int | None) -> SamplerSlot:
-    """The sampler asked for; a bare name keeps the recipe's spacing."""
+    """The sampler of a call; a bare name keeps the recipe's spacing."""
     slot = system.recipe.sampler
     if isinstance(sampler, str) and sampler != slot.name:
         sampler = {"name": sampler, "spacing": slot.spacing, "steps": slot.steps, "reuse": slot.reuse}

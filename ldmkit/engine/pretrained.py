@@ -1,4 +1,4 @@
-"""Weights that no stage holds: those of pretrained encoders, and of networks that guidance asks."""
+"""Digests of weights that are in no stage: of pretrained encoders, and of networks that guidance uses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from ldmkit.engine.weights import stages_of
 
 
 def encoders(system: Parts) -> dict[str, str]:
-    """A digest of the weights that each conditioner's constructor brings, by the recipe's id; of those alone
-    that bring any. Nothing for a system without numbers, on the "meta" device."""
+    """By the recipe's id, a digest of the frozen weights that a conditioner's constructor loads.
+
+    Conditioners without such weights are left out; empty for a system on the "meta" device.
+    """
     held = {id(x) for stage in stages_of(system.recipe) for x in stage_state(system, stage).values()}
     found: dict[str, str] = {}
     for name, module in system.conditioners.items():
@@ -40,7 +42,7 @@ def digest(system: Parts, plan: Plan) -> str | None:
 
 
 def digest_once(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
-    """The digest of a module's tensors, computed once while they are as they were."""
+    """The digest of a module's tensors, computed again only after they have changed."""
     if any(x.is_inference() for x in tensors.values()):  # torch does not count their changes
         return tensors_digest(tensors)
     state = tuple((name, x.data_ptr(), x._version, x.dtype) for name, x in tensors.items())

@@ -1,4 +1,4 @@
-"""What components hand to each other, checked: types, shapes, finite numbers. Each raises ValueError."""
+"""Checks of what components return: types, shapes, finite numbers. Each raises ValueError."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_posterior(posterior: Any, latent: Latent) -> None:
 
 
 def check_condition(what: str, spec: ConditionSpec, condition: Any, count: int) -> None:
-    """ValueError unless it is a Condition of so many pictures with what the spec announces."""
+    """ValueError unless it is a Condition of `count` pictures with the parts that the spec announces."""
     if not isinstance(condition, Condition):
         raise ValueError(f"{what}: {type(condition).__name__} is no ldmkit.types.Condition")
     for name, dimensions, axis in (("tokens", 3, 2), ("concat", 4, 1), ("vector", 2, 1)):
@@ -75,7 +75,7 @@ def check_condition(what: str, spec: ConditionSpec, condition: Any, count: int) 
 
 
 def check_null(null: Any, like: Condition) -> None:
-    """ValueError unless a null condition has the shapes of the one in whose place it is put."""
+    """ValueError unless a null condition has the shapes of the condition that it replaces."""
     if not isinstance(null, Condition):
         raise ValueError(f"null: {type(null).__name__} is no ldmkit.types.Condition")
     for name in ("tokens", "mask", "concat", "vector"):

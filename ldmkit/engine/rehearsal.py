@@ -60,7 +60,7 @@ def blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
-    """A condition as the conditioner announces it, after a look at its null condition."""
+    """A condition of the shapes that the conditioner announces, after a check of its null condition."""
     conditioner: Any = system.conditioners[name]
     like = announced(conditioner, latent)
     with named("conditioner", system.recipe.conditioners[name]):
@@ -104,9 +104,9 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
 
 
 def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
-    """Bytes that the backward pass of one picture needs of the forward pass; 0 where that cannot be counted.
+    """Bytes of activations that a training keeps for one picture; 0 where that cannot be counted.
 
-    Those of the autoencoder or of the denoiser; losses, adversaries and conditioners come on top.
+    Counts the autoencoder or the denoiser; losses, adversaries and conditioners come on top.
     """
     image, _ = blank(system, size)
 
@@ -126,7 +126,7 @@ def denoised(system: Parts, size: tuple[int, int]) -> Any:
 
 
 def _kept(system: Parts, forward: Callable[[], Any]) -> int:
-    """Bytes that autograd keeps of a call, the weights aside; each storage once."""
+    """Bytes that autograd keeps of a call, without the weights; each storage counts once."""
     weights = {x.untyped_storage()._cdata for x in system.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -145,7 +145,7 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
 
 @contextmanager
 def named(kind: str, slot: Component, wrong: str = "does not fit its neighbours") -> Iterator[None]:
-    """What goes wrong within becomes a UserError that names the component and says what is wrong with it."""
+    """A context in which an error becomes a UserError that names the component and the reason."""
     try:
         yield
     except UserError:

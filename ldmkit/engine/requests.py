@@ -18,7 +18,7 @@ PICTURES = (*SUFFIXES, *OTHER_SUFFIXES)
 """A text with one of these endings, given for a field other than the caption, is the path of a picture."""
 
 MOST = 100_000
-"""Pictures of one call: what is known of each is held in memory."""
+"""The most pictures of one call: their inputs and seeds are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Inputs:
     strength: float = 0.6
 
     def rows(self, chosen: Sequence[int]) -> Inputs:
-        """Those of some pictures."""
+        """The inputs of the chosen pictures."""
         return replace(
             self,
             raw={field: rows(values, chosen) for field, values in self.raw.items()},
@@ -148,8 +148,7 @@ def _length(raw: Mapping[str, Any], init: Any) -> int:
 
 
 def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str, Any]:
-    """The inputs that are given, and the recipe's own in other fields: as many as there are of those given,
-    over and over."""
+    """The given inputs, and the recipe's for all other fields, repeated to the number of those given."""
     sample, texts = system.recipe.sample, system.text_fields
     values = {field: listed for field, listed in given.items() if listed is not None}
     length = _length(values, starts)
@@ -164,8 +163,11 @@ def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str
 
 
 def _chosen(inputs: int, count: int | None, default: int, seeds: Sequence[int] | None) -> list[int]:
-    """Which input each picture has: `count` pictures of each, by default as many as there are seeds for, or
-    the recipe's `default`. A recipe without inputs has a single one, or one a seed."""
+    """The index of the input of each picture.
+
+    There are `count` pictures of each input: by default as many as there are seeds for, else the recipe's
+    `default`. A recipe without inputs has a single one, or one for each seed.
+    """
     each = whole("count", default if count is None else count)
     if seeds is not None and count is None:
         inputs = inputs or len(seeds)
@@ -179,7 +181,7 @@ def _chosen(inputs: int, count: int | None, default: int, seeds: Sequence[int] |
 
 
 def _of_each(values: Any, chosen: Sequence[int]) -> Any:
-    """The value of each picture; a single one is that of all."""
+    """The value of each picture; a single value is repeated."""
     return rows(values, chosen if len(values) > 1 else [0] * len(chosen))
 
 

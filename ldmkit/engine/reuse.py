@@ -28,10 +28,10 @@ def use_weights(
 ) -> None:
     """Loads a stage's finished weights and notes their digest in `system.weights`.
 
-    Of weights that a training has left, `made_from.json` says what they were made from. Raises UserError for
-    a file that was altered since, and for a diffusion stage of other compression weights than the system's:
-    its latents are not theirs. `data`: whether to tell of data that have changed. accept: all of that is
-    known.
+    Weights that were trained here have a record of what they were trained on, `made_from.json`. Raises
+    UserError for a file that was altered since, and for a diffusion stage that was trained on the latents of
+    other compression weights than the system's. data: whether to report data that have changed. accept: skip
+    these checks.
     """
     digest = Sums(runs / system.recipe.name).of(path)
     if not accept:
@@ -45,9 +45,10 @@ def use_weights(
 def check_origin(
     system: Parts, name: str, path: Path, digest: str, *, data: Callable[[], Dataset] | None, say: Say
 ) -> None:
-    """Holds finished weights of a stage or an adapter against what their training recorded, if it did.
+    """Compares the record of a stage's or adapter's training, if there is one, with what is there now.
 
-    data: gives the data as they are now, where a line is to tell of changed ones. Raises as `use_weights`.
+    data: gives the data as they are now, to report changes; None: they are not compared. Raises as
+    `use_weights`.
     """
     origin = read_origin(path.parent)
     if origin is not None:
@@ -60,10 +61,10 @@ def check_origin(
 def origin_of(
     system: Parts, name: str, store: RunStore, recipe: str, data: Dataset, *, accept: bool, say: Say
 ) -> Origin:
-    """The origin of the training of a stage, or of the adapter of that name; recipe: the digest of the
-    sections that determine it.
+    """What the training of a stage or adapter is made from.
 
-    UserError where the store's steps were trained from something else, unless that is accepted.
+    recipe: the digest of the sections that determine it. UserError where the store's steps were trained from
+    something else, unless `accept` is set.
     """
     now = _now(system, name, recipe, data)
     before = read_origin(store.folder) if store.steps() else None
@@ -101,7 +102,7 @@ def _check_neighbours(origin: Origin, system: Parts, what: str) -> None:
 
 
 def _now(system: Parts, name: str, recipe: str, data: Dataset) -> Origin:
-    """What a training of a stage or an adapter would be made from now."""
+    """What a training of a stage or an adapter would record if it began now."""
     now = Origin(recipe, data.digest, len(data), tuple(data.fields))
     if name == "compression":
         return now
@@ -118,7 +119,7 @@ def _check_whole(origin: Origin, digest: str, path: Path) -> None:
 
 
 def _changes(before: Origin, now: Origin, folder: Path, data: Dataset) -> str | None:
-    """What has changed in the data, by the examples' names where they are known; None for nothing."""
+    """What has changed in the data, by the examples' names where they are known; None where nothing has."""
     changes = before.data_changes(now)
     if changes is None:
         return None

@@ -53,7 +53,8 @@ class Running:
         return torch.autocast(device.type, torch.bfloat16) if low else nullcontext()
 
     def _low(self, device: torch.device) -> bool:
-        """Is bfloat16 to be used? Says once where it is asked for and will be slow."""
+        """Whether to use bfloat16. Warns once where the recipe sets it on a device without such
+        instructions."""
         if self._precision == "bf16" and not has_bfloat16(device) and not self._warned:
             self._warned = True
             self._say(
@@ -98,4 +99,4 @@ def check_reuse(network: nn.Module | Denoiser | None, reuse: int, *, compiled: b
 
 
 def _nothing(line: str) -> None:
-    """Tells nobody."""
+    """A `Say` that keeps silent."""

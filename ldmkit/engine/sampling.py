@@ -55,7 +55,7 @@ def pictures(
 def _sampled(
     system: Parts, plan: Plan, inputs: Inputs, size: tuple[int, int] | None, watch: Watch | None
 ) -> tuple[Latent, Request]:
-    """The latents of one batch, and what they were asked for by."""
+    """The latents of one batch, with the request that they were sampled for."""
     request = request_for(system, inputs, size)
     if request.size is not None and size is None:  # that of a condition's map
         check_room(system, request.size, len(inputs.seeds))
@@ -70,7 +70,7 @@ def _sampled(
 
 
 def _looked(watch: Watch | None, meter: Callable[[float], None] | None, rows: range) -> Watch | None:
-    """What is called at each evaluation while these rows are sampled."""
+    """The callback of the sampler's evaluations for these rows."""
     if meter is None:
         return watch
 
@@ -154,7 +154,7 @@ def _checked(plan: Plan, latent: Latent, z: Latent) -> Latent:
 def _started(
     system: Parts, levels: Levels, noise: Latent, init: Latent | None, strength: float
 ) -> tuple[Levels, Latent]:
-    """The levels that are left to sample, and the latent at the first of them."""
+    """The remaining levels, and the latent at the first of them."""
     if system.denoiser is None:
         if init is None:
             raise UserError(

@@ -61,11 +61,12 @@ def restore(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: s
 
 
 def widen(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> str:
-    """Copies of `tensors` what has a place in `state`, and tells what it did in one line.
+    """Copies the `tensors` that have a place in `state`; returns a line about what it did.
 
-    A weight with more input channels here than in `given` gets zeros for the further ones, so that at first
-    the model computes what it did without its new condition. Tensors that `given` lacks keep their values;
-    those that have no place here are left aside. Raises UserError where nothing of the denoiser fits.
+    A weight that has more input channels in `state` than in `tensors` gets zeros for the further ones, so
+    that at first the model computes what it did without its new condition. Tensors of `state` that are not
+    given keep their values; given ones without a place are left aside. Raises UserError where no weight of
+    the denoiser fits.
     """
     fitting = {n: t for n, t in tensors.items() if n in state and _fits(t, state[n])}
     if not any(name.startswith("denoiser.") for name in fitting):

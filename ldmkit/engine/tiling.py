@@ -52,7 +52,7 @@ def tiled_decode(model: CompressionModel, latent: Latent, *, tile: int = 512, ov
 
 
 def in_cells(factor: int, tile: int, overlap: int) -> tuple[int, int]:
-    """Tile and overlap counted in the latent's cells; ValueError where there is no such."""
+    """Tile and overlap in positions of the latent; ValueError where they are no whole number of them."""
     if tile % factor or overlap % factor:
         raise ValueError(f"tile {tile} and overlap {overlap} must be multiples of the factor, {factor}")
     if not 0 <= 2 * overlap <= tile or tile == 0:

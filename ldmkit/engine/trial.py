@@ -24,7 +24,7 @@ WRONG = "does not do what ldmkit.interfaces says"
 SIDE = 32
 """Height and width of the latents, at most."""
 TIMES = 5
-"""Times at which the schedule is asked."""
+"""Times t at which the schedule is evaluated."""
 
 
 @torch.no_grad()

@@ -42,16 +42,16 @@ def stages_of(recipe: Recipe) -> list[StageName]:
 
 
 def stage_folder(recipe: Recipe, registry: Registry, stage: StageName, runs: Path) -> Path:
-    """Where the run of a stage lives: the folder of a run that the same things determined, else a new one.
+    """The run folder of a stage: that of a run whose recipe determines the same weights, else a new one.
 
-    A finished run goes before one that is not. Its name ends in a digest of what determined it when it began;
-    what counts is the recipe that it keeps, see `same_stage`.
+    A finished run goes before an unfinished one. The folder's name ends in a digest of the recipe's sections
+    at the time when it began; what counts is the recipe that it keeps, see `same_stage`.
     """
     return run_folder(recipe, registry, stage, stage, runs)
 
 
 def run_folder(recipe: Recipe, registry: Registry, stage: str, name: str, runs: Path) -> Path:
-    """The same for whatever is trained: `stage` as digests know it, `name` as folder and file are called."""
+    """The same for a stage or an adapter; stage: its name in digests, name: that of its folder and file."""
     new = runs / recipe.name / f"{name}-{digest(recipe, stage)[:12]}"
     if RunStore(new, name).finished:
         return new
@@ -66,8 +66,11 @@ def _age(path: Path) -> float:
 
 
 def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Path) -> Path | None:
-    """The file of a stage that needs no training: trained here, shipped, or named by a recipe that does not
-    train the stage further; else None."""
+    """The file of finished weights of a stage, or None.
+
+    They were trained here, or are shipped by a plugin, or are named by a recipe that does not train the
+    stage.
+    """
     run = RunStore(stage_folder(recipe, registry, stage, runs), stage)
     if run.finished:
         return run.weights
@@ -105,7 +108,7 @@ def source_of(recipe: Recipe, stage: StageName) -> str | Hub | Shipped | None:
 
 
 def widens(recipe: Recipe, stage: StageName) -> bool:
-    """Whether a stage starts from what fits of its first weights; else they must fit exactly."""
+    """Whether a stage takes what fits of its initial weights; otherwise they must fit exactly."""
     training = recipe.train.diffusion if stage == "diffusion" else None
     return training is not None and training.widen
 

@@ -56,6 +56,11 @@ class KeyMap(Protocol):
     """Published names of one component's tensors in one format; an architecture brings its own.
 
     Registered under "FORMAT/COMPONENT NAME", as "compvis/unet" or "diffusers/kl-autoencoder".
+
+    Two methods are optional. `check_config(config, parameters)` raises ValueError where a published
+    configuration promises something that the model, as it was put together, does not have; `parameters` are
+    those of `config`. `fold(tensors, scale, shift)` returns the published tensors with a scale and a shift
+    for each latent channel made part of the weights, for formats that hold one scale.
     """
 
     @property

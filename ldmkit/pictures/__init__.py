@@ -1,9 +1,9 @@
 """Pictures.
 
-Files and tensors (`files`); raw inputs as batches (`batches`); the part of a picture that is shown
-(`cutting`, `views`); the base of data sets of picture files (`data`, `examples`, `broken`, `lacking`);
-conditions drawn as pictures (`painted`, `colours`); PNG files that say how they were sampled (`png`) and from
-what (`inputs`); lists of pictures that notebooks show (`listed`); contact sheets (`sheet`).
+Files and tensors (`files`, `storage`); raw inputs as batches (`batches`); the part of a picture that is shown
+(`cutting`, `views`); the base of data sets of picture files (`data`, `examples`, `broken`, `lacking`); colour
+profiles (`colours`); conditions drawn as pictures (`painted`); PNG files that say how they were sampled
+(`png`) and from what (`inputs`); lists of pictures that notebooks show (`listed`); contact sheets (`sheet`).
 """
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read

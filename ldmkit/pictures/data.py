@@ -85,7 +85,7 @@ class PictureData(PictureExamples):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a person may want to know of the choice of pictures."""
+        """Lines for a person about the choice of pictures."""
         shapes = (self._shape(place) for place in self._places)
         return [*self._listed.notes(self.fields), *self._views.notes(self._small, shapes)]
 
@@ -99,13 +99,13 @@ class PictureData(PictureExamples):
 
     @property
     def _settings(self) -> list[Any]:
-        """What of the options a digest of the examples has in it."""
+        """The options that are part of a digest of the examples."""
         views, kinds = self._views, sorted(self._kinds.items())
         return [views.size, views.background, kinds, *([views.settings] if views.settings else [])]
 
     @property
     def _picture_settings(self) -> list[Any]:
-        """The same of a digest of the pictures alone, as they are shown where nothing is drawn."""
+        """The options that are part of a digest of the pictures alone, shown without random draws."""
         settings = {k: v for k, v in self._views.settings.items() if not k.endswith("_tags")}
         return [self._views.size, self._views.background, settings]
 

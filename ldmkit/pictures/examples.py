@@ -36,7 +36,7 @@ class PictureExamples(ABC):
 
     @abstractmethod
     def _name(self, place: int) -> str:
-        """What messages call an example."""
+        """The name of an example in messages."""
 
     def _open(
         self,
@@ -67,7 +67,7 @@ class PictureExamples(ABC):
         return len(self._places)
 
     def shown(self, index: int) -> int:
-        """The example that stands in for one that is known as broken by now; else the index itself."""
+        """The index of the example that stands in for one known to be broken; else the index itself."""
         return next(self._from(index), index)
 
     @cached_property
@@ -80,16 +80,16 @@ class PictureExamples(ABC):
 
     @property
     def problems(self) -> Mapping[Path, str]:
-        """Why examples are left out, as far as is known by now, by what messages call them."""
+        """Why examples are left out, as far as known, by their names in messages."""
         return {Path(self._name(place)): reason for place, reason in self._broken.reasons.items()}
 
     @property
     def skipped(self) -> Sequence[Path]:
-        """The examples that are left out, as far as is known by now."""
+        """The names of the examples that are left out, as far as known."""
         return tuple(self.problems)
 
     def name(self, index: int) -> str:
-        """What messages call an example."""
+        """The name of an example in messages."""
         return self._name(self._places[index])
 
     def reading(self, fields: Collection[str]) -> Self:
@@ -118,7 +118,7 @@ class PictureExamples(ABC):
         return part
 
     def _take(self, read: Collection[str]) -> None:
-        """Takes the examples that lack none of those fields, and the fields that all of them have."""
+        """Keeps the examples that have all of those fields, and the fields that all kept examples have."""
         left_out = self._listed.left_out(read)
         self.fields = self._listed.there(left_out)
         self._places = [place for place in self._whole if place not in left_out]
@@ -140,7 +140,8 @@ class PictureExamples(ABC):
         return kept
 
     def _from(self, index: int) -> Iterator[int]:
-        """The indices from `index` on, around, of its shape, whose examples are not known as broken."""
+        """The indices from `index` on, and around to it, of examples of the same shape not known as
+        broken."""
         count, places = len(self._places), self._places
         if not -count <= index < count:
             raise IndexError(index)

@@ -1,4 +1,4 @@
-"""Pictures that show themselves."""
+"""Lists of pictures that notebooks show as a grid."""
 
 from __future__ import annotations
 

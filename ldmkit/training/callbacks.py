@@ -36,7 +36,7 @@ class Callbacks:
 
     @contextmanager
     def watching(self, run: TrainingRun) -> Iterator[None]:
-        """A training runs within; its end is told whatever it is."""
+        """A context for a training: callbacks hear of its beginning, and of its end however it ends."""
         self._tell(lambda callback: callback.begin(run))
         outcome: Outcome = "failed"
         try:
@@ -49,11 +49,11 @@ class Callbacks:
             self._tell(lambda callback: callback.end(outcome))
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        """Tells each of them."""
+        """Passes the figures to each callback."""
         self._tell(lambda callback: callback.figures(step, dict(figures)))
 
     def picture(self, step: int, picture: PIL.Image.Image) -> None:
-        """Shows a copy to each of them."""
+        """Passes a copy of the picture to each callback."""
         self._tell(lambda callback: callback.picture(step, picture.copy()))
 
     def _tell(self, call: Callable[[Callback], None]) -> None:

@@ -71,7 +71,7 @@ class CompressionStage:
         return learners
 
     def _last_weight(self) -> nn.Parameter:
-        """Of the decoder's last layer, found by a pass of one empty latent."""
+        """The weight of the decoder's last layer, found by decoding one latent of zeros."""
         spec = self._model.latent
         latent = torch.zeros(1, spec.channels, *self._size(0), device=self._device)
         return last_weight(self._model, lambda: self._model.decode(latent))
@@ -107,7 +107,7 @@ class CompressionStage:
         return [bucket[place] for place in self._order.places(step, rows)]
 
     def _keys(self, step: int, rows: slice) -> list[int] | None:
-        """What random crops are drawn by, where there are any."""
+        """Keys for random crops, where the data set has any."""
         if not self._train.drawn:
             return None
         seed = self.options.seed
@@ -128,7 +128,7 @@ class CompressionStage:
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, Tensor]:
-        """Reconstruction loss and PSNR (over all pixels of a picture, then over pictures) of the mode."""
+        """Sums of the reconstruction loss and the PSNR (in dB, of each picture) of the posterior's mode."""
         self._step.eval()
         sums = {key: torch.zeros((), device=self._device) for key in ("loss", "psnr", "count")}
         for i, examples in enumerate(self._validation.batches(self.options.batch, VALIDATED)):

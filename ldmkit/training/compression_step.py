@@ -28,7 +28,7 @@ class CompressionDraws:
 
 
 class CompressionStep(nn.Module):
-    """The autoencoder's side: reconstruction losses, the posterior's penalty, the adversary's verdict.
+    """The autoencoder's loss: reconstruction losses, the posterior's penalty, the generator's loss.
 
     loss = R(nll) + penalty * mean(posterior penalty) + weight(step) * lambda * generator loss; nll is the
     sum of the recipe's losses, with learn_variance nll / e^s + s. R "sum" adds up a picture's elements and
@@ -57,7 +57,7 @@ class CompressionStep(nn.Module):
         self._opposing = [] if adversary is None else [p for p in adversary.parameters() if p.requires_grad]
 
     def train(self, mode: bool = True) -> CompressionStep:
-        """As nn.Module's, but losses stay in eval."""
+        """As in nn.Module, but losses stay in evaluation mode."""
         super().train(mode)
         self.losses.eval()
         return self
@@ -88,7 +88,7 @@ class CompressionStep(nn.Module):
         return elements.mean() if self._options.reduction == "mean" else elements.sum() / len(image)
 
     def _with_adversary(self, losses: Losses, nll: Tensor, reconstruction: Image, step: int) -> Losses:
-        """Adds the adversary's part once it has weight; before, nothing of it is computed."""
+        """Adds the generator's loss from the step on at which it has weight; before, it is not computed."""
         (adversary,) = self._adversary
         weight = 0.0 if adversary is None else adversary.weight(step)
         if adversary is None or weight == 0:
@@ -112,7 +112,7 @@ class CompressionStep(nn.Module):
 
 
 class DiscriminatorStep(nn.Module):
-    """The discriminator's side."""
+    """The discriminator's loss."""
 
     def __init__(self, adversary: Adversary) -> None:
         super().__init__()
@@ -121,5 +121,5 @@ class DiscriminatorStep(nn.Module):
     def forward(
         self, batch: Mapping[str, Tensor], draws: CompressionDraws
     ) -> tuple[Losses, dict[str, Tensor]]:
-        """Its loss on the pictures and the reconstructions that the autoencoder's step has just made."""
+        """The loss on the pictures and on the reconstructions of the autoencoder's step."""
         return {"loss": self.adversary.discriminator_loss(batch["image"], batch["decoded"])}, {}

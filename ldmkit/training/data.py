@@ -30,13 +30,13 @@ Pick = tuple[int, int | None]
 
 
 class Examples:
-    """One split's examples by index, kept after the first reading while they fit into `memory` bytes.
+    """The examples of one split by index, kept in memory after the first reading up to `memory` bytes.
 
-    Those that are drawn at random are not kept. drawn: are they?
+    drawn: whether examples are drawn at random; such examples are not kept.
     """
 
     def __init__(self, dataset: Dataset, fields: Sequence[str] | None = None, memory: int = MEMORY) -> None:
-        """fields: what is wanted of each example, by default everything; their plurals come along."""
+        """fields: the fields that are read of each example, with their plurals; by default all."""
         if len(dataset) == 0:
             raise UserError("data: a split holds no examples")
         self.digest, self.buckets = dataset.digest, buckets_of(dataset)
@@ -61,9 +61,10 @@ class Examples:
         keys: Sequence[int] | None = None,
         then: tuple[Sequence[int], Sequence[int] | None] = ((), None),
     ) -> list[Example]:
-        """The examples at those indices; those not in memory are read in threads, and `then` meanwhile.
+        """The examples at those indices; those not in memory are read in threads, and so are those of `then`.
 
-        keys: draw the examples, where they are drawn at random. then: indices and keys of what comes next.
+        keys: what examples are drawn by, where they are drawn at random. then: indices and keys of the next
+        call.
         """
         picks, following = self._picks(indices, keys), self._picks(*then)
         for pick in [*picks, *following]:
@@ -97,7 +98,7 @@ class Examples:
             yield self.read(indices)
 
     def indices(self, size: int, limit: int | None = None) -> Iterator[list[int]]:
-        """The same, as indices."""
+        """The indices of all examples, or of the first `limit`, in batches of one shape."""
         for group in of_one_shape(range(min(len(self), limit or len(self))), self.buckets):
             for start in range(0, len(group), size):
                 yield group[start : start + size]
@@ -112,7 +113,7 @@ def plural(field: str) -> str:
 
 
 def _size(example: Example) -> int:
-    """Bytes, about: of tensors, texts, and what holds them."""
+    """About how many bytes an example takes: its tensors, texts and containers."""
     tensors = sum(v.nbytes for v in example.values() if isinstance(v, Tensor))
     return tensors + sum(len(v) for v in example.values() if isinstance(v, str)) + HELD
 

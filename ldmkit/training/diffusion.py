@@ -72,7 +72,7 @@ class DiffusionStage:
         say: Say = lambda _: None,
         older: Path | None = None,
     ) -> None:
-        """cache: where latents and text states are kept. older: where they were kept formerly."""
+        """cache: the folder of latents and text states. older: where earlier versions kept them."""
         self.options, self._system, self._device = options, system, system.device
         system.compression.requires_grad_(False).eval()
         check_crop(options, data)
@@ -91,7 +91,8 @@ class DiffusionStage:
         check_parts(options, list(self.learners[0].parameters))
 
     def _prepared(self) -> DiffusionStep:
-        """The TrainingStep. One pass of one picture gives lazy modules of auxiliary losses their shapes."""
+        """The TrainingStep, after one pass of one picture in which lazy modules of auxiliary losses get
+        shapes."""
         if not self.options.auxiliary:
             return step_of(self._system, self.options)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -113,7 +114,7 @@ class DiffusionStage:
         return stage_state(self._system, "diffusion")
 
     def state(self) -> dict[str, Tensor]:
-        """The same, and the weights of auxiliary losses."""
+        """The denoiser, the conditioners and the weights of auxiliary losses."""
         return self.weights() | (self._step.auxiliary.state() if self._step.auxiliary else {})
 
     def batch(self, step: int, rows: slice) -> tuple[dict[str, Any], DiffusionDraws]:
@@ -193,4 +194,4 @@ class DiffusionStage:
         return grid(pictures)
 
     def complete(self) -> None:
-        """Nothing: the weights are all there is."""
+        """Nothing is left to do after the last step."""

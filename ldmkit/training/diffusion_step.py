@@ -34,7 +34,7 @@ class DiffusionStep(nn.Module):
         ]
 
     def train(self, mode: bool = True) -> DiffusionStep:
-        """As nn.Module's, but frozen conditioners stay in eval."""
+        """As in nn.Module, but frozen conditioners stay in evaluation mode."""
         super().train(mode)
         for conditioner in self.frozen:
             conditioner.eval()
@@ -42,8 +42,8 @@ class DiffusionStep(nn.Module):
 
     @property
     def every_weight(self) -> bool:
-        """Does each step reach the same weights? A conditioner that learns is left out where all pictures
-        drop its condition, its null condition where none does."""
+        """Whether each step reaches the same weights. A conditioner that learns is not reached where all
+        pictures drop its condition, its null condition where none does."""
         return self.auxiliary is None and len(self.frozen) == len(self.conditioners)
 
     def forward(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> tuple[Losses, dict[str, Tensor]]:

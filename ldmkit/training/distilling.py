@@ -43,9 +43,9 @@ def check_teacher(options: DiffusionTraining | None, start: object) -> None:
 
 
 class DistillationStep(DiffusionStep):
-    """The denoiser and the conditioners learn from what they were when the step was made.
+    """The denoiser and the conditioners learn from a frozen copy of themselves, made with this object.
 
-    Frozen conditioners are shared with the teacher, all else of it is a copy.
+    The teacher shares frozen conditioners with the student and has copies of all else.
     """
 
     def __init__(self, system: System, slot: Component, auxiliary: Auxiliaries | None = None) -> None:
@@ -59,7 +59,7 @@ class DistillationStep(DiffusionStep):
         self.teacher: DiffusionStep = deepcopy(before, shared).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> DistillationStep:
-        """As the diffusion step's; the teacher stays in eval."""
+        """As in the diffusion step; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -79,7 +79,7 @@ class DistillationStep(DiffusionStep):
 
     @torch.no_grad()
     def _taught(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> TeacherEstimate:
-        """The teacher under the pictures' conditions and the null ones, in one batch."""
+        """The teacher's estimates under the pictures' conditions and the null ones, in one batch."""
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)
         null = {

@@ -20,7 +20,7 @@ GOLDEN = 0.6180339887498949
 
 
 def seed_of(*key: int | str) -> int:
-    """A seed that any change of the key changes altogether."""
+    """A seed derived from the key by a hash: other keys give unrelated seeds."""
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:7])
 
 
@@ -40,7 +40,7 @@ def seed_modules(seed: int, device: torch.device) -> None:
 
 
 class Order:
-    """The order of examples: an endless row of epochs, each a permutation drawn from (seed, epoch).
+    """The order of examples: an endless sequence of epochs, each a permutation drawn from (seed, epoch).
 
     Of more than `LISTED` examples no permutation is listed: a keyed bijection gives each place of it, so that
     neither memory nor a resume depends on their number.
@@ -60,7 +60,7 @@ class Order:
         return torch.from_numpy(shuffled(places, self._count, seed_of(*self._key, epoch)).astype(np.int64))
 
     def take(self, start: int, stop: int) -> Int[Tensor, " n"]:
-        """The examples at positions start..stop of the row."""
+        """The examples at positions start to stop of the sequence."""
         parts = []
         while start < stop:
             epoch, first = divmod(start, self._count)
@@ -106,7 +106,7 @@ class Batches:
     """
 
     def __init__(self, counts: Sequence[int], batch: int, *key: int | str) -> None:
-        """counts: examples of each bucket."""
+        """counts: the number of examples of each bucket."""
         self._counts, self._batch, self._key = counts, batch, key
         self._total, self._steps = sum(counts), -(-sum(counts) // batch)
         own = [key] if len(counts) == 1 else [(*key, "bucket", i) for i in range(len(counts))]
@@ -126,7 +126,7 @@ class Batches:
         return self._orders[self.bucket(step)].take(first + rows.start, first + rows.stop).tolist()
 
     def _served(self, step: int) -> int:
-        """Steps before this one that its bucket had."""
+        """How many steps before this one drew from its bucket."""
         if len(self._counts) == 1:
             return step
         epoch, place = divmod(step, self._steps)

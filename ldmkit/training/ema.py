@@ -24,7 +24,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, n: int) -> None:
-        """Takes in the weights after step n = 1, 2, ..."""
+        """Updates the averages with the weights after step n = 1, 2, ..."""
         decay = min(self._decay, (1 + n) / (10 + n))
         torch._foreach_lerp_(self._averages, [p.detach() for p in self._parameters], 1 - decay)
 
@@ -34,8 +34,10 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the model has the averaged weights; storage is swapped, nothing is copied but
-        what processes share out."""
+        """A context in which the model has the averaged weights.
+
+        Storage is swapped: only weights that are shared out between processes are copied.
+        """
         self.swap()
         try:
             yield

@@ -81,7 +81,7 @@ def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequen
 
 
 def hash_of(values: Sequence[Any]) -> int:
-    """64 bits of an input's content: of a million inputs two are alike by chance once in 40 million sets."""
+    """64 bits of an input's content: among a million inputs a collision has a chance of 1 in 40 million."""
     return int.from_bytes(hashlib.sha256(repr(key_of(values)).encode()).digest()[:8], signed=True)
 
 
@@ -166,7 +166,7 @@ def measured(conditioner: Conditioner, examples: Examples, device: torch.device)
 
 
 def _everywhere(there: bool) -> bool:
-    """Is something there for every process?"""
+    """Whether something is true on every process."""
     return sum_over_processes([0.0 if there else 1.0])[0] == 0
 
 

@@ -24,12 +24,12 @@ class Signal:
         self._before: dict[int, object] = {}
 
     def hold(self) -> None:
-        """Takes SIGINT and SIGTERM, which only a main thread can."""
+        """Installs handlers of SIGINT and SIGTERM, which only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
 
     def release(self) -> None:
-        """Gives them back."""
+        """Restores the former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
@@ -41,7 +41,7 @@ class Signal:
 
 @contextmanager
 def held() -> Iterator[Signal]:
-    """Within, a signal is noted instead of obeyed."""
+    """A context in which a signal is noted instead of ending the process."""
     noted = Signal()
     noted.hold()
     try:

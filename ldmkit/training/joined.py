@@ -30,7 +30,7 @@ def joined(
 
 
 def _searched(learner: Learner, stage: TrainingStage, rows: slice) -> bool:
-    """Must each step look for weights without gradient? One pass of the first batch shows it."""
+    """Whether each step must look for weights without a gradient; found by a pass of the first batch."""
     if not learner.every_weight:
         return True
     learner.step.eval()  # statistics of batches are left as they are

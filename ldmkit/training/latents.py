@@ -61,7 +61,7 @@ class Latents:
         return self.size(self._rows([index])[0])
 
     def _rows(self, indices: Sequence[int]) -> tuple[int, Sequence[int]]:
-        """The bucket of the examples, and their places in it."""
+        """The bucket of the examples, and their rows in it."""
         places: Mapping[int, tuple[int, int]] | None = getattr(self, "_places", None)
         if places is None:
             return 0, indices
@@ -104,7 +104,7 @@ def _name(digest: str, weights: str, flip: bool) -> str:
 
 
 def _kept(shards: Shards) -> bool:
-    """Are all the files of an older training there, and what they were?"""
+    """Whether all files of an older training are there and unchanged."""
     sums = Sums(shards.folder)
     return all(path.exists() and sums.whole(path) for path in shards.paths)
 
@@ -155,7 +155,7 @@ class LatentMoments:
         self._count, self._sum, self._square = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, mode: Latent, std: Latent | None) -> None:
-        """Takes in a batch of posteriors."""
+        """Adds a batch of posteriors."""
         mode = mode.double()
         second = mode**2 if std is None else mode**2 + std.double() ** 2
         self._count += mode[:, 0].numel()
@@ -163,6 +163,6 @@ class LatentMoments:
         self._square = self._square.to(mode) + second.sum((0, 2, 3))
 
     def mean_and_std(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-        """One entry a channel."""
+        """Mean and standard deviation, each with one entry a channel."""
         mean = self._sum / self._count
         return mean, (self._square / self._count - mean**2).clamp_min(0).sqrt()

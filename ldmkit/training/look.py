@@ -1,4 +1,4 @@
-"""One look at a recipe's data before any training: all that conditioners will read is there and fits."""
+"""A check of a recipe's data before a training: every field that conditioners read is there and fits."""
 
 from __future__ import annotations
 
@@ -208,6 +208,6 @@ def _encoded(conditioner: Conditioner, raw: Mapping[str, Any], device: torch.dev
 
 
 def _name(data: Dataset, index: int) -> str:
-    """How a person finds an example."""
+    """The name of an example in messages."""
     name = getattr(data, "name", None)
     return f"data: example {index}" if name is None else f"data: {name(index)}"

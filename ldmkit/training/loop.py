@@ -43,7 +43,7 @@ class Loop:
         callbacks: Callbacks | None = None,
         recipe: Mapping[str, Any] | None = None,
     ) -> None:
-        """recipe: as plain values, for callbacks; which the main process alone calls."""
+        """recipe: as plain values, for callbacks, which the main process alone calls."""
         self._stage, self._store, self._accelerator, self._say = stage, store, accelerator, say
         self._callbacks, self._recipe = callbacks or Callbacks([], say), recipe or {}
         self._options = stage.options
@@ -52,7 +52,7 @@ class Loop:
         self._average = Average(stage.averaged(), stage.options.ema) if stage.options.ema else None
 
     def run(self) -> None:
-        """All steps that are left; then the weights to use are in the system and in the store."""
+        """Trains all remaining steps; then the weights to use are in the system and in the store."""
         self._check_room()
         start = self._resume()
         main = self._accelerator.is_main_process
@@ -79,7 +79,7 @@ class Loop:
         return stop
 
     def _after(self, done: int, stop: int, reporter: Reporter) -> None:
-        """What is due after `done` steps."""
+        """Validates, draws, logs and saves where that is due after `done` steps."""
         options, last = self._options, done == self._options.steps
         if done % LOGGED_EVERY == 0 or last or stop:
             self._records.log(done, reporter)
@@ -100,7 +100,7 @@ class Loop:
                 self._records.show(done)
 
     def _gather(self) -> None:
-        """The stage has the weights that learn, where it is a copy shared out that does."""
+        """Copies the trained weights into the stage where processes share them out."""
         for sharded in self._updates.sharded:
             sharded.gather()
 
@@ -126,7 +126,7 @@ class Loop:
             check_room(self._store.folder, needed * (1 if there else KEPT + 1), "this training")
 
     def _resume(self) -> int:
-        """Puts the latest whole step back; the steps that are done."""
+        """Restores the latest whole checkpoint; returns the number of steps done."""
         snapshot = self._store.load(self._say if self._accelerator.is_main_process else lambda _: None)
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
@@ -143,7 +143,7 @@ class Loop:
         return snapshot.step
 
     def _heed(self, signal: Signal) -> None:
-        """A signal that came in the last validation or while the weights were written ends the command."""
+        """Raises Interrupted for a signal that came in the last validation or while weights were written."""
         stop = signal.number or int(sum_over_processes([float(signal.number)])[0])
         if stop:
             self._say(f"{self._stage.name}: finished; stopped before what follows it")

@@ -12,7 +12,7 @@ from torch import Tensor
 Name = Literal["no", "bf16", "fp16"]
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SCALE = 2.0**16
-"""Of fp16's losses in the first step."""
+"""The loss scale of fp16 in the first step."""
 
 
 class Precision:
@@ -33,11 +33,11 @@ class Precision:
         return self.scaler.is_enabled()
 
     def computing(self) -> AbstractContextManager[Any]:
-        """Around a forward pass."""
+        """A context for the forward pass."""
         return nullcontext() if self._type is None else torch.autocast(self._device, self._type)
 
     def scale(self, loss: Tensor) -> Tensor:
-        """What the backward pass starts from."""
+        """The scaled loss, from which the backward pass starts."""
         return self.scaler.scale(loss)
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
@@ -50,12 +50,12 @@ class Precision:
         self.scaler.step(optimizer)
 
     def update(self) -> float:
-        """After all optimizers' steps; the scale of the next one."""
+        """Called after all optimizers' steps: sets the loss scale of the next one."""
         self.scaler.update()
         return self.scaler.get_scale()
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint's JSON, which holds its figures exactly: powers of 2 and small numbers."""
+        """The scale's state for the checkpoint's JSON, which holds its figures exactly."""
         return self.scaler.state_dict()
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -25,13 +25,13 @@ class Means:
         self._counts: dict[str, int] = {}
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Takes in the losses of a pass."""
+        """Adds the losses of a pass."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self) -> dict[str, Tensor]:
-        """The means, and starts anew."""
+        """The means since the last call; the sums start again from zero."""
         means = {name: value / self._counts[name] for name, value in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
@@ -47,13 +47,13 @@ class Reporter(Shown):
         self._task = self._bar.add_task(stage, total=steps, completed=start, losses="")
 
     def step(self, done: int) -> None:
-        """After each step; `done` steps are."""
+        """Called after each step; `done` is the number of steps so far."""
         self._bar.update(self._task, completed=done)
         if self._main and done - self._start == ANNOUNCED_AFTER:
             self._say(f"{self._stage}: {self._steps} steps, about {self._left(done)} to go")
 
     def losses(self, done: int, means: Mapping[str, float]) -> None:
-        """After each line of the log."""
+        """Called after each line of the log."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         self._bar.update(self._task, losses=text)
         due = not self._live and time.monotonic() - self._said > SAID_EVERY

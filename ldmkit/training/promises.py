@@ -1,4 +1,4 @@
-"""What joins a training, tried once before its first step: losses, adversaries, optimizers, adapters.
+"""Checks of what joins a training, before its first step: losses, adversaries, optimizers, adapters.
 
 Each raises UserError that names the component which does not do what `ldmkit.interfaces` says.
 """
@@ -28,9 +28,9 @@ from ldmkit.types import Estimate, Image, Latent, Level
 def try_losses(
     losses: Sequence[Loss], adversary: Adversary | None, options: CompressionTraining, image: Image
 ) -> None:
-    """Asks losses and adversary about a grey picture; their weights and random generators stay as they are.
+    """Tries losses and adversary on a grey picture; their weights and random generators stay as they are.
 
-    image: of the size that training has.
+    image: a picture of the size that training has.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         decoded = torch.zeros_like(image).requires_grad_()
@@ -98,7 +98,7 @@ def try_optimizer(make: Optimizer, slot: Component) -> None:
 
 
 def try_distillation(distillation: Distillation, slot: Component, schedule: NoiseSchedule) -> None:
-    """Asks for the loss of two latents, of a student and a teacher that estimate nothing."""
+    """Tries the loss on two latents, with a student and a teacher that estimate zeros."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), named("distillation", slot, WRONG):
         weight = torch.zeros((), requires_grad=True)
 
@@ -119,7 +119,7 @@ def try_distillation(distillation: Distillation, slot: Component, schedule: Nois
 def try_auxiliary(
     system: Parts, auxiliaries: Auxiliaries, slots: Sequence[Component], size: tuple[int, int]
 ) -> None:
-    """Asks each loss about features of the shapes that the denoiser's layers have.
+    """Tries each loss on features of the shapes that the denoiser's layers have.
 
     system: on the meta device. size: a picture's (height, width).
     """
@@ -140,7 +140,7 @@ def try_auxiliary(
 
 
 def try_adapters(system: System) -> None:
-    """Attaches the recipe's adapters to a system on the meta device, which is of no use afterwards."""
+    """Tries to attach the recipe's adapters to a system on the meta device, which is changed by it."""
     with torch.device("meta"):
         for name, slot in system.recipe.adapters.items():
             with named("adapter", slot, WRONG):

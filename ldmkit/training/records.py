@@ -34,11 +34,11 @@ class Records:
 
     @property
     def seconds(self) -> float:
-        """Since the training's beginning."""
+        """Seconds since the training began, over all resumes."""
         return time.monotonic() - self._began
 
     def go_on_after(self, seconds: float) -> None:
-        """Counts the seconds of the processes that trained before."""
+        """Adds the seconds of earlier processes of this training."""
         self._began -= seconds
 
     def stepped(self, seconds: float) -> None:
@@ -73,7 +73,7 @@ class Records:
             self._callbacks.picture(done, picture)
 
     def _record(self, done: int, figures: dict[str, float]) -> None:
-        """A line of metrics.jsonl."""
+        """Writes a line of metrics.jsonl."""
         if self._accelerator.is_main_process:
             self._store.log({"step": done, "seconds": round(self.seconds, 2), **figures})
             self._callbacks.figures(done, figures)

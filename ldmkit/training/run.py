@@ -45,14 +45,14 @@ def train_stage(
     """Trains "compression" or "diffusion" to the end of its steps and leaves finished weights in `system`, on
     whose device it trains.
 
-    It goes on from the latest checkpoint under `runs`; `restart` forgets what is there. A recipe with
-    `weights:` starts from them. One process (of a launcher: one group) trains a stage at a time: UserError
-    says who does, unless `wait` is set. A training whose data or
-    compression weights have changed since it began goes on with `accept` alone. The diffusion stage takes the
-    compression model of `system`. On
-    SIGTERM or Ctrl-C it saves at the step's end and raises Interrupted (exit code 143 or 130). Raises
-    UserError for a recipe without data or that stage's settings, for a batch that does not divide, and where
-    a loss is not finite.
+    It goes on from the latest checkpoint under `runs`; `restart` discards what is there. A recipe with
+    `weights:` starts from them. The diffusion stage uses the compression model of `system`. One process (or
+    group of a launcher) trains a stage at a time: another one gets a UserError that names it, or waits with
+    `wait`. A training whose data or compression weights have changed since it began goes on only with
+    `accept`. On SIGTERM or Ctrl-C it saves at the step's end and raises Interrupted (exit code 143 or 130).
+
+    Raises UserError for a recipe without data or that stage's settings, for a batch that does not divide
+    among the processes, and where a loss is not finite.
     """
     store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
     session = Session.of(system, stage, stage, store, restart=restart, accept=accept, say=say)
@@ -65,7 +65,7 @@ def train_stage(
 
 
 def _train(session: Session, stage: StageName) -> None:
-    """The same, by all processes, where this training alone has the folder."""
+    """Trains the stage by all processes, once this training alone has the folder."""
     system, store, say = session.system, session.store, session.say
     data, origin = session.open(system.dataset)
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
@@ -81,7 +81,8 @@ def _train(session: Session, stage: StageName) -> None:
 
 
 def _initialise(system: System, stage: StageName) -> str | None:
-    """Gives the stage the weights of the recipe and tells which in a line, else new ones from its seed."""
+    """Gives the stage its initial weights: the recipe's, with a line about them, else new ones from its
+    seed."""
     path = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
         check_teacher(system.recipe.train.diffusion, path)
@@ -97,7 +98,7 @@ def _initialise(system: System, stage: StageName) -> str | None:
 
 
 def _load_all(system: System, stage: StageName, path: Path) -> None:
-    """Loads weights that must fit exactly; tells how to start from those that fit in part."""
+    """Loads weights that must fit exactly; the error names `widen`, which takes those that fit."""
     try:
         load_stage(system, stage, path)
     except UserError as error:

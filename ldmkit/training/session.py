@@ -1,4 +1,4 @@
-"""What trainings of stages and of adapters share around the loop: the lock, and a record of their origin."""
+"""What trainings of stages and adapters share around the loop: the lock, and a record of their origin."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from ldmkit.types import Say
 class Session:
     """One training in its folder, by all processes of a launcher together.
 
-    name: of the stage or the adapter. section: the same as digests know it, an adapter's as "adapters.NAME".
-    restart: forget what is there. accept: go on with data or weights that have changed since it began.
+    name: of the stage or the adapter. section: its name in digests, an adapter's as "adapters.NAME". restart:
+    discard what is there. accept: go on with data or weights that have changed since it began.
     """
 
     system: System
@@ -60,7 +60,7 @@ class Session:
         accept: bool,
         say: Say,
     ) -> Session:
-        """A training on the system's device; of several processes the main one alone speaks."""
+        """A training on the system's device; of several processes only the main one prints."""
         accelerator = accelerator_on(system.device)
         say = say if accelerator.is_main_process else lambda _: None
         return cls(system, name, section, store, accelerator, say, restart, accept)
@@ -72,7 +72,8 @@ class Session:
 
     @contextmanager
     def alone(self, wait: bool) -> Iterator[None]:
-        """Within, nobody else trains in the folder: UserError says who does, unless `wait` is set."""
+        """A context in which no other process trains in the folder: UserError names the other one, unless
+        `wait` is set."""
         with locked(self.store, wait, self.say) if self.accelerator.is_main_process else nullcontext():
             self.accelerator.wait_for_everyone()
             if self.restart:
@@ -81,8 +82,11 @@ class Session:
             self.accelerator.wait_for_everyone()
 
     def open(self, find_data: Callable[[], Dataset]) -> tuple[Dataset, Origin]:
-        """Takes over a shorter training's last step, unless it is to begin anew, and records what this one is
-        made from; the data and that record. UserError where they have changed since it began."""
+        """Prepares the folder; returns the data and the record of what the training is made from.
+
+        Unless it is to begin anew, it takes over a shorter training's last step. UserError where data or
+        weights have changed since it began.
+        """
         system, store = self.system, self.store
         with self.accelerator.local_main_process_first():  # which looks at files that the others then know
             data = find_data()
@@ -95,7 +99,7 @@ class Session:
         return data, origin
 
     def run(self, stage: TrainingStage, origin: Origin) -> None:
-        """Every step that is left; then the digest of the finished weights is recorded too."""
+        """Trains all remaining steps, then records the digest of the finished weights."""
         slots = self.system.recipe.train.callbacks if self.accelerator.is_main_process else ()
         callbacks = build_callbacks(self.system.registry, slots, self.say)
         Loop(stage, self.store, self.accelerator, self.say, callbacks, flat(self.system.recipe)).run()
@@ -106,7 +110,7 @@ class Session:
         replace(origin, weights=weights).write(self.store.folder)
 
     def _by_main(self, work: Callable[[], None]) -> None:
-        """Work of the main process, for which the others wait."""
+        """Runs a function on the main process, for which the others wait."""
         if self.accelerator.is_main_process:
             work()
         self.accelerator.wait_for_everyone()
@@ -125,14 +129,14 @@ def accelerator_on(device: torch.device) -> Accelerator:
 
 
 def _record(system: System, store: RunStore, origin: Origin, data: Dataset) -> None:
-    """The recipe, the versions and what the data hold, in the folder of a training that begins or goes on."""
+    """Writes the recipe, the versions and the contents of the data into the run folder."""
     store.open(dump(system.recipe), versions(system))
     origin.write(store.folder)
     write_contents(store.folder, contents_of(data))
 
 
 def versions(system: System) -> dict[str, str]:
-    """What a run was made with: ldmkit, its plugins, torch, accelerate, Python."""
+    """Versions of ldmkit, its plugins, torch, accelerate and Python."""
     plugins = {entry.distribution: entry.version for entry in system.registry}
     libraries = {name: version(name) for name in ("torch", "accelerate", "safetensors")}
     return {"python": platform.python_version(), "ldmkit": version("ldmkit"), **plugins, **libraries}

@@ -19,7 +19,7 @@ from ldmkit.training.stage import Learner, Losses
 
 
 def shares(options: TrainingSettings) -> bool:
-    """Do several processes share the training out? UserError for what does not go with it."""
+    """Whether several processes share the training out; UserError for settings that this excludes."""
     if not (isinstance(options, DiffusionTraining) and options.fsdp):
         return False
     others = {
@@ -33,7 +33,7 @@ def shares(options: TrainingSettings) -> bool:
 
 
 class Reached(nn.Module):
-    """A TrainingStep all of whose processes have gradients of the same weights in a pass, as FSDP2 needs.
+    """A TrainingStep in which all processes have gradients of the same weights in a pass, as FSDP2 needs.
 
     A weight that this process's rows do not reach and another's do gets a gradient of zeros; one that none
     reaches gets none, so that the optimizer leaves it alone as it does in one process.

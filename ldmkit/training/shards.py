@@ -22,7 +22,7 @@ from ldmkit.types import Say
 SHARD = 1024
 """Rows in one file."""
 STAMPS = "verified.json"
-"""Size and time of each file whose digest was compared."""
+"""The file with size and time of each file whose digest was verified."""
 Encode = Callable[[range], tuple[Mapping[str, Tensor], Mapping[str, str]]]
 """Tensors of some rows, by name, and what the file's metadata say of them."""
 
@@ -39,7 +39,7 @@ class Shards:
         self.paths = [folder / f"{start // SHARD:06}.safetensors" for start in range(0, count, SHARD)]
 
     def fill(self, what: str, encode: Encode, say: Say) -> None:
-        """Computes the files that are missing or damaged; each process every n-th of them.
+        """Computes the files that are missing or damaged, shared out among the processes.
 
         After an interruption those that are there stay. Raises DiskError, before the second file, where the
         disk cannot hold all of them.
@@ -66,7 +66,7 @@ class Shards:
                 raise UserError(f"{what}: {path} {state} and start again")
 
     def _verified(self, path: Path, stamps: Mapping[str, list[int]]) -> bool:
-        """Is a file the one that was compared before, or whole now?"""
+        """Whether a file is the one that was verified before, or is whole now."""
         stamp = _stamp(path)
         return bool(stamp) and (stamps.get(path.name) == stamp or whole(path))
 
@@ -89,7 +89,7 @@ class Shards:
         return stamps if isinstance(stamps, dict) else {}
 
     def _remember(self, what: str, before: Mapping[str, list[int]]) -> None:
-        """All files are there, whole; without this memory they would be read and compared again."""
+        """Records that all files are whole, so that they are not read and verified again."""
         stamps = {path.name: _stamp(path) for path in self.paths}
         absent = [name for name, stamp in stamps.items() if not stamp]
         if absent:
@@ -175,7 +175,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and time; nothing of a file that is not there."""
+    """Size and time of a file; empty for a missing one."""
     try:
         status = path.stat()
     except OSError:

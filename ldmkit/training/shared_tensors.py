@@ -12,17 +12,17 @@ from ldmkit.training.collectives import sum_over_processes
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """What the processes hold parts of; by all of them."""
+    """The whole tensor of which each process holds a part; called by all processes."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part, in the same memory."""
+    """This process's part, a view of the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def part_of(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor shared out as `like` is, which every process has whole: nothing is sent."""
+    """A tensor that every process has whole, shared out as `like` is: nothing is sent."""
     if not isinstance(like, DTensor):
         return value
     value = value.to(like.device)

@@ -50,7 +50,7 @@ def recover(snapshot: Snapshot, stage: TrainingStage, average: Average | None) -
 
 
 def _restore_average(own: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> None:
-    """Each process takes its part where averages are shared out."""
+    """Restores the averages; each process takes its part where they are shared out."""
     parts = {n: part_of(x, own[n]) if n in own and own[n].shape == x.shape else x for n, x in average.items()}
     restore(own, parts, "checkpoint (ema)")
 

@@ -42,11 +42,11 @@ class DiffusionDraws:
     key: int
 
     def rows(self, rows: slice) -> DiffusionDraws:
-        """Those of some pictures."""
+        """The draws of the chosen pictures."""
         return replace(self._map(lambda x: x[rows]), key=seed_of(self.key, rows.start))
 
     def to(self, device: torch.device) -> DiffusionDraws:
-        """On the device."""
+        """The draws on the device."""
         return self._map(lambda x: x.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> DiffusionDraws:
@@ -65,7 +65,7 @@ class Given:
 
 
 class Split:
-    """One split as the stage sees it: cached latents, and condition inputs by example."""
+    """One split of the diffusion stage: cached latents, and condition inputs by example."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Split:
         say: Say = lambda _: None,
         older: Path | None = None,
     ) -> None:
-        """folder: of what is computed once. older: where it was kept before all trainings shared it."""
+        """folder: of cached latents and states. older: where they were kept before trainings shared them."""
         self._named = system.named_conditioners()
         self._dropped = Dropout(system)
         self.fields, self._kinds = fields_of(system), field_kinds(self._named)
@@ -118,7 +118,7 @@ class Split:
     def _raw(
         self, indices: Sequence[int], draws: DiffusionDraws, own: bool
     ) -> tuple[list[int], dict[str, Any]]:
-        """The examples that stand in for broken ones, and what conditions are made of."""
+        """The indices of the examples, stand-ins for broken ones among them, and their condition inputs."""
         shown = [self.latents.stand_ins.get(i, i) for i in indices]
         if not self._named:
             return shown, {}

@@ -1,4 +1,4 @@
-"""A stage as the training loop sees it, and its learners: the trainable parts, each with an optimizer."""
+"""A stage as the training loop sees it, and its learners: one trainable part for each optimizer."""
 
 from __future__ import annotations
 

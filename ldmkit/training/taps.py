@@ -17,7 +17,7 @@ Seen = Callable[[nn.Module, Any], None]
 
 @contextmanager
 def tapped(modules: Iterable[nn.Module], seen: Seen) -> Iterator[None]:
-    """Within, `seen(module, output)` is called after each forward pass of one of the modules."""
+    """A context in which `seen(module, output)` is called after each forward pass of one of the modules."""
     hooks = [m.register_forward_hook(lambda module, _, output: seen(module, output)) for m in modules]
     try:
         yield

@@ -23,9 +23,9 @@ from ldmkit.training.stage import Learner, TrainingStage
 
 
 class Updates:
-    """The updates of a stage, one a step.
+    """The updates of a stage, one for each step.
 
-    precision: the arithmetic, and fp16's loss scale. sharded: what of the learners is shared out.
+    precision: the arithmetic, and fp16's loss scale. sharded: the learners whose weights are shared out.
     """
 
     def __init__(self, stage: TrainingStage, accelerator: Accelerator, means: Means, folder: Path) -> None:
@@ -51,7 +51,8 @@ class Updates:
         return [slice(first, first + size) for first in firsts]
 
     def update(self, step: int, signal: Signal) -> int:
-        """One update, if all that it rests on is finite; the number of the signal that came, or 0."""
+        """One update, unless a loss or gradient is not finite; returns the number of the signal that came, or
+        0."""
         pairs = zip(self._stage.learners, self._modules, strict=True)
         learners = [(p, m) for p, m in pairs if p.trains(step)]
         key = (self._options.seed, self._stage.name, step, self._accelerator.process_index)

@@ -22,9 +22,9 @@ from ldmkit.verbs.run import RecordedInputs, set_guidance
 
 
 def asked_again(picture: Path, asked: Asked) -> Asked:
-    """The options with which a picture was made, where none are given now.
+    """The options with which a picture was made, unless other options are given now.
 
-    Raises UserError for inputs beside the picture, but for files that have moved.
+    Raises UserError for inputs beside the picture, except for files that have moved.
     """
     if beside := asked.inputs_beside("fields"):
         raise UserError(f"--again takes everything from the picture: leave out {', '.join(beside)}")
@@ -70,7 +70,7 @@ def _check_recipe(system: System, picture: Path, about: Mapping[str, str], sourc
 
 
 def _check_name(system: System, picture: Path, about: Mapping[str, str]) -> None:
-    """The same by its name, which is all that a picture of the page says."""
+    """UserError where another recipe made the picture, by its name: a picture of the page says no more."""
     if not about.keys() >= {"seed", "recipe"}:
         names = f": it shows {shown(about['pictures'])}" if "pictures" in about else ""
         raise UserError(
@@ -94,7 +94,7 @@ def _check_weights(system: System, picture: Path, about: Mapping[str, str]) -> N
 
 
 def _differing(system: System, about: Mapping[str, str], source: str | Path | None) -> str:
-    """In which values the recipe differs from the one that made a picture, as far as that can be told."""
+    """The values in which the recipe differs from the one that made a picture, where that can be told."""
     if source is None:
         return ""
     overrides, guidance = records.read_options(about)
@@ -114,7 +114,7 @@ def _differing(system: System, about: Mapping[str, str], source: str | Path | No
 
 
 def _was(path: str, then: Any, now: Any) -> str:
-    """A value that has changed; a size as a person would give it."""
+    """A value that has changed, as text; sizes as on the command line."""
     if path == SIZE:
         path, then, now = "size", *(x and f"{x[0]}x{x[1]}" for x in (then, now))
     words = ["null" if x is None else x for x in (then, now)]

@@ -1,4 +1,4 @@
-"""The files below a folder that a verb reads, and why it leaves the others."""
+"""The files below a folder that a verb reads, and the reasons for those that it leaves out."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def links(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def _shown(folder: Path) -> Iterator[Path]:
-    """What is below a folder, but for hidden files and folders."""
+    """The paths below a folder without hidden files and folders."""
     below = folder.rglob("*")
     return (p for p in below if not any(x.startswith(".") for x in p.relative_to(folder).parts))
 
 
 def _inside(folder: Path, path: Path) -> bool:
-    """Does the file, links resolved, lie in the folder?"""
+    """Whether the file, with links resolved, lies in the folder."""
     return not path.is_symlink() or path.resolve().is_relative_to(folder.resolve())
 
 
@@ -63,7 +63,7 @@ def check_names(pictures: list[Path], source: Path) -> None:
 
 
 def place_for(path: Path, source: Path, out: Path, suffix: str) -> Path:
-    """The place below `out` of what comes of a file below `source`; its folder is made."""
+    """The path below `out` for the output of a file below `source`; its folder is made."""
     relative = path.relative_to(source)
     target = out / relative.with_name(relative.stem + suffix)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ class Demand:
         return sum(self.parts.values())
 
     def line(self) -> str:
-        """What it takes and of what that consists."""
+        """The sum and its parts, in words."""
         listed = ", ".join(f"{name} {size(count)}" for name, count in self.parts.items() if count)
         return f"{self.use}: about {size(self.together)} ({listed})"
 
@@ -147,7 +147,7 @@ def _check_compilers(system: System) -> None:
 
 
 def _second(system: System) -> nn.Module:
-    """What the diffusion stage trains."""
+    """The parts that the diffusion stage trains."""
     return nn.ModuleList([system.get_submodule("denoiser"), system.conditioners])
 
 

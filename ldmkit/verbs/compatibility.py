@@ -32,7 +32,7 @@ class Compatibility:
 
 
 def compatibility(point: EntryPoint, loaded: Host) -> Compatibility:
-    """What holds of one plugin, whether or not the host could load it."""
+    """The compatibility of one plugin, whether or not the host could load it."""
     name, version = origin(point)
     refused = [one.error for one in loaded.broken if (one.distribution, one.version) == (name, version)]
     try:
@@ -58,7 +58,7 @@ def _kinds(plugin: Any) -> set[str]:
 
 
 def _versions(stated: int | None, kinds: set[str]) -> tuple[tuple[int, ...], Sequence[str]]:
-    """The versions that a plugin works with, and what ends them."""
+    """The versions that a plugin works with, and what keeps it from later ones."""
     if stated is None:
         return (), ["states no LDMKIT_API"]
     if stated > API_VERSION:

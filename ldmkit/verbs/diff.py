@@ -1,4 +1,4 @@
-"""What `ldmkit diff` compares: two recipes, completed."""
+"""`ldmkit diff`: the values in which two completed recipes differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ldmkit doctor` tells: versions, plugins, devices, room, and how fast this machine is."""
+"""`ldmkit doctor`: versions, plugins, devices, free memory and disk, and the speed of this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Fact = tuple[str, str, str]
 
 
 def facts(host: Host, runs: Path) -> Iterator[Fact]:
-    """One after the other: libraries, plugins, devices, threads, memory, disk and speed."""
+    """Yields the facts one after the other: libraries, plugins, devices, threads, memory, disk and speed."""
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", ""
     for name in LIBRARIES:
         installed = _version(name)

@@ -54,7 +54,7 @@ def compression_alone(
 
 
 def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
-    """The conditioners without their memory: what they read is part of the data's digest."""
+    """The conditioners on the meta device: the fields that they read are part of the data's digest."""
     registry = host().registry
     with torch.device("meta"):
         yield from assemble(resolve(whole, registry), registry).to("meta").named_conditioners()
@@ -162,7 +162,7 @@ def decode_any(model: CompressionModel, latent: Latent) -> Image:
 
 
 def _tracked(what: str, paths: list[Path], say: Say) -> Iterator[Path]:
-    """Each path, and how far that is."""
+    """The paths, with a progress bar."""
     with Reporter(what, len(paths), 0, say, main=True) as reporter:
         for done, path in enumerate(paths, 1):
             yield path

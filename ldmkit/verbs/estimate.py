@@ -53,22 +53,22 @@ class First:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Those of the whole."""
+        """The fields of the whole data set."""
         return self.of.fields
 
     @property
     def digest(self) -> str:
-        """Of the whole and the number of examples."""
+        """A digest of the whole data set and the number of examples."""
         return f"{self.of.digest} {self.count}"
 
     @property
     def skipped(self) -> Sequence[Path]:
-        """Those of the whole."""
+        """The broken files of the whole data set."""
         return self.of.skipped
 
     @property
     def drawn(self) -> Collection[str]:
-        """Those of the whole."""
+        """The fields that the whole data set draws at random."""
         return drawn_of(self.of)
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ def estimate(
 
 
 def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
-    """What is done for a stage or an adapter, with its seconds."""
+    """The work of training a stage or an adapter, with its seconds."""
     if name in system.recipe.adapters:
         known = f"{ADAPTERS}{name}"
         path, store = find_adapter(system, name, runs), adapter_run(system, name, runs)
@@ -133,7 +133,7 @@ def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
 
 
 def _stage(system: System, name: StageName) -> Iterator[tuple[str, float]]:
-    """What is done for a stage, with its seconds."""
+    """The work of training a stage, with its seconds."""
     options, data = getattr(system.recipe.train, name), system.dataset()
     if name == "compression":
         yield _steps(name, options, data, lambda first, _: CompressionStage(system, options, first))
@@ -143,7 +143,7 @@ def _stage(system: System, name: StageName) -> Iterator[tuple[str, float]]:
 
 
 def _adapter(system: System, name: str) -> Iterator[tuple[str, float]]:
-    """The same for an adapter that is trained."""
+    """The work of training an adapter, with its seconds."""
     options = system.recipe.adapters[name].train
     assert options is not None
     data = adapter_data(system, options)

@@ -78,8 +78,10 @@ def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Figures as JSON holds them: numbers of numpy and torch as Python's, what JSON cannot say (infinite,
-    undefined) as None. ValueError names anything else."""
+    """Figures as JSON holds them; infinite and undefined numbers become None.
+
+    Numbers of numpy and torch become Python's. ValueError names anything that JSON cannot hold.
+    """
     if isinstance(value, Mapping):
         return {str(name): _plain(inner, f"{where}.{name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -94,7 +96,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """What the figures are of; `weights` are digests of the tensors themselves."""
+    """What the figures were measured on; `weights` are digests of the tensors themselves."""
     recipe, stages = system.recipe, stages_of(system.recipe)
     assert recipe.data is not None
     outputs = [*stages, *(["samples"] if recipe.denoiser else [])]

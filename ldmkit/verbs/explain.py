@@ -37,7 +37,7 @@ def explain(recipe: Recipe, registry: Registry) -> Iterator[Explained]:
 
 
 def _meanings(recipe: Recipe, registry: Registry) -> dict[str, str]:
-    """By dotted path: what each component is, and what each of its parameters does."""
+    """By dotted path: the summary of each component, and the meaning of each of its parameters."""
     meanings: dict[str, str] = {}
 
     def visit(path: Place, kind: str, component: Component) -> Component:

@@ -17,14 +17,14 @@ from ldmkit.hookspecs import GROUP
 
 @dataclass(frozen=True)
 class Change:
-    """What pip would do to one distribution; None: it is not there before, or afterwards."""
+    """The change that pip would make to one distribution; None: it is not installed before or afterwards."""
 
     name: str
     before: str | None
     after: str | None
 
     def line(self) -> str:
-        """As a person says it."""
+        """The change as a line of text."""
         if self.before is None:
             return f"new      {self.name} {self.after}"
         if self.after is None:
@@ -91,7 +91,7 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _pip(*arguments: str) -> str:
-    """What pip prints; its words as a UserError where it fails."""
+    """The output of pip; UserError with pip's own words where it fails."""
     quietly = ("--disable-pip-version-check", "--quiet", "--no-input")
     command = [sys.executable, "-m", "pip", *quietly, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)

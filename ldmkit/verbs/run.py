@@ -54,12 +54,12 @@ def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
 
 
 def draws(system: System) -> bool:
-    """Does the recipe draw pictures? A compression model alone does where guidance is to move its latents."""
+    """Whether the recipe draws pictures. A compression model alone does where guidance moves its latents."""
     return system.denoiser is not None or bool(system.recipe.guidance)
 
 
 def check(system: System, asked: Asked) -> None:
-    """UserError for pictures that could not be drawn when the stages are trained."""
+    """UserError for pictures that could not be drawn after the stages are trained."""
     if draws(system):
         recorded_inputs(system, asked)
         plans.plan(system)
@@ -68,7 +68,7 @@ def check(system: System, asked: Asked) -> None:
 
 
 def set_guidance(system: System, scale: float | None) -> None:
-    """Gives the recipe's guidance another scale, where one is asked for."""
+    """Sets the scale of the recipe's guidance, unless `scale` is None."""
     if scale is not None:
         guidance = tuple(plans.scaled(system, scale))
         system.recipe = system.recipe.model_copy(update={"guidance": guidance})
@@ -88,7 +88,7 @@ def _inputs(system: System, asked: Asked) -> Inputs:
 
 
 def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say) -> list[Path]:
-    """Writes a PNG a picture, as soon as it is drawn, and in the end `grid.png`.
+    """Writes a PNG for each picture as soon as it is drawn, and at the end `grid.png`.
 
     Pictures that are there already, drawn alike, are kept: an interrupted call goes on where it stopped.
     """

@@ -1,4 +1,4 @@
-"""`ldmkit runs`: what trainings there are, how far they are, and what of them can go."""
+"""`ldmkit runs`: the trainings there are, how far they are, and which of their files can be removed."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _removable(folder: Path) -> Iterator[Path]:
 
 
 def _shared(runs: Path) -> list[Path]:
-    """What trainings share, where all are finished."""
+    """The caches that all trainings share, where all trainings are finished; else nothing."""
     unfinished = any(not stage.finished for name in _names(runs) for stage in stage_runs(runs / name))
     kinds = ("latents-*", "states-*")
     return [] if unfinished else sorted(path for kind in kinds for path in (runs / TRAINING_CACHE).glob(kind))

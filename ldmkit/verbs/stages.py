@@ -26,7 +26,7 @@ def named_stages(recipe: Recipe, stage: str | None) -> tuple[list[StageName], li
 
 
 def trained_adapters(recipe: Recipe, adapters: Collection[str]) -> list[str]:
-    """Those of the adapters that are trained, whether or not they are finished."""
+    """Those of the adapters that the recipe trains, whether or not they are finished."""
     slots = {name: recipe.adapters[name] for name in adapters}
     return [name for name, slot in slots.items() if slot.train and slot.weights is None]
 

@@ -95,7 +95,8 @@ def _stage_training(
 
 
 def _adapt(system: System, terms: Terms, say: Say, names: Collection[str], *, restart: bool) -> None:
-    """Attaches these adapters; those without weights are trained, with `restart` all that say how."""
+    """Attaches these adapters and trains those without weights; with `restart`, all that the recipe
+    trains."""
     slots = system.recipe.adapters
     anew = trained_adapters(system.recipe, names) if restart else []
 

@@ -66,7 +66,7 @@ def _write(system: System, out: Path, runs: Path, license: str, say: Say) -> Non
 
 
 def _moved(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe as it stands in the folder: nothing to train, weights and pictures beside it."""
+    """The recipe as it stands in the folder: without trainings, with weights and pictures beside it."""
     inputs = recipe.sample.fields.items()
     fields = {name: [_copied(recipe, one, out) for one in _all(value)] for name, value in inputs}
     init = recipe.sample.init and _copied(recipe, recipe.sample.init, out)
@@ -79,7 +79,7 @@ def _all(value: Any) -> list[Any]:
 
 
 def _copied(recipe: Recipe, value: Any, out: Path) -> Any:
-    """A file among the values goes along, under its own name."""
+    """Copies a file that a value names into the folder, under its own name."""
     if not isinstance(value, str) or not recipe.located(value).is_file():
         return value
     source, folder = recipe.located(value), out / INPUTS

@@ -127,13 +127,13 @@ def _batch(stage: StageRun) -> int | None:
 
 
 def _recipes(runs: Sequence[Run]) -> dict[str, Path]:
-    """The recipe of each run that has one: that of its last stage, which is the whole."""
+    """The recipe of each run that has one: that of its last stage."""
     stages = {run.name: [s for s in run.stages if s.recipe] for run in runs}
     return {name: held[-1].folder / "recipe.yaml" for name, held in stages.items() if held}
 
 
 def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None, str]]:
-    """(run, its values that are no defaults, its whole text)."""
+    """(run, its values that are not defaults, its whole text)."""
     lines = []
     for name, path in _recipes(runs).items():
         values = chosen(path)

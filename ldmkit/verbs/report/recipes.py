@@ -22,8 +22,11 @@ from ldmkit.recipe.yaml import read_file
 
 
 def chosen(path: Path) -> dict[str, Any] | None:
-    """The values of a run's recipe that differ from their defaults, by dotted path; None where the recipe
-    cannot be read today (it names a component that is not installed, for one)."""
+    """The values of a run's recipe that differ from their defaults, by dotted path.
+
+    None where the recipe cannot be read today, for example because it names a component that is not
+    installed.
+    """
     try:
         registry = host().registry
         recipe = load(path, registry=registry)
