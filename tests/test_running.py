@@ -12,10 +12,12 @@ import torch
 from click.testing import CliRunner
 from small_recipes import PIXELS, UNET
 from torch import nn
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 import ldmkit
 from ldmkit.cli import main
 from ldmkit.engine import running
+from ldmkit.engine.compiling import keep_code
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.recipe import digest
@@ -109,7 +111,7 @@ def test_compiled_code_computes_the_same_and_says_what_it_saves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path))
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as torch does when it is imported
     lines: list[str] = []
     network, fast = Layer(), running.Running(compile=True, say=lines.append)
     z, time = torch.randn(2, 3, 4, 4), torch.tensor([3.0, 4.0])
@@ -130,6 +132,14 @@ def test_compiled_code_computes_the_same_and_says_what_it_saves(
         network.layer.bias.add_(0.5)
     torch.testing.assert_close(*both(2))  # other weights
     assert len(lines) == 1
+
+
+def test_a_folder_for_compiled_code_that_the_user_names_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDMKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    assert keep_code() == tmp_path / "mine"
 
 
 def test_half_written_code_of_an_interrupted_run_is_made_again(

@@ -17,6 +17,7 @@ from ldmkit.errors import UserError
 from ldmkit.interfaces import BoundNetwork, Denoiser
 from ldmkit.types import Latent, PerPicture, Say
 
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 COMPILERS = ("c++", "g++", "clang++")
 
 
@@ -31,10 +32,7 @@ class Compiler:
         self._say, self._told = say, False
         self._shape: torch.Size | None = None
         self._weights: tuple[tuple[int, int], ...] = ()
-        self._folder = cache_folder() / "compiled"
-        if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
-            self._folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._folder)
+        self._folder = keep_code()
 
     def compiled(self, network: Denoiser, bound: BoundNetwork, steps: int) -> BoundNetwork:
         """`bound`, compiled at its first call; UserError where there is no compiler.
@@ -89,6 +87,19 @@ class Compiler:
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(f"sample.compile: the denoiser cannot be compiled: {lines[0][:200]}") from error
+
+
+def keep_code() -> Path:
+    """Has compiled code kept in the folder that TORCHINDUCTOR_CACHE_DIR names, else in the cache; returns it.
+
+    torch itself sets the variable, to a temporary folder, as soon as its compiler is imported.
+    """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # the compiler: only where used
+
+    named = os.environ.get(VARIABLE)
+    folder = Path(named) if named and named != default_cache_dir() else cache_folder() / "compiled"
+    os.environ[VARIABLE] = str(folder)
+    return folder
 
 
 def check_compiler(device: torch.device, setting: str) -> None:

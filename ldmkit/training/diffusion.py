@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine import plans, sampling, sizes
-from ldmkit.engine.compiling import check_compiler
+from ldmkit.engine.compiling import check_compiler, keep_code
 from ldmkit.engine.data import of_one_shape
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
@@ -85,6 +85,7 @@ class DiffusionStage:
         self._step = self._prepared()
         if options.compile:
             check_compiler(self._device, "compile")
+            keep_code()
             system.get_submodule("denoiser").compile()
         make, every = optimizer_of(system.registry, options), self._step.every_weight
         self.learners = [Learner("denoiser", self._step, options, make=make, every_weight=every)]
