@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,30 @@ def text_of(content: bytes) -> str:
     if "\0" in text:
         raise ValueError("it holds null characters, as UTF-16 does: save it as UTF-8")
     return text
+
+
+def json_of(text: str) -> Any:
+    """The value in JSON that people give; ValueError where it is none, or says two things of one key, and for
+    texts that are none."""
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a character (a lone surrogate)") from None
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if "\\u0000" in text:
+        raise ValueError("it holds a null character, as text that was read as UTF-16 does")
+    return value
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"'{twice}' is there twice")
+    return values
 
 
 def write_text(path: Path, text: str) -> None:

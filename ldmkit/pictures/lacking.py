@@ -34,4 +34,7 @@ class Fields:
         """A line on the fields that are not there, since some examples lack them and nothing reads them."""
         gone = [name for name in self.names if name not in there]
         lacks = [lack for lack in self.lacks.values() if not {*lack.fields}.isdisjoint(gone)]
-        return [f"no {', '.join(gone)}, which {len(lacks)} pictures lack: {lacks[0].reason}"] if gone else []
+        if not gone:
+            return []
+        lacks.sort(key=lambda lack: lack.fields[0] not in gone)  # its reason is that of its first field
+        return [f"no {', '.join(gone)}, which {len(lacks)} pictures lack: {lacks[0].reason}"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
-from ldmkit.disk import text_of
+from ldmkit.disk import json_of, text_of
 from ldmkit.pictures import shown
 from ldmkit_data.places import Places
 from ldmkit_data.rows import Listing, Row, note, note_of_empty
@@ -72,14 +71,9 @@ def _lines(root: Path, file: str) -> Iterator[Row]:
 def _row(place: str, line: str, base: str) -> Row:
     """One line; lists become tuples, so that what examples hold cannot change."""
     try:
-        values = json.loads(line, object_pairs_hook=_once)
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{place}: holds half of a character (a lone surrogate)") from None
-    except (ValueError, RecursionError) as error:
+        values = json_of(line)
+    except ValueError as error:
         raise ValueError(f"{place}: not JSON, one object a line ({error})") from None
-    if "\\u0000" in line:
-        raise ValueError(f"{place}: holds a null character, as text that was read as UTF-16 does")
     name = values.pop("file_name", None) if isinstance(values, dict) else None
     if not isinstance(name, str) or not name.strip("./"):
         raise ValueError(f'{place}: expects an object with "file_name"')
@@ -88,15 +82,6 @@ def _row(place: str, line: str, base: str) -> Row:
     if _leads_out(name):
         raise ValueError(f"{place}: file_name '{name}' leads out of the folder")
     return Row(str(PurePosixPath(base, name)), {k: _constant(v) for k, v in values.items()}, None, base)
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ValueError where it says two things of one key."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"'{twice}' is there twice")
-    return values
 
 
 def _leads_out(name: str) -> bool:

@@ -43,17 +43,21 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Record:
-    """One example as it is stored: its picture, the values of its fields, and why others are unusable."""
+    """One example as it is stored: its picture, the values of its fields, and why others are unusable.
+
+    unread: why there may be more fields whose names cannot be read.
+    """
 
     picture: Encoded
     values: Mapping[str, Any]
     unusable: Mapping[str, str]
+    unread: str | None = None
 
     def lack(self, field: str) -> str | None:
         """Why it has no such field; None where it has."""
         if field in self.unusable:
             return self.unusable[field]
-        return f"has no '{field}'" if self.values.get(field) is None else None
+        return None if self.values.get(field) is not None else self.unread or f"has no '{field}'"
 
 
 Fault = tuple[int, Sequence[str], str]

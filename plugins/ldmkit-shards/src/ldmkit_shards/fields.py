@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ldmkit.disk import text_of
+from ldmkit.disk import json_of, text_of
 from ldmkit.pictures import SUFFIXES
 from ldmkit_shards.examples import Encoded
 
@@ -26,7 +25,12 @@ READ = ("json", *NAMES)
 def field_of(kind: str) -> str:
     """The name of the field in a member; empty where its content says so (.json), or it holds none."""
     field, _, suffix = kind.rpartition(".")
-    return field or NAMES.get(suffix.lower(), "")
+    return (field if suffix.lower() in (*READ, *PICTURES) else "") or NAMES.get(suffix.lower(), "")
+
+
+def is_object(kind: str) -> bool:
+    """Does the content of a member say which fields it holds?"""
+    return kind.lower() == "json"
 
 
 def values_in(kind: str, content: bytes) -> Mapping[str, Any]:
@@ -34,7 +38,7 @@ def values_in(kind: str, content: bytes) -> Mapping[str, Any]:
     field, suffix = field_of(kind), kind.rpartition(".")[2].lower()
     try:
         if suffix == "json":
-            value = constant(json.loads(content))
+            value = constant(json_of(text_of(content)))
             return {field: value} if field else {k: v for k, v in value.items() if v is not None}
         if suffix in NAMES:
             return {field: _value(suffix, content)}

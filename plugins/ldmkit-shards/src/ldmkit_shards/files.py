@@ -14,7 +14,7 @@ from ldmkit.disk import DiskError, atomic, cache_folder, explained
 from ldmkit.errors import UserError
 from ldmkit.pictures import shown
 
-VERSION = 1
+VERSION = 2
 
 
 class State(NamedTuple):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 
 from ldmkit.errors import UserError
 from ldmkit.pictures import shown
+from ldmkit_shards.fields import PICTURES, is_object, values_in
 
 Members = Mapping[str, tuple[int, int]]
 """Offset and size in bytes, by what follows the first dot of the name."""
@@ -53,11 +56,47 @@ def _check_end(path: Path, end: int, members: list[tuple[str, int, int]]) -> Non
         raise UserError(f"{shown(path)}: cut off or damaged after {last}; get the shard again")
 
 
-def group(members: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, Members]]:
-    """The members of each example by its key; hidden ones and webdataset's own notes ("__...") left out."""
+def group(members: Iterable[tuple[str, int, int]]) -> Mapping[str, Members]:
+    """The members of each example by its key; hidden ones and webdataset's own notes ("__...") left out.
+
+    Names are compared as text: a Mac writes "é" as two characters where others write one. The key is that of
+    the picture.
+    """
     groups: dict[str, dict[str, tuple[int, int]]] = {}
     for name, offset, size in members:
         stem = STEM.match(name.removeprefix("./"))
         if stem and not stem[1].rpartition("/")[2].startswith("__"):
             groups.setdefault(stem[1], {})[stem[2]] = (offset, size)
-    yield from groups.items()
+    letters = [key for key in groups if not key.isascii()]
+    pictured = {normalize("NFC", key): key for key in letters if picture_in(groups[key])}
+    for key in letters:
+        if not picture_in(groups[key]) and (same := pictured.get(normalize("NFC", key))):
+            groups[same] = groups.pop(key) | groups[same]
+    return groups
+
+
+def picture_in(members: Members) -> str | None:
+    """The kind of the member that is the example's picture."""
+    return next((kind for kind in members if kind.lower() in PICTURES), None)
+
+
+def keys_in(path: Path, members: Iterable[tuple[str, int, int]]) -> Sequence[Any]:
+    """The fields in the members that hold an object of JSON, None for an unreadable one: the different lists,
+    and of each member its offset and the number of its list."""
+    lists: dict[tuple[str, ...] | None, int] = {}
+    which = []
+    with path.open("rb") as file:
+        for name, offset, size in members:
+            stem = STEM.match(name.removeprefix("./"))
+            if stem and is_object(stem[2]) and size != LINK:
+                file.seek(offset)
+                fields = _keys(stem[2], file.read(size))
+                which.append((offset, lists.setdefault(fields, len(lists))))
+    return list(lists), which
+
+
+def _keys(kind: str, content: bytes) -> tuple[str, ...] | None:
+    try:
+        return tuple(values_in(kind, content))
+    except ValueError:
+        return None

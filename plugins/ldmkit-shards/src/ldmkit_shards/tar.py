@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from braceexpand import braceexpand
 
-from ldmkit.pictures import PictureError, shown
+from ldmkit.pictures import shown
 from ldmkit_shards.examples import READERS, Encoded, Examples, Fault, Record
-from ldmkit_shards.fields import PICTURES, READ, field_of, values_in
+from ldmkit_shards.fields import PICTURES, READ, field_of, is_object, values_in
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
-from ldmkit_shards.members import LINK, Members, group, scan
+from ldmkit_shards.members import LINK, Members, group, keys_in, picture_in, scan
 
 NOT_FOLLOWED = "a link, which is not followed: pack the file itself"
 SHARDS = 1_000_000
@@ -29,7 +29,8 @@ class WebDataset(Examples):
     `.webp` is its picture; `a.txt` its caption; the keys of the object in `a.json` are fields; `a.cls` holds
     a whole number, the field label. Another word stands for a field: `a.map.png` for a further picture (a
     map, a mask...), `a.title.txt` for a text, `a.latent.npy` for an array (a tensor; nothing is unpickled),
-    `a.parts.json` for any value. Other members are left alone. All examples have the fields of the first.
+    `a.parts.json` for any value. Other members are left alone. The fields are those of all examples; one
+    that lacks a field counts as broken for a recipe that reads it.
 
     Examples: image (uint8 "3 H W") and the fields. They come in the order of their keys, however they lie in
     shards. Each shard is read once to list and digest it, which is cached; then members are read by their
@@ -48,6 +49,14 @@ class WebDataset(Examples):
         self._take_from(_Shards(shown(path), _shards(path)))
 
 
+class _Shard(NamedTuple):
+    """A digest of a file, its members, and the fields in those of JSON by their offsets."""
+
+    content: str
+    members: Sequence[tuple[str, int, int]]
+    keys: Mapping[int, Sequence[str] | None]
+
+
 class _Shards:
     """The examples of tar files."""
 
@@ -56,20 +65,22 @@ class _Shards:
         self._states = [state_of(path) for path in paths]
         with ThreadPoolExecutor(READERS) as pool:
             known = list(pool.map(_known, paths, self._states))
-        self.content = hashlib.sha256(" ".join(content for content, _ in known).encode()).hexdigest()
+        self.content = hashlib.sha256(" ".join(shard.content for shard in known).encode()).hexdigest()
         self.files: Mapping[str, str] = {
-            path.name: content[:12] for path, (content, _) in zip(paths, known, strict=True)
+            path.name: shard.content[:12] for path, shard in zip(paths, known, strict=True)
         }
-        rows = [(key, i, m) for i, (_, members) in enumerate(known) for key, m in group(members)]
+        self._keys = [shard.keys for shard in known]
+        rows = [(key, i, m) for i, shard in enumerate(known) for key, m in group(shard.members).items()]
         rows.sort(key=lambda row: row[:2])
         self._rows: Sequence[tuple[int, Members]] = [row[1:] for row in rows]
-        pictures = [_picture(members) for _, _, members in rows]
+        pictures = [picture_in(members) for _, _, members in rows]
         self.keys: Sequence[str] = [
             f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)
         ]
         missing = {i: "has no picture" for i, picture in enumerate(pictures) if picture is None}
         self.problems: Mapping[int, str] = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}
-        self.fields = next(self._fields(), ())
+        named = dict.fromkeys(self._fields_in(*row) for row in self._rows)
+        self.fields = tuple(dict.fromkeys(field for fields in named for field in fields))
 
     def name(self, place: int) -> str:
         """The shard's path and the example's key."""
@@ -78,34 +89,48 @@ class _Shards:
     def record(self, place: int) -> Record:
         """Raises ValueError for a broken member."""
         shard, members = self._rows[place]
-        picture = _picture(members)
-        values, unusable = self._fields_of(shard, {k: where for k, where in members.items() if k != picture})
+        picture = picture_in(members)
+        values, unusable, unread = self._values(shard, {k: m for k, m in members.items() if k != picture})
         if picture is None or "image" in values:
             raise ValueError("has no picture" if picture is None else "a field cannot be named 'image'")
         if members[picture][1] == LINK:
             raise ValueError(f"its .{picture}: {NOT_FOLLOWED}")
-        return Record(Encoded(self._read(shard, members[picture]), f"its .{picture}"), values, unusable)
+        content = Encoded(self._read(shard, members[picture]), f"its .{picture}")
+        return Record(content, values, unusable, unread)
 
     def lacking(self) -> Iterator[Fault]:
-        """The fields for which an example has no member; the keys of a .json show only when it is read."""
-        for place, (_, members) in enumerate(self._rows):
-            names = {field_of(kind) for kind in members}
-            missing = [field for field in self.fields if field not in names]
-            if missing and "json" not in members and place not in self.problems:
-                yield place, missing, f"has no '{missing[0]}'"
+        """The fields that are in none of an example's members."""
+        for place, (shard, members) in enumerate(self._rows):
+            names = self._fields_in(shard, members)
+            if len(names) < len(self.fields) and place not in self.problems:
+                missing = [field for field in self.fields if field not in names]
+                unread = None in self._objects(shard, members) and self._values(shard, members)[2]
+                yield place, missing, unread or f"has no '{missing[0]}'"
 
-    def _fields_of(self, shard: int, members: Members) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values of the fields in those members, and what is wrong with others."""
+    def _fields_in(self, shard: int, members: Members) -> tuple[str, ...]:
+        """The names of the fields in those members, as far as they can be read."""
+        listed = [field for fields in self._objects(shard, members) for field in fields or ()]
+        named = [field for kind in sorted(members) if (field := field_of(kind))]
+        return tuple(field for field in dict.fromkeys([*listed, *named]) if field != "image")
+
+    def _objects(self, shard: int, members: Members) -> list[Sequence[str] | None]:
+        """The fields in each of those members that hold objects of JSON; None for an unreadable one."""
+        return [self._keys[shard].get(where[0]) for kind, where in members.items() if is_object(kind)]
+
+    def _values(self, shard: int, members: Members) -> tuple[dict[str, Any], dict[str, str], str | None]:
+        """The values of the fields in those members, what is wrong with others, and why there may be more."""
         values: dict[str, Any] = {}
         unusable: dict[str, str] = {}
+        unread = None
         for kind in sorted(members):  # .json before .txt: the file of its own counts
             try:
                 values |= self._field(shard, kind, members[kind])
             except ValueError as error:
-                if not (field := field_of(kind)):  # a .json, whose keys are not known
-                    raise
-                unusable[field] = str(error)
-        return values, unusable
+                if field := field_of(kind):
+                    unusable[field] = str(error)
+                else:  # a .json, whose keys are not known
+                    unread = str(error)
+        return values, unusable, unread
 
     def _field(self, shard: int, kind: str, where: tuple[int, int]) -> Mapping[str, Any]:
         if where[1] != LINK:
@@ -116,15 +141,6 @@ class _Shards:
 
     def _read(self, shard: int, where: tuple[int, int]) -> bytes:
         return read_at(self._paths[shard], self._states[shard], *where)
-
-    def _fields(self) -> Iterator[tuple[str, ...]]:
-        """Those of the examples that can be read."""
-        for place in range(len(self.keys)):
-            try:
-                record = self.record(place)
-                yield tuple(dict.fromkeys([*record.values, *record.unusable]))
-            except (ValueError, PictureError):
-                continue
 
 
 def _shards(pattern: Path) -> Sequence[Path]:
@@ -144,10 +160,10 @@ def _shards(pattern: Path) -> Sequence[Path]:
     return paths
 
 
-def _known(path: Path, state: State) -> tuple[str, Any]:
-    content, members = of_file(path, state, "tar", lambda: [content_of(path), scan(path)])
-    return content, members
+def _known(path: Path, state: State) -> _Shard:
+    def index() -> list[Any]:
+        members = scan(path)
+        return [content_of(path), members, keys_in(path, members)]
 
-
-def _picture(members: Mapping[str, Any]) -> str | None:
-    return next((kind for kind in members if kind.lower() in PICTURES), None)
+    content, members, (lists, which) = of_file(path, state, "tar", index)
+    return _Shard(content, members, {offset: lists[i] for offset, i in which})
