@@ -18,7 +18,7 @@ import matplotlib as mpl
 from ldmkit.engine.weights import stage_folder
 from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.verbs.asked import Terms
+from ldmkit.verbs.arguments import Terms
 from ldmkit.verbs.train import train_recipe
 
 mpl.use("Agg")

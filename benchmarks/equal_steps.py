@@ -18,7 +18,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.system import System
 from ldmkit.interfaces import Dataset
 from ldmkit.training.diffusion import DiffusionStage
-from ldmkit.verbs.asked import Terms
+from ldmkit.verbs.arguments import Terms
 from ldmkit.verbs.train import train_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "text2img.yaml"

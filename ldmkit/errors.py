@@ -41,6 +41,16 @@ def _without_middle(line: str, longest: int) -> str:
     return line if len(line) <= longest else f"{line[:half]} [{left_out} characters] {line[-half:]}"
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """The first line of an error's message, cut at `longest` characters; its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:longest]
+
+
+def on_one_line(error: BaseException, longest: int = 300) -> str:
+    """An error's message with its lines joined, cut at `longest` characters; its class where it has none."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
     """The suffix that names the nearest valid name, or nothing where none is near."""
     near = get_close_matches(word, list(valid), n=1, cutoff=0.6)

@@ -36,7 +36,7 @@ PUBLIC = (
     "ldmkit.splits",
     "ldmkit.testing",
     "ldmkit.types",
-    # For formats, which take whole systems apart:
+    # For formats and verbs, which take whole systems apart:
     "ldmkit.engine.components",
     "ldmkit.host.registry",
     "ldmkit.interchange.model",

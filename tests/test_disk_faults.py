@@ -16,7 +16,7 @@ from ldmkit.checkpoint import RunStore, files
 from ldmkit.disk import ASIDE, check_room, check_writable
 from ldmkit.engine.opening import give_weights, refuse
 from ldmkit.errors import UserError
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.run import make_pictures, recorded_inputs
 
 SHORT = [
@@ -173,7 +173,7 @@ def test_whatever_fails_while_samples_are_written_the_next_run_makes_them_whole(
     train(tmp_path, *SHORT, say=silent)
     system = toy(*SHORT)
     give_weights(system, tmp_path, without=refuse, say=silent)
-    request = recorded_inputs(system, Asked())
+    request = recorded_inputs(system, PictureArguments())
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, None)
         make_pictures(system, request, tmp_path / "whole", silent)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ldmkit.errors import on_one_line
+
 HUB_ANSWERS = 5
 """Seconds in which the hub answers, or is taken to be out of reach."""
 HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -21,7 +23,7 @@ def hub_folder(hub: str, revision: str, patterns: Sequence[str] = HUB_FILES) -> 
     try:
         return _hub_folder(hub, revision, patterns)
     except Exception as error:  # what the hub's library raises depends on its version
-        reason = " ".join(str(error).split())[:200]
+        reason = on_one_line(error, 200)
         raise ValueError(
             f"{hub} at {revision[:12]} is not on this machine and cannot be downloaded "
             f"({type(error).__name__}: {reason}); download it elsewhere and give its path instead of hub"

@@ -14,7 +14,7 @@ from ldmkit.cli import completing
 from ldmkit.cli.requested import REQUEST, Size, all_fields, all_prompts, request
 from ldmkit.disk import check_writable
 from ldmkit.progress import quiet, timed
-from ldmkit.verbs.asked import Terms
+from ldmkit.verbs.arguments import Terms
 
 __all__ = [
     "REQUEST",
@@ -105,9 +105,9 @@ def running(function: F) -> F:
 
     @functools.wraps(function)
     def gathered(*, precision: str | None, compile: bool, overrides: tuple[str, ...], **rest: Any) -> Any:
-        asked = [f"sample.precision={precision}"] if precision else []
-        asked += ["sample.compile=true"] if compile else []
-        return function(overrides=(*overrides, *asked), **rest)
+        running = [f"sample.precision={precision}"] if precision else []
+        running += ["sample.compile=true"] if compile else []
+        return function(overrides=(*overrides, *running), **rest)
 
     command: Any = click.option(
         "--compile", is_flag=True, help="Compile the denoiser; says what that takes and saves."

@@ -12,7 +12,7 @@ import click
 
 from ldmkit.disk import text_of
 from ldmkit.errors import UserError
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,23 +58,23 @@ REQUEST = [
 ]  # fmt: skip
 """What to make pictures of."""
 SAME = ("count", "seed", "negative", "init", "strength", "guidance")
-"""Those options whose values `Asked` takes as they are."""
+"""Those options whose values `PictureArguments` takes as they are."""
 
 
 def request(function: F) -> F:
-    """What to make pictures of, as one argument `asked`, and `out`, where to write them."""
+    """What to make pictures of, as one argument `arguments`, and `out`, where to write them."""
 
     @functools.wraps(function)
     def gathered(*, overrides: tuple[str, ...], **given: Any) -> Any:
         changes = (*overrides, *_changes(given.pop("size"), given.pop("steps"), given.pop("batch")))
         masks = (f"mask={path}" for path in given.pop("mask"))
-        asked = Asked(
+        arguments = PictureArguments(
             prompts=all_prompts(given.pop("prompts"), given.pop("prompts_file")),
             fields=all_fields((*given.pop("inputs"), *masks)),
             overrides=changes,
             **{name: given.pop(name) for name in SAME},
         )
-        return function(asked=asked, overrides=changes, **given)
+        return function(arguments=arguments, overrides=changes, **given)
 
     command: Any = click.option(
         "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."

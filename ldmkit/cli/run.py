@@ -9,7 +9,7 @@ import click
 
 from ldmkit.cli import options
 from ldmkit.cli.completing import RECIPE
-from ldmkit.verbs.asked import Asked, Terms
+from ldmkit.verbs.arguments import PictureArguments, Terms
 
 
 @click.command()
@@ -31,7 +31,7 @@ from ldmkit.verbs.asked import Asked, Terms
 )
 def command(
     recipe: Path,
-    asked: Asked,
+    arguments: PictureArguments,
     out: Path | None,
     terms: Terms,
     overrides: tuple[str, ...],
@@ -50,13 +50,13 @@ def command(
         _tell(recipe, overrides, terms, retrain)
         return
     options.check_out(out)
-    before = partial(make.check, asked=asked)
+    before = partial(make.check, arguments=arguments)
     system = ready(recipe, overrides, terms, retrain=retrain, say=options.say, before=before)
     target = out or terms.runs / system.recipe.name / "samples"
     if not make.draws(system):
         make.make_reconstructions(system, target, options.say)
         return
-    make.make_pictures(system, make.recorded_inputs(system, asked), target, options.say)
+    make.make_pictures(system, make.recorded_inputs(system, arguments), target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")
 
 

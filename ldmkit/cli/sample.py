@@ -8,7 +8,7 @@ import click
 
 from ldmkit.cli import options
 from ldmkit.cli.completing import RECIPE
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 
 
 @click.command()
@@ -24,7 +24,7 @@ from ldmkit.verbs.asked import Asked
 )  # fmt: skip
 def command(
     recipe: Path,
-    asked: Asked,
+    arguments: PictureArguments,
     out: Path | None,
     runs: Path,
     device: str | None,
@@ -34,18 +34,18 @@ def command(
     """Draw pictures with RECIPE's weights; trains nothing."""
     from ldmkit.engine.opening import assembled, opened
     from ldmkit.verbs import run as make
-    from ldmkit.verbs.again import asked_again, recorded_again
+    from ldmkit.verbs.again import arguments_again, recorded_again
 
     options.check_out(out)
     if again is not None:
-        asked = asked_again(again, asked)
-    system = assembled(recipe, asked.overrides, device)
+        arguments = arguments_again(again, arguments)
+    system = assembled(recipe, arguments.overrides, device)
     if again is None:
-        recorded = make.recorded_inputs(system, asked)
+        recorded = make.recorded_inputs(system, arguments)
         opened(system, runs=runs, say=options.say)
     else:
         opened(system, runs=runs, say=options.say)
-        recorded = recorded_again(system, again, asked, recipe)
+        recorded = recorded_again(system, again, arguments, recipe)
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, recorded, target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")

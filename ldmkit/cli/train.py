@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import completing, options
-from ldmkit.verbs.asked import Terms
+from ldmkit.verbs.arguments import Terms
 
 
 @click.command()

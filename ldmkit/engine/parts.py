@@ -146,7 +146,9 @@ class Parts(nn.Module):
         factor = self.compression.latent.factor
         shape = maps[0] if maps else tuple(side // factor for side in size) if size else None
         if shape is None and conditioner.spec.concat:
-            raise UserError(f"condition '{name}' is left out, and no other tells the picture's size: set it")
+            raise UserError(
+                f"condition '{name}' is left out, and no other tells the picture's size: set sample.size"
+            )
         zeros = joining.zeros(conditioner.spec, count or 1, shape, self.device).map(self.like_weights)
         return conditioner.null(zeros).map(self.like_weights)
 

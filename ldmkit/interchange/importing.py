@@ -85,13 +85,13 @@ def _check_levels(system: System) -> None:
     plan(system, steps=min(slot.steps, most or slot.steps)).levels(system, ANY_SIZE)
 
 
-def _format_of(registry: Registry, source: Path, asked: str | None) -> str:
+def _format_of(registry: Registry, source: Path, named: str | None) -> str:
     """The name of the format that reads `source`; UserError where none or several do."""
     if not source.exists():
         raise UserError(f"{source}: no such file")
-    if asked is not None:
-        registry.get("format", asked)
-        return asked
+    if named is not None:
+        registry.get("format", named)
+        return named
     names = registry.names("format")
     ready = [name for name in names if _accepts(registry, name, source)]
     if len(ready) == 1:

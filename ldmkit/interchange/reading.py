@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, first_line
 from ldmkit.keymaps import short
 
 LARGEST = 3.4e38
@@ -41,19 +41,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return _mapping(path, json.loads)
 
 
-def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: no file")
+        raise UserError(f"{path}: no file (it is a folder or a device)")
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise UserError(f"{path}: larger than a configuration is ({MAX_CONFIG} bytes)")
         value = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no mapping")
+        raise UserError(f"{path}: holds no mapping of keys to values")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -17,34 +17,33 @@ from ldmkit.pictures.png import read_about
 from ldmkit.recipe import changed, complete, digest
 from ldmkit.recipe.digests import SIZE
 from ldmkit.verbs import drawn_by, records
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.run import RecordedInputs, set_guidance
 
 
-def asked_again(picture: Path, asked: Asked) -> Asked:
+def arguments_again(picture: Path, arguments: PictureArguments) -> PictureArguments:
     """The options with which a picture was made, unless other options are given now.
 
     Raises UserError for inputs beside the picture, except for files that have moved.
     """
-    if beside := asked.inputs_beside("fields"):
+    if beside := arguments.inputs_beside("fields"):
         raise UserError(f"--again takes everything from the picture: leave out {', '.join(beside)}")
-    if asked.overrides or asked.guidance is not None:
-        return asked
+    if arguments.overrides or arguments.guidance is not None:
+        return arguments
     overrides, guidance = records.read_options(read_about(picture))
-    return replace(asked, overrides=overrides, guidance=guidance)
+    return replace(arguments, overrides=overrides, guidance=guidance)
 
 
 def recorded_again(
-    system: System, picture: Path, asked: Asked, source: str | Path | None = None
+    system: System, picture: Path, arguments: PictureArguments, source: str | Path | None = None
 ) -> RecordedInputs:
-    """The inputs that made a picture, read from it; `asked.fields` are files that have moved since. source:
-    of the recipe, to tell in which values it differs from the picture's. A picture of the page does not say
-    its weights: those that are there are taken, with a note.
+    """The inputs that made a picture, read from it; `arguments.fields` are files that have moved since.
 
-    Raises UserError where this recipe or its weights are not those that made it, and for files that have
-    changed or are gone.
+    source: the recipe's, to tell in which values it differs from the picture's. A picture of the page does
+    not say its weights: those that are there are taken, with a note. Raises UserError where the recipe, its
+    weights or an input are not those of the picture.
     """
-    set_guidance(system, asked.guidance)
+    set_guidance(system, arguments.guidance)
     about = read_about(picture)
     if "digest" in about:
         _check_recipe(system, picture, about, source)
@@ -52,7 +51,7 @@ def recorded_again(
         _check_name(system, picture, about)
         warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
     _check_weights(system, picture, about)
-    inputs = records.read(system, about, picture, asked.fields)
+    inputs = records.read(system, about, picture, arguments.fields)
     check_inputs(system, plans.plan(system), inputs)
     return RecordedInputs(
         inputs, [records.of(system, inputs, 0, records.example(about)) | records.kept_options(about)]

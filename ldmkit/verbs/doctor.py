@@ -7,7 +7,6 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ import torch
 from ldmkit.disk import cache_folder, size
 from ldmkit.engine.limits import free_memory
 from ldmkit.host.plugins import Host
+from ldmkit.verbs.installing import installed_version
 
 LIBRARIES = ("ldmkit", "torch", "torchvision", "accelerate", "transformers", "safetensors", "pydantic")
 ROOM = 2 * 2**30
@@ -31,7 +31,7 @@ def facts(host: Host, runs: Path) -> Iterator[Fact]:
     """Yields the facts one after the other: libraries, plugins, devices, threads, memory, disk and speed."""
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", ""
     for name in LIBRARIES:
-        installed = _version(name)
+        installed = installed_version(name)
         yield name, installed or "missing", "" if installed else f"pip install {name}"
     yield from _plugins(host)
     yield from _devices()
@@ -39,13 +39,6 @@ def facts(host: Host, runs: Path) -> Iterator[Fact]:
     for name, folder in (("runs", runs), ("cache", cache_folder())):
         yield _disk(name, folder)
     yield "matrix products", f"{_rate():.0f} GFLOP/s in float32 on the CPU", ""
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _plugins(host: Host) -> Iterator[Fact]:

@@ -18,7 +18,7 @@ SHOWN = 8
 
 
 def inputs(
-    system: System, fields: Sequence[str], asked: Inputs, count: int | None
+    system: System, fields: Sequence[str], given: Inputs, count: int | None
 ) -> tuple[Inputs, list[int]]:
     """The first `count` validation examples as inputs, each with a seed, and their places in the split.
 
@@ -26,9 +26,9 @@ def inputs(
     """
     data = validation(system, fields)
     chosen = list(range(min(count or SHOWN, len(data))))
-    first = asked.seeds[0]
+    first = given.seeds[0]
     raw = raw_of([data[i] for i in chosen], fields)
-    return replace(asked, raw=raw, seeds=[first + i for i in chosen]), chosen
+    return replace(given, raw=raw, seeds=[first + i for i in chosen]), chosen
 
 
 def validation(system: System, fields: Sequence[str]) -> Dataset:

@@ -41,7 +41,7 @@ def planned(names: Sequence[str]) -> list[Change]:
     _check(names)
     report = _pip("install", "--dry-run", "--report", "-", "--", *names)
     packages = [one["metadata"] for one in json.loads(report)["install"]]
-    return [Change(one["name"], _installed(one["name"]), one["version"]) for one in packages]
+    return [Change(one["name"], installed_version(one["name"]), one["version"]) for one in packages]
 
 
 def install(names: Sequence[str]) -> None:
@@ -76,7 +76,8 @@ def _registers(one: Distribution) -> bool:
     return any(point.group == GROUP for point in one.entry_points)
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -21,7 +21,7 @@ from ldmkit.pictures.png import file_name, grid, save_picture
 from ldmkit.progress import Meter
 from ldmkit.types import Say
 from ldmkit.verbs import drawn_by, examples, records
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class RecordedInputs:
     records: Sequence[Mapping[str, str]]
 
 
-def recorded_inputs(system: System, asked: Asked) -> RecordedInputs:
+def recorded_inputs(system: System, arguments: PictureArguments) -> RecordedInputs:
     """The pictures of a command line, completed from the recipe, and where that has no inputs either, from
     the validation split of its data.
 
     Raises UserError for inputs that do not fit the recipe, before any weight is used.
     """
-    set_guidance(system, asked.guidance)
-    inputs, plan = _inputs(system, asked), plans.plan(system)
+    set_guidance(system, arguments.guidance)
+    inputs, plan = _inputs(system, arguments), plans.plan(system)
     shown: Sequence[int] | None = None
     if not inputs.raw and (fields := plans.fields_needed(system, plan)):
-        inputs, shown = examples.inputs(system, fields, inputs, asked.count)
-    check_strength(inputs, asked.strength)
+        inputs, shown = examples.inputs(system, fields, inputs, arguments.count)
+    check_strength(inputs, arguments.strength)
     check_inputs(system, plan, inputs)
-    options = records.options(asked.overrides, asked.guidance)
+    options = records.options(arguments.overrides, arguments.guidance)
     kept = [
         records.of(system, inputs, i, None if shown is None else shown[i]) | options
         for i in range(len(inputs.seeds))
@@ -58,10 +58,10 @@ def draws(system: System) -> bool:
     return system.denoiser is not None or bool(system.recipe.guidance)
 
 
-def check(system: System, asked: Asked) -> None:
+def check(system: System, arguments: PictureArguments) -> None:
     """UserError for pictures that could not be drawn after the stages are trained."""
     if draws(system):
-        recorded_inputs(system, asked)
+        recorded_inputs(system, arguments)
         plans.plan(system)
         if system.recipe.sample.compile:
             check_compiler(system.device, "sample.compile")
@@ -74,16 +74,16 @@ def set_guidance(system: System, scale: float | None) -> None:
         system.recipe = system.recipe.model_copy(update={"guidance": guidance})
 
 
-def _inputs(system: System, asked: Asked) -> Inputs:
+def _inputs(system: System, arguments: PictureArguments) -> Inputs:
     return inputs_of(
         system,
-        list(asked.prompts) or None,
-        asked.inputs({CAPTION, *system.text_fields}),
-        count=asked.count,
-        seed=asked.seed,
-        negative=asked.negative,
-        init=list(asked.init) or None,
-        strength=asked.strength,
+        list(arguments.prompts) or None,
+        arguments.inputs({CAPTION, *system.text_fields}),
+        count=arguments.count,
+        seed=arguments.seed,
+        negative=arguments.negative,
+        init=list(arguments.init) or None,
+        strength=arguments.strength,
     )
 
 

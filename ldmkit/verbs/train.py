@@ -13,7 +13,7 @@ from ldmkit.recipe.stages import StageName
 from ldmkit.training.adapter import train_adapter
 from ldmkit.training.run import train_stage
 from ldmkit.types import Say
-from ldmkit.verbs.asked import Terms
+from ldmkit.verbs.arguments import Terms
 from ldmkit.verbs.check import before_training, trained_by
 from ldmkit.verbs.report.remembered import keep_sample
 from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters

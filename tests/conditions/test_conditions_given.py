@@ -15,7 +15,7 @@ import ldmkit
 from ldmkit.cli.options import all_fields
 from ldmkit.errors import UserError
 from ldmkit.pictures.png import read_about
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.run import recorded_inputs
 
 
@@ -99,11 +99,11 @@ def test_a_number_is_a_text_where_texts_are_read() -> None:
         ('"7"', "7"),
         ("a fox", "a fox"),
     ):
-        asked = Asked(fields=all_fields((f"title={written}", "label=1")))
+        asked = PictureArguments(fields=all_fields((f"title={written}", "label=1")))
         made = recorded_inputs(system, asked)
         assert made.inputs.raw == {"title": [text], "label": [1]}
         assert json.loads(made.records[0]["inputs"])["label"] == 1
-    asked = Asked(fields=all_fields(("title=null", "label=1")))
+    asked = PictureArguments(fields=all_fields(("title=null", "label=1")))
     assert "title" not in recorded_inputs(system, asked).inputs.raw
 
 

@@ -21,7 +21,7 @@ from ldmkit.recipe.model import Sample
 from ldmkit.recipe.stages import Train
 from ldmkit.recipe.yaml import read_file
 from ldmkit.types import Say
-from ldmkit.verbs.asked import Asked
+from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.package.card import write_card
 from ldmkit.verbs.run import draws, make_pictures, make_reconstructions, recorded_inputs
 
@@ -58,7 +58,7 @@ def _write(system: System, out: Path, runs: Path, license: str, say: Say) -> Non
     write_text(out / RECIPE, dump(recipe))
     write_text(out / TRAINING, dump(system.recipe))
     if draws(system):
-        make_pictures(system, recorded_inputs(system, Asked()), out / PICTURES, say)
+        make_pictures(system, recorded_inputs(system, PictureArguments()), out / PICTURES, say)
     else:
         make_reconstructions(system, out / PICTURES, say)
     write_card(system, recipe, out, runs, license)

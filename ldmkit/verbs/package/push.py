@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ldmkit.checkpoint import files
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, on_one_line
 from ldmkit.verbs.package.folder import recipe_in
 
 
@@ -25,6 +25,6 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
         hub.create_repo(name, private=private, exist_ok=True)
         commit = hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by ldmkit")
     except Exception as error:  # what the hub's library raises depends on its version
-        reason = " ".join(str(error).split())[:300]
+        reason = on_one_line(error)
         raise UserError(f"{name}: the hub did not take it ({type(error).__name__}: {reason})") from error
     return str(commit.oid)

@@ -22,7 +22,7 @@ from ldmkit_serve.settings import settings  # noqa: E402
 from ldmkit.pictures.inputs import content  # noqa: E402
 from ldmkit.pictures.png import read_about  # noqa: E402
 from ldmkit.verbs import run  # noqa: E402
-from ldmkit.verbs.asked import Asked  # noqa: E402
+from ldmkit.verbs.arguments import PictureArguments  # noqa: E402
 
 BASE = {
     **PIXELS,
@@ -76,7 +76,7 @@ def brought_back(system, about, kept):
 def sampled(system, tmp_path, **asked):
     """The metadata of a picture that `ldmkit sample` writes."""
     made = run.make_pictures(
-        system, run.recorded_inputs(system, Asked(count=1, **asked)), tmp_path / "made", print
+        system, run.recorded_inputs(system, PictureArguments(count=1, **asked)), tmp_path / "made", print
     )
     return read_about(made[0])
 

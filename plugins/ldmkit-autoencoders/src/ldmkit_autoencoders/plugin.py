@@ -46,7 +46,7 @@ def ldmkit_register(registry: Registrar) -> None:
         "ldmkit_autoencoders.quantizer:VectorQuantizer",
         "VQ-reg: a codebook.",
     )
-    registry.add("loss", "pixel", "ldmkit_autoencoders.losses:Pixel", "l1 or l2 distance of pixels.")
+    registry.add("loss", "pixel", "ldmkit_autoencoders.losses:Pixel", "The l1 or l2 distance of pixels.")
     registry.add(
         "loss",
         "perceptual",

@@ -106,7 +106,7 @@ def draw(evaluation: MetricInput, judge: Clip, split: str, count: int, seed: int
     """
     data = evaluation.data(split)
     if "caption" not in data.fields:
-        raise evaluation.error("the data have no captions")
+        raise evaluation.error("the data have no captions, which this metric reads")
     index = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count].tolist()
     captions = [str(data[i]["caption"]) for i in index]
     seeds = range(seed, seed + len(index))

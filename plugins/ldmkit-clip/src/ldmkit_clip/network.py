@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ldmkit.errors import first_line, on_one_line
 from ldmkit.types import Image
 from ldmkit_clip.sources import Files, Network, files_of
 
@@ -136,8 +137,7 @@ def _read(model: Any, files: Files) -> None:
     try:
         load_checkpoint(model, str(files.weights), strict=True, weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the readers raise is its fault
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"{files.weights} holds no weights of this network ({reason})") from None
+        raise ValueError(f"{files.weights} holds no weights of this network ({on_one_line(error)})") from None
 
 
 def _tokenizer(files: Files) -> Any:
@@ -159,8 +159,7 @@ def _tokenizer(files: Files) -> Any:
     try:
         return HFTokenizer(str(files.folder), context_length=length, tokenizer_mode=mode, **safe)
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{files.folder} holds no usable tokenizer ({reason[:300]})") from None
+        raise ValueError(f"{files.folder} holds no usable tokenizer ({first_line(error, 300)})") from None
 
 
 def _statistics(files: Files) -> tuple[list[float], list[float]]:

@@ -14,26 +14,26 @@ def ldmkit_register(registry: Registrar) -> None:
         "guidance",
         "clip",
         "ldmkit_clip.guidance:ClipGuidance",
-        "steers pictures towards a text, by a CLIP network's gradient",
+        "Steers pictures towards a text, by a CLIP network's gradient.",
     )
     registry.add(
         "conditioner",
         "clip-text",
         "ldmkit_clip.conditioner:ClipText",
-        "the text tower of a CLIP network, frozen",
+        "The text tower of a CLIP network, frozen.",
     )
     registry.add(
         "sampler",
         "latent-edit",
         "ldmkit_clip.edit:latent_edit",
-        "a picture moved by guidance alone, without a denoiser",
+        "A picture moved by guidance alone, without a denoiser.",
     )
     registry.add(
-        "metric", "clip-score", "ldmkit_clip.metrics:ClipScore", "how near samples are to their captions"
+        "metric", "clip-score", "ldmkit_clip.metrics:ClipScore", "How near samples are to their captions."
     )
     registry.add(
         "metric",
         "clip-retrieval",
         "ldmkit_clip.metrics:ClipRetrieval",
-        "is a sample's own caption its nearest?",
+        "Is a sample's own caption its nearest?",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256, installed_files
+from ldmkit.errors import on_one_line
 
 State = dict[str, Tensor]
 
@@ -41,4 +42,4 @@ def load(module: nn.Module, state: State, path: Path) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"{path}: {on_one_line(error)}") from error

@@ -14,11 +14,11 @@ def ldmkit_register(registry: Registrar) -> None:
         "format",
         "compvis",
         "ldmkit_formats.compvis.single_file:SingleFile",
-        "The paper's single file with its YAML configuration",
+        "The paper's single file with its YAML configuration.",
     )
     registry.add(
         "format",
         "diffusers",
         "ldmkit_formats.diffusers.folder:Folder",
-        "A Hugging Face folder: a pipeline, or a first stage by itself",
+        "A Hugging Face folder: a pipeline, or a first stage by itself.",
     )

@@ -10,14 +10,14 @@ from ldmkit.keymaps import WithoutTensors
 
 
 class CompvisLowRes(WithoutTensors):
-    """The low-resolution picture as it is."""
+    """The low-resolution picture of the published super-resolution model, which enters without layers."""
 
     classes = ("torch.nn.Identity",)
     condition = "low_res"
 
 
 class CompvisMaskedImage(WithoutTensors):
-    """The paper's inpainting: the first stage is the conditioner."""
+    """The paper's inpainting model, whose configuration names the first stage as its conditioner."""
 
     classes = ("__is_first_stage__",)
     condition = "image"
@@ -25,7 +25,7 @@ class CompvisMaskedImage(WithoutTensors):
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """No parameters; ValueError for a layout that the published code has not."""
         if parameters.get("layout", "paper") != "paper":
-            raise ValueError(f"layout {parameters['layout']}: the format has the paper's only")
+            raise ValueError(f"layout {parameters['layout']}: the format holds the layout paper only")
         return {}
 
 
@@ -39,7 +39,7 @@ class DiffusersMaskedImage(WithoutTensors):
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """No parameters; ValueError for a layout that the pipeline has not."""
         if parameters.get("layout", "paper") != "stable-diffusion":
-            raise ValueError("layout: the pipeline has stable-diffusion only")
+            raise ValueError("layout paper: the pipeline holds the layout stable-diffusion only")
         return {}
 
 

@@ -70,7 +70,7 @@ class CaptionAccuracy:
 
     def _measure(self, evaluation: MetricInput, judge: Network, split: str) -> dict[str, Any]:
         if "caption" not in evaluation.data(split).fields:
-            raise evaluation.error("the data have no captions")
+            raise evaluation.error("the data have no captions, which this metric reads")
         chosen = choose(evaluation, split, self.captions, self.seed, self.language)
         reference = Reference.of(evaluation, judge, split)
         targets = reference.targets(split, chosen.index)

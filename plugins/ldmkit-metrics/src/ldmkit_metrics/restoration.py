@@ -45,13 +45,14 @@ class Restoration:
 
     def _chosen(self, evaluation: MetricInput, *fields: str) -> Chosen:
         if missing := [f for f in fields if f not in evaluation.condition_fields]:
-            raise evaluation.error(f"the recipe does not read {', '.join(missing)}")
+            raise evaluation.error(f"the recipe does not read {', '.join(missing)}, which this metric needs")
         return choose(evaluation, self.split, self.pictures, self.seed)
 
     def _compared(self, evaluation: MetricInput, pixels: Pixels, restored: Pixels) -> dict[str, float]:
         """PSNR and SSIM, and the distance of the network's embeddings where there is a network."""
         if pixels.shape != restored.shape:
-            raise evaluation.error(f"samples of {tuple(restored.shape[2:])} for {tuple(pixels.shape[2:])}")
+            sampled, stored = ("x".join(map(str, x.shape[2:])) for x in (restored, pixels))
+            raise evaluation.error(f"samples are {sampled}, the data's pictures {stored}: set sample.size")
         scores = summary(fidelity(pixels, restored))
         figures: dict[str, float] = {name: scores[name] for name in ("psnr", "ssim")}
         if self.features is not None:

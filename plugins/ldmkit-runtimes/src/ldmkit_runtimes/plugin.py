@@ -10,10 +10,10 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """Two formats to export denoisers to, and the denoiser that runs such files."""
-    registry.add("format", "onnx", "ldmkit_runtimes.export:Onnx", "The denoiser as ONNX, for onnxruntime")
+    registry.add("format", "onnx", "ldmkit_runtimes.export:Onnx", "The denoiser as ONNX, for onnxruntime.")
     registry.add(
-        "format", "openvino", "ldmkit_runtimes.export:OpenVino", "The denoiser as OpenVINO's XML and weights"
+        "format", "openvino", "ldmkit_runtimes.export:OpenVino", "The denoiser as OpenVINO's XML and weights."
     )
     registry.add(
-        "denoiser", "exported", "ldmkit_runtimes.exported:Exported", "runs a file that `ldmkit export` wrote"
+        "denoiser", "exported", "ldmkit_runtimes.exported:Exported", "Runs a file that `ldmkit export` wrote."
     )

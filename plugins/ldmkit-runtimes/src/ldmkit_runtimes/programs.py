@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ldmkit.errors import first_line
+
 Runtime = Literal["onnxruntime", "openvino"]
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Program = tuple[Sequence[str], Callable[[Arrays], np.ndarray[Any, Any]]]
@@ -40,7 +42,7 @@ def _onnxruntime(path: Path) -> Program:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no class
-        raise ValueError(f"{path} cannot be loaded: {_first_line(error)}") from error
+        raise ValueError(f"{path} cannot be loaded: {first_line(error)}") from error
     return [i.name for i in session.get_inputs()], lambda arrays: session.run(None, dict(arrays))[0]
 
 
@@ -56,10 +58,6 @@ def _openvino(path: Path) -> Program:
         file = core.read_model(str(path))
         model = core.compile_model(file, "CPU", settings)
     except RuntimeError as error:
-        raise ValueError(f"{path} cannot be loaded: {_first_line(error)}") from error
+        raise ValueError(f"{path} cannot be loaded: {first_line(error)}") from error
     # The file's own names: compiling gives an input those of what it is reshaped to as well.
     return [i.any_name for i in file.inputs], lambda arrays: model(dict(arrays))[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

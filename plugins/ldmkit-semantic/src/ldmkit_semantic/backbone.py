@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ldmkit.artifacts import read_tensors
+from ldmkit.errors import on_one_line
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
 from ldmkit_semantic.maps import class_maps
 
@@ -96,5 +97,5 @@ def _backbone(name: str, weights: Path | None) -> Any:
     try:
         backbone.load_state_dict(read_tensors(Path(weights)))
     except RuntimeError as error:
-        raise ValueError(f"weights {weights}: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"weights {weights}: {on_one_line(error)}") from None
     return backbone

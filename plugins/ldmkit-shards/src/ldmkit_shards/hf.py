@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ldmkit.disk import cache_folder
+from ldmkit.errors import on_one_line
 from ldmkit.pictures import shown
 from ldmkit_shards.examples import Encoded, Examples, Fault, Record
 from ldmkit_shards.fields import constant
@@ -174,7 +175,7 @@ def _explained(place: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:500]
+        reason = on_one_line(error.__cause__ or error, 500)
         raise ValueError(f"{place} cannot be read ({type(error).__name__}: {reason})") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ldmkit.artifacts import read_tensors
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, first_line
 from ldmkit_text.folders import weights_file
 
 
@@ -26,7 +26,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer fails in every way there is
-        raise ValueError(f"{folder} holds no usable tokenizer ({_first_line(error)})") from None
+        raise ValueError(f"{folder} holds no usable tokenizer ({first_line(error, 300)})") from None
 
 
 def load_encoder(folder: Path, *, projected: bool = False) -> Any:
@@ -47,7 +47,7 @@ def load_encoder(folder: Path, *, projected: bool = False) -> Any:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the loader raise is the file's fault
-        raise ValueError(f"{weights} cannot be read ({_first_line(error)})") from None
+        raise ValueError(f"{weights} cannot be read ({first_line(error, 300)})") from None
     _check_complete(info)
     return model
 
@@ -58,7 +58,7 @@ def _config(folder: Path) -> Any:
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises errors of many kinds on values that it does not expect
-        raise ValueError(f"{folder} has no usable config.json ({_first_line(error)})") from None
+        raise ValueError(f"{folder} has no usable config.json ({first_line(error, 300)})") from None
     return config.text_config if config.model_type == "clip" else config
 
 
@@ -112,7 +112,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -62,7 +62,7 @@ def ldmkit_register(registry: Registrar) -> None:
         "keymap",
         "diffusers/pretrained-text",
         "ldmkit_text.diffusers_encoders:DiffusersPretrainedText",
-        "text_encoder/ and tokenizer/ of a folder.",
+        "The text_encoder/ and tokenizer/ of a folder.",
     )
     registry.add(
         "keymap",

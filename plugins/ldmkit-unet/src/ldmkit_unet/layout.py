@@ -38,7 +38,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.multipliers):
-            raise ValueError(f"depth has {len(self.depths)} figures for {len(self.multipliers)} levels")
+            raise ValueError(
+                f"depth has {len(self.depths)} figures for {len(self.multipliers)} levels: one a level"
+            )
 
     def down(self) -> Iterator[UNetBlock]:
         """The way down: blocks of each level, halving between levels."""

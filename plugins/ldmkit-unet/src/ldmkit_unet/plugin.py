@@ -10,11 +10,11 @@ LDMKIT_API = 1
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
     """The time-conditional UNet with cross-attention."""
-    registry.add("denoiser", "unet", "ldmkit_unet.unet:UNet", "Time-conditional UNet with cross-attention")
-    registry.add("keymap", "compvis/unet", "ldmkit_unet.compvis:CompVisUNet", "UNetModel of single files")
+    registry.add("denoiser", "unet", "ldmkit_unet.unet:UNet", "Time-conditional UNet with cross-attention.")
+    registry.add("keymap", "compvis/unet", "ldmkit_unet.compvis:CompVisUNet", "UNetModel of single files.")
     registry.add(
         "keymap",
         "diffusers/unet",
         "ldmkit_unet.diffusers:DiffusersUNet",
-        "UNet2DConditionModel and UNet2DModel of Hugging Face folders",
+        "UNet2DConditionModel and UNet2DModel of Hugging Face folders.",
     )

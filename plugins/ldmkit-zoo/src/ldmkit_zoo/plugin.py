@@ -15,5 +15,5 @@ WEIGHTS = Path(__file__).parent / "weights"
 def ldmkit_register(registry: Registrar) -> None:
     """Each folder, under the recipe's name."""
     for folder in sorted(path for path in WEIGHTS.iterdir() if path.is_dir()):
-        summary = f"What the training of recipes/{folder.name}.yaml left"
+        summary = f"Weights that were trained with recipes/{folder.name}.yaml."
         registry.add("weights", folder.name, f"ldmkit_zoo/weights/{folder.name}", summary)

@@ -14,7 +14,7 @@ from ldmkit_formats.diffusers.schedulers.tables import Family, bounds
 def _flow_match(reading: Reading) -> None:
     shift, T = float(reading.get("shift", 1.0)), reading.get("num_train_timesteps", 1000)
     if T != 1000:
-        raise UserError(f"scheduler: num_train_timesteps {T}: flow here tells the network 1000 t")
+        raise UserError(f"scheduler: num_train_timesteps {T} cannot be held: flow has 1000")
     reading.recipe |= {
         "schedule": {"name": "flow", "shift": shift},
         "objective": {"name": "flow"},

@@ -12,7 +12,7 @@ from ldmkit.errors import UserError, shortened
 
 
 @dataclass(frozen=True)
-class Asked:
+class PictureArguments:
     """Inputs and options as given; what is empty or None is the recipe's.
 
     fields: lists of inputs by field, see `inputs`; None leaves a condition out. guidance: the scale of the
