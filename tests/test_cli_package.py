@@ -269,6 +269,19 @@ def test_a_hub_that_is_not_there_is_one_line(place: Path, hub: dict[str, str]) -
     assert "Traceback" not in done.stderr
 
 
+def test_an_adapter_becomes_part_of_the_packaged_weights(place: Path) -> None:
+    training = "train: {steps: 1, batch: 2, lr: 0.1}"
+    style = f"adapters={{style: {{name: lora, rank: 2, strength: 90, layers: ['denoiser.*'], {training}}}}}"
+    for verb in (["run", "toy.yaml"], ["package", "toy.yaml", "-o", "styled", "--license", "mit"]):
+        result = call(*verb, "-s", style)
+        assert result.exit_code == 0, result.output
+    assert "adapter style: part of the weights, at strength 90" in result.output
+    assert call("sample", "styled", "--out", "by-style").exit_code == 0
+    (first, *_), (plain, *_) = (sorted(Path(p).glob("0*.png")) for p in ("by-style", "model/pictures"))
+    assert largest_difference(first, Path("styled/pictures") / first.name) <= 2
+    assert largest_difference(first, plain) > 2
+
+
 def test_only_a_packaged_model_is_pushed(place: Path) -> None:
     result = call("push", "pictures", "me/toy")
     assert result.exit_code == 2

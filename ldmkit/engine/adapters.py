@@ -63,6 +63,15 @@ def give_adapters(
         system.adapters.pop(name).merge()
 
 
+def merged(system: System) -> list[str]:
+    """Makes all adapters part of the system's weights, each at its strength; a line for each."""
+    names = [*system.adapters]
+    for name in names:
+        system.adapters.pop(name).merge()
+    strengths = {name: system.recipe.adapters[name].strength for name in names}
+    return [f"adapter {name}: part of the weights, at strength {s:g}" for name, s in strengths.items()]
+
+
 def _check_trained(system: System, name: str, path: Path, runs: Path, *, data: bool, say: Say) -> None:
     """Compares what a training of this adapter recorded with the system and the data as they are now."""
     slot = system.recipe.adapters[name]

@@ -90,7 +90,8 @@ def scaled(system: Parts, scale: float, guides: Sequence[Component] | None = Non
     if len(changed) != 1:
         raise UserError(
             f"guidance {scale:g}: {len(changed)} of the recipe's guidance components have a scale; "
-            "set `guidance` to a list of components"
+            "set `guidance` to a list of components, as "
+            f"[{{name: NAME, scale: {scale:g}}}] (`ldmkit plugins guidance` lists them)"
         )
     slot = changed[0].model_copy(update={"parameters": {**changed[0].parameters, "scale": scale}})
     return [resolve_component("guidance", slot, system.registry) if g is changed[0] else g for g in own]

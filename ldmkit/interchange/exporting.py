@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ldmkit.engine.adapters import merged
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.interchange.folders import check_vacant, new_folder
@@ -13,7 +14,8 @@ from ldmkit.interchange.model import format_of
 def export_model(system: System, out: Path, format: str) -> list[str]:
     """Writes the system to the new folder `out` in a format by its name; a line for what it holds otherwise.
 
-    Raises UserError, and writes nothing, where the format cannot hold the model or `out` is not empty.
+    Its adapters become part of the weights, in the system itself too: formats have no place for them. Raises
+    UserError, and writes nothing, where the format cannot hold the model or `out` is not empty.
     """
     names = system.registry.names("format")
     if format not in names:
@@ -21,4 +23,4 @@ def export_model(system: System, out: Path, format: str) -> list[str]:
     check_vacant(out)
     writer = format_of(system.registry, format)
     with new_folder(out) as folder:
-        return [*(writer.write(system, folder) or ())]
+        return [*merged(system), *(writer.write(system, folder) or ())]

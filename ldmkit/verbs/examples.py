@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ldmkit.engine.data import reading
-from ldmkit.engine.requests import Inputs
+from ldmkit.engine.requests import Inputs, prompt_field
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
@@ -34,7 +34,8 @@ def inputs(
 def validation(system: System, fields: Sequence[str]) -> Dataset:
     """The validation split; UserError where it cannot give the fields."""
     needs = f"recipe '{system.recipe.name}' reads {', '.join(fields)}: give"
-    options = " ".join(f"--input {f}=..." for f in fields)
+    prompt = prompt_field(system)
+    options = " ".join("--prompt ..." if f == prompt else f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
     data = reading(system.dataset(), fields)

@@ -37,7 +37,8 @@ def import_again(out, style, to):
 
 
 BY_FORMAT = {"attention", "checkpoint", "head_channels", "head_order", "heads", "loss", "name", "order"}
-"""What formats say in their own ways, or, of training alone, not at all."""
+BY_FORMAT |= {"{name"}  # of guidance: its scale
+"""What formats say in their own ways, or, of training or of drawing alone, not at all."""
 
 
 def differing_entries(old, new):
@@ -53,9 +54,12 @@ def tensors(recipe):
 
 @pytest.mark.parametrize(("style", "name"), CASES, ids=lambda x: x)
 def test_every_tensor_comes_back(style, name, system, imported, tmp_path):
-    export_model(system(name), tmp_path / "out", style)
+    notes = export_model(system(name), tmp_path / "out", style)
+    assert any("tell it guidance_scale=5" in note for note in notes) == ((style, name) == CASES[-1])
     again = import_again(tmp_path / "out", style, tmp_path / "again")
     before, after = tensors(imported(name)), tensors(again)
+    logits = "diffusion: conditioners.caption.transformer.to_logits.weight"
+    assert (logits in before) == (name == "txt2img-1p4B")
     assert before.keys() == after.keys()
     # diffusers has no joint matrix: q, k and v come back joined in the other order of heads (`head_order`).
     joint = {

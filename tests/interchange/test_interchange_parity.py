@@ -62,7 +62,8 @@ def test_levels_are_the_checkpoints_own(system, reference):
 @pytest.mark.parametrize("name", MODELS)
 def test_trajectories(name, sampler, system, reference, error):
     io, model = reference(name).io, system(name, "raw")
-    made = model.sample_latent(conditions(model, io, name), noise=io["x_T"], sampler=sampler, steps=10)
+    options = {"sampler": sampler, "steps": 10, "guidance": []}
+    made = model.sample_latent(conditions(model, io, name), noise=io["x_T"], **options)
     assert error(made, io[f"{sampler}10"]) < TRAJECTORY
 
 

@@ -128,6 +128,9 @@ def test_inpainting_with_nine_channels(noise, tmp_path, error):
     assert error(model.denoise(noise, torch.tensor([801.0]), condition), expected) < 2e-5
     theirs = inpainted(pipeline, noise, concat)
     assert error(guided(model, raw, noise), theirs) < 1e-4
+    export_model(model, tmp_path / "again", "diffusers")
+    again = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "again")
+    assert isinstance(again, diffusers.StableDiffusionInpaintPipeline)
 
 
 def inpainted(pipeline, noise, concat):

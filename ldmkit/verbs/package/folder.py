@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ldmkit.checkpoint.files import seal, write_tensors
 from ldmkit.disk import write_text
+from ldmkit.engine.adapters import merged
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
@@ -36,6 +37,8 @@ PICTURES = "pictures"
 def package(system: System, out: Path, runs: Path, license: str, say: Say) -> None:
     """Writes the new folder `out`: recipe, float16 weights, pictures drawn by them, a card, checksums.
 
+    Adapters become part of the weights, in the system too.
+
     system: with its weights. runs: where the figures of `ldmkit evaluate` are looked for. license: of the
     weights, as the hub spells it ("mit", "cc-by-4.0"). Raises UserError where `out` exists already.
     """
@@ -50,13 +53,16 @@ def package(system: System, out: Path, runs: Path, license: str, say: Say) -> No
 
 
 def _write(system: System, out: Path, runs: Path, license: str, say: Say) -> None:
+    write_text(out / TRAINING, dump(system.recipe))
+    for line in merged(system):
+        say(line)
+    system.recipe = system.recipe.model_copy(update={"adapters": {}})
     for stage in stages_of(system.recipe):
         tensors = {name: _half(name, tensor) for name, tensor in stage_state(system, stage).items()}
         if tensors:
             write_tensors(out / f"{stage}.safetensors", tensors)
     recipe = _moved(system.recipe, out)
     write_text(out / RECIPE, dump(recipe))
-    write_text(out / TRAINING, dump(system.recipe))
     if draws(system):
         make_pictures(system, recorded_inputs(system, PictureArguments()), out / PICTURES, say)
     else:

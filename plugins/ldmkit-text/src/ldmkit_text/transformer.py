@@ -51,6 +51,16 @@ class Block(nn.Module):
         return x + self.feed_forward(self.norm2(x))
 
 
+class _Kept(nn.Module):
+    """A linear layer that nobody applies: its tensors are buffers, so that checkpoints have them and no
+    training does."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(out, width))
+        self.register_buffer("bias", torch.zeros(out))
+
+
 class TokenTransformer(nn.Module):
     """Ids to states: token plus learned position embeddings, `layers` blocks, a final LayerNorm.
 
@@ -73,7 +83,7 @@ class TokenTransformer(nn.Module):
         self.position_embedding = nn.Embedding(length, width)
         self.blocks = nn.ModuleList(Block(width, heads, head_channels) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.to_logits = nn.Linear(width, vocabulary).requires_grad_(False) if logits else None
+        self.to_logits = _Kept(width, vocabulary) if logits else None
         for embedding in (self.token_embedding, self.position_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
 

@@ -13,6 +13,10 @@ from ldmkit_formats.compvis import engine
 from ldmkit_formats.compvis.config import FORMAT, class_of, conditioner, low_resolution
 from ldmkit_formats.compvis.state import CONDITION, belongs_nowhere
 from ldmkit_formats.encoders import copy_tokenizer, write_encoder
+from ldmkit_formats.guiding import guide
+
+SCALES = {"pretrained-text": 7.5, "paired-text": 5.0, "text-transformer": 5.0, "class-embedding": 3.0}
+"""The scale of classifier-free guidance by which the published programs draw from each main condition."""
 
 
 def read_conditions(
@@ -43,6 +47,15 @@ def read_conditions(
     if (sizes := engine.sizes(params["cond_stage_config"])) is not None:
         conditioners["size"] = sizes
     _pictures(conditioners, params, main["name"])
+    if _has_null(main):
+        guide(published, SCALES[main["name"]], "as the published program draws by default")
+
+
+def _has_null(main: Mapping[str, Any]) -> bool:
+    """Whether guidance has something to steer away from: an empty text, or a class that stands for any."""
+    without = {"text-transformer": main.get("tokenizer", "bert") != "bert"}
+    without["class-embedding"] = main.get("unconditional") is None
+    return main["name"] in SCALES and not without.get(main["name"])
 
 
 def _pictures(conditioners: dict[str, Any], params: Mapping[str, Any], main: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ldmkit.interchange.model import (
     slot_of,
 )
 from ldmkit.interchange.scaling import first_stage_of
-from ldmkit_formats.diffusers.layout import FORMAT, INDEX, STEM, TEXT_STEM
+from ldmkit_formats.diffusers.layout import FORMAT, GUIDANCE, INDEX, STEM, TEXT_STEM, VERSION
 from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
 
 LATENT_DIFFUSION = {
@@ -58,11 +58,11 @@ def write(system: System, out: Path) -> list[str]:
     parts[place] = ["diffusers", _component(out / place, network, save_part(system, "denoiser", FORMAT))]
     for name in system.recipe.conditioners:
         parts |= _condition(system, f"conditioners.{name}", out)
-    notes = _scheduler(system, parts, out)
+    notes = [*_scheduler(system, parts, out), *_guidance(system, pipeline)]
     if pipeline in STABLE_DIFFUSION.values():
         parts |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
         parts["requires_safety_checker"] = False
-    _write(out / INDEX, {"_class_name": pipeline, **parts})
+    _write(out / INDEX, {"_class_name": pipeline, "_diffusers_version": VERSION, **parts})
     return notes
 
 
@@ -143,6 +143,14 @@ def _scheduler(system: System, parts: dict[str, Any], out: Path) -> list[str]:
     parts["scheduler"] = ["diffusers", config["_class_name"]]
     _write(out / "scheduler" / "scheduler_config.json", config)
     return notes
+
+
+def _guidance(system: System, pipeline: str) -> Iterator[str]:
+    """A line where the pipeline draws with another scale unless it is told this one."""
+    default = GUIDANCE.get(pipeline, 1.0)
+    for guide in system.recipe.guidance:
+        if (scale := guide.parameters.get("scale", default)) != default:
+            yield f"guidance: {pipeline} draws with {default:g} by default: tell it guidance_scale={scale:g}"
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

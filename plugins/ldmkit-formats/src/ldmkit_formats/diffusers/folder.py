@@ -19,6 +19,7 @@ from ldmkit_formats.diffusers.layout import (
     DENOISERS,
     FIRST_STAGES,
     FORMAT,
+    GUIDANCE,
     INDEX,
     PIPELINES,
     SCALING,
@@ -28,6 +29,7 @@ from ldmkit_formats.diffusers.layout import (
     UNUSED,
 )
 from ldmkit_formats.diffusers.schedulers import read_scheduler
+from ldmkit_formats.guiding import guide
 
 
 class Folder:
@@ -76,6 +78,7 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
     unnamed = sorted(path.name for path in folder.glob("*.safetensors"))
     if unnamed:
         published.notes.append(f"left aside {some(unnamed)}: {INDEX} does not name it")
+    _guidance(published, index.get("_class_name"))
     return published
 
 
@@ -138,3 +141,10 @@ def _scheduler(published: Published, folder: Path, name: str, network: Mapping[s
     reading = read_scheduler(config, int(number(network, "out_channels", channels)), channels)
     published.recipe |= reading.recipe
     published.notes += reading.notes
+
+
+def _guidance(published: Published, pipeline: Any) -> None:
+    """The pipeline's own classifier-free guidance, before what clips the guided estimate."""
+    scale = GUIDANCE.get(pipeline) if isinstance(pipeline, str) else None
+    if scale is not None and published.recipe["conditioners"]:
+        guide(published, scale, f"as {pipeline} draws by default")
