@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ldmkit.engine.data import reading
-from ldmkit.engine.requests import Inputs, prompt_field
+from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
@@ -34,7 +34,7 @@ def inputs(
 def validation(system: System, fields: Sequence[str]) -> Dataset:
     """The validation split; UserError where it cannot give the fields."""
     needs = f"recipe '{system.recipe.name}' reads {', '.join(fields)}: give"
-    prompt = prompt_field(system)
+    prompt = system.prompt_field
     options = " ".join("--prompt ..." if f == prompt else f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
