@@ -52,7 +52,7 @@ class CompressionStep(nn.Module):
         if options.learn_variance:
             self.log_variance = nn.Parameter(torch.zeros(()))
         self._options = options
-        # In a tuple, so that it is no submodule: the discriminator's weights belong to the other optimiser.
+        # In a tuple, so that it is no submodule: the discriminator's weights belong to the other optimizer.
         self._adversary, self._last = (adversary,), (last,)
         self._opposing = [] if adversary is None else [p for p in adversary.parameters() if p.requires_grad]
 

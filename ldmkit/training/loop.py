@@ -28,7 +28,7 @@ from ldmkit.types import Say, TrainingRun
 class Loop:
     """Trains one stage from its latest checkpoint to its last step.
 
-    A step is one update of every optimiser from `options.batch` pictures, which the processes and the
+    A step is one update of every optimizer from `options.batch` pictures, which the processes and the
     `accumulate` passes of each share out. What is random follows from (seed, step, position in the batch), so
     a checkpoint needs no generator's state, and neither resuming nor the number of processes changes a draw;
     only modules that draw by themselves (torch's dropout) draw by process.

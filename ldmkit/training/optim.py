@@ -1,4 +1,4 @@
-"""Optimisers, learning rates over the steps and by part, optimiser states as tensors and numbers."""
+"""Optimizers, learning rates over the steps and by part, optimizer states as tensors and numbers."""
 
 from __future__ import annotations
 

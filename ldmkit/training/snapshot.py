@@ -17,7 +17,7 @@ from ldmkit.training.stage import Learner, TrainingStage
 
 
 def capture(stage: TrainingStage, average: Average | None) -> dict[str, Mapping[str, Tensor]]:
-    """The stage's tensors, the moving averages and the optimisers' states, by group."""
+    """The stage's tensors, the moving averages and the optimizers' states, by group."""
     optimizers = {
         f"{learner.name}/{key}": value
         for learner in stage.learners
@@ -28,7 +28,7 @@ def capture(stage: TrainingStage, average: Average | None) -> dict[str, Mapping[
 
 
 def numbers(stage: TrainingStage) -> dict[str, Any]:
-    """What the optimisers keep besides tensors, by learner: for the checkpoint's JSON."""
+    """What the optimizers keep besides tensors, by learner: for the checkpoint's JSON."""
     return {p.name: optimizer_numbers(p.optimizer, p.parameters) for p in stage.learners}
 
 
@@ -56,8 +56,8 @@ def _restore_average(own: Mapping[str, Tensor], average: Mapping[str, Tensor]) -
 
 
 def _check_optimizer(learner: Learner, state: Mapping[str, Tensor], *, needed: bool) -> None:
-    """UserError where the optimiser's state is of other parameters than the learner's, or is `needed` and
-    missing: a learner that has not trained yet, and an optimiser that keeps no tensors, have none."""
+    """UserError where the optimizer's state is of other parameters than the learner's, or is `needed` and
+    missing: a learner that has not trained yet, and an optimizer that keeps no tensors, have none."""
     known = {key.rpartition(":")[0] for key in state}
     if known - learner.parameters.keys() or (needed and not known):
-        raise UserError(f"checkpoint: the optimiser's state is not that of the {learner.name}'s parameters")
+        raise UserError(f"checkpoint: the optimizer's state is not that of the {learner.name}'s parameters")

@@ -21,7 +21,7 @@ Losses = dict[str, Tensor]
 
 @dataclass
 class Learner:
-    """One optimiser and the TrainingStep whose loss it lowers; `make` makes the optimiser, by default AdamW.
+    """One optimizer and the TrainingStep whose loss it lowers; `make` makes the optimizer, by default AdamW.
 
     step: forward(batch, draws) -> (losses, what it hands to the learners after it); the only thing that is
     handed to accelerate. trains: does it learn at step 0, 1, ...? every_weight: each weight that the first

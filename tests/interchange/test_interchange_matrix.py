@@ -212,7 +212,6 @@ REFUSED = {
     **{("DiT", scheduler): "has no place for the variance" for scheduler in ("flow", "EDM")},
 }
 """Pairs without counterpart, and what the line names."""
-PAIRS = [(p, s) for p in PIPELINES for s in SCHEDULERS]
 CHOSEN = [
     (p, s)
     for i, p in enumerate(PIPELINES)

@@ -18,7 +18,7 @@ Norm = Literal["batch", "group", "none"]
 
 
 def normalize(norm: Norm, channels: int) -> list[nn.Module]:
-    """The norm of a layer, if it has one."""
+    """The normalization layer of that name, if any."""
     if norm == "none":
         return []
     return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(32, channels)]
@@ -86,7 +86,7 @@ class PatchAdversarial(nn.Module):
         self.smallest = 3 * 2**layers
 
     def trains(self, step: int) -> bool:
-        """From `warmup` steps before the start on."""
+        """Whether the discriminator learns: from `warmup` steps before the start on."""
         return step >= self.start - self.warmup
 
     def weight(self, step: int) -> float:
@@ -96,7 +96,7 @@ class PatchAdversarial(nn.Module):
         return self.full_weight * min(1.0, (step - self.start + 1) / max(self.ramp, 1))
 
     def generator_loss(self, reconstruction: Image) -> Float[Tensor, ""]:
-        """Minus the mean verdict."""
+        """Minus the mean of the discriminator's logits on the reconstruction."""
         self.check_size(reconstruction)
         return -self.network(reconstruction).mean()
 

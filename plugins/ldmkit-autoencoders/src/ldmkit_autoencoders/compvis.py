@@ -79,8 +79,10 @@ class VQModel(Model):
 
 
 def parameters(model: Model) -> dict[str, Any]:
-    """What both autoencoders share. attn_type none switches every attention off, whatever attn_resolutions
-    say."""
+    """The recipe parameters that both autoencoders share.
+
+    `attn_type: none` switches off every attention, whatever attn_resolutions say.
+    """
     d = model.ddconfig
     return {
         "factor": 2 ** (len(d.ch_mult) - 1),
@@ -97,7 +99,8 @@ def parameters(model: Model) -> dict[str, Any]:
 
 
 def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]], double_z: bool) -> dict[str, Any]:
-    """What both autoencoders share; ValueError where the format cannot hold it."""
+    """The part of the configuration that both autoencoders share; ValueError where the format cannot hold
+    it."""
     topology = topology_of(p, table)
     check_topology(topology)
     return {
@@ -140,7 +143,7 @@ def block_name(block: PlacedBlock) -> str:
 
 
 class CompVisKeys:
-    """Key names, the same for both autoencoders."""
+    """The published names of tensors, the same for both autoencoders."""
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Published tensors as the module's state dict.

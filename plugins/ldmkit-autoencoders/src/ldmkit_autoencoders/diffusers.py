@@ -86,7 +86,7 @@ def without_marks(config: Mapping[str, Any], expected: str) -> dict[str, Any]:
 
 
 def parameters(model: Model) -> dict[str, Any]:
-    """What both autoencoders share; ValueError where ldmkit has no such model."""
+    """The recipe parameters that both classes share; ValueError where ldmkit has no such model."""
     widths, levels = model.block_out_channels, len(model.block_out_channels)
     if not len(model.down_block_types) == len(model.up_block_types) == levels:
         raise ValueError("down_block_types, up_block_types, block_out_channels: not of one length")
@@ -108,7 +108,7 @@ def parameters(model: Model) -> dict[str, Any]:
 
 
 def config(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> dict[str, Any]:
-    """What both classes share; ValueError where diffusers has no such model."""
+    """The part of config.json that both classes share; ValueError where diffusers has no such model."""
     topology = topology_of(p, table)
     if topology.multipliers[0] != 1:
         raise ValueError("diffusers has no first multiplier other than 1")
@@ -152,7 +152,7 @@ def modern(tensors: Mapping[str, Tensor], model: Autoencoder) -> dict[str, Tenso
 
 
 class DiffusersKeys:
-    """Key names, the same for both autoencoders."""
+    """diffusers' names of tensors, the same for both autoencoders."""
 
     def load(self, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """Published tensors as the module's state dict.

@@ -58,7 +58,7 @@ class LPIPS(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> LPIPS:
-        """Eval for good."""
+        """Stays in evaluation mode."""
         return super().train(False)
 
     def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 1 1 1"]:
@@ -72,5 +72,5 @@ class LPIPS(nn.Module):
         return self.weight * total
 
     def features(self, image: Image) -> list[Float[Tensor, "b k i j"]]:
-        """The trunk's maps, each position's channels of unit length."""
+        """The network's feature maps, with the channels of each position scaled to unit length."""
         return [F.normalize(x, dim=1) for x in self.network.net(self.network.scaling_layer(image))]

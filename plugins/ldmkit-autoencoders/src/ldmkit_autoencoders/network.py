@@ -54,11 +54,14 @@ class Topology:
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
     def encoder_attends(self, level: int) -> bool:
-        """Does the encoder's level attend? It goes by the nominal resolution, halved and rounded down."""
+        """Whether a level of the encoder attends: by its nominal resolution, halved and rounded down."""
         return self.resolution // self.patch // 2**level in self.attention
 
     def decoder_attends(self, level: int) -> bool:
-        """The decoder doubles the smallest nominal resolution, which differs for odd ones."""
+        """Whether a level of the decoder attends.
+
+        The decoder doubles the smallest nominal resolution, which differs from the encoder's for odd ones.
+        """
         last = len(self.multipliers) - 1
         return self.resolution // self.patch // 2**last * 2 ** (last - level) in self.attention
 
@@ -74,13 +77,13 @@ def stack(channels: int, out_channels: int, blocks: int, attends: bool, dropout:
 
 
 def middle(channels: int, topology: Topology) -> nn.Sequential:
-    """Block, attention (unless switched off), block."""
+    """A residual block, attention (unless it is switched off), and another residual block."""
     first, second = (ResidualBlock(channels, channels, topology.dropout) for _ in range(2))
     return nn.Sequential(first, *([Attention(channels)] if topology.middle_attention else []), second)
 
 
 class Encoder(nn.Module):
-    """E without its regulariser: a picture becomes moments."""
+    """The encoder without its regulariser: from a picture to moments."""
 
     def __init__(self, topology: Topology, out_channels: int) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D: a latent becomes a picture. Levels run from the smallest map to the picture's resolution."""
+    """The decoder: from a latent to a picture. Its levels run from the smallest map to the picture's size."""
 
     def __init__(self, topology: Topology, in_channels: int) -> None:
         super().__init__()

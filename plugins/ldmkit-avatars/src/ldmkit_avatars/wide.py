@@ -53,7 +53,7 @@ class WideMap:
         return ramp * ramp * (3 - 2 * ramp)
 
     def _sun(self, square: UInt8[np.ndarray, "H H"]) -> np.ndarray:
-        """Where the square shows its sun, if all of that lies outside the overlaps."""
+        """The place of the square's sun, if all of it lies outside the overlaps."""
         sun = square == SUN
         columns = np.flatnonzero(sun.any(0))
         inside = columns.size and self._overlap <= columns[0] and columns[-1] < self._pace

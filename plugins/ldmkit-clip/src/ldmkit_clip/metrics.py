@@ -53,7 +53,7 @@ class OnCaptions:
         self.network, self.split, self.captions, self.seed = network, split, captions, seed
 
     def _drawn(self, evaluation: MetricInput) -> tuple[Clip, Drawn]:
-        """The judge, and what it compares."""
+        """The network, and the captions, pictures and samples that it compares."""
         with torch.random.fork_rng(devices=[]):  # the network draws weights before it reads its own
             judge = load_clip(self.network)
         return judge, draw(evaluation, judge, self.split, self.captions, self.seed)
@@ -68,7 +68,7 @@ class ClipScore(OnCaptions):
     """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """The score, its controls, and what they are of."""
+        """The score and its controls, with the split, the count and the network."""
         judge, drawn = self._drawn(evaluation)
         figures = {
             "": score(drawn.samples, drawn.texts),
@@ -87,7 +87,7 @@ class ClipRetrieval(OnCaptions):
     """
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Shares of samples and controls, and what they are of."""
+        """Shares of samples and of the controls, with the split, the count and the network."""
         judge, drawn = self._drawn(evaluation)
         return {
             "judge": judge.label,

@@ -45,7 +45,7 @@ class Clip(nn.Module):
             self.register_buffer(name, torch.tensor(value).reshape(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Clip:
-        """Stays in eval."""
+        """Stays in evaluation mode."""
         return super().train(False)
 
     @property
@@ -110,7 +110,7 @@ def _loaded(network: Network, device: str) -> Clip:
 
 
 def _built(files: Files) -> Any:
-    """The architecture of the configuration, of random weights; nothing is fetched for it."""
+    """The architecture of the configuration with random weights; nothing is fetched for it."""
     from open_clip.model import CLIP, CustomTextCLIP
 
     config = deepcopy(files.config)
@@ -141,7 +141,7 @@ def _read(model: Any, files: Files) -> None:
 
 
 def _tokenizer(files: Files) -> Any:
-    """open_clip's own tokenizer, or that of the folder; the hub is never asked."""
+    """open_clip's own tokenizer, or that of the folder; nothing is fetched from the hub."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     text = files.config["text_cfg"]

@@ -19,7 +19,7 @@ class Captions:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        """names: paths from the folder."""
+        """names: paths of caption files from the folder."""
         self._of: dict[str, str] = {}
         self.others: list[str] = []
         """Files beside whose picture there is another that is read."""
@@ -32,7 +32,7 @@ class Captions:
         return self._of.get(_key(picture))
 
     def without(self, pictures: Iterable[str]) -> list[str]:
-        """Those that stand beside none of these pictures."""
+        """The caption files that stand beside none of these pictures."""
         keys = {_key(name) for name in pictures}
         return [name for key, name in self._of.items() if key not in keys]
 

@@ -41,7 +41,7 @@ class FieldFiles:
             raise ValueError(f"{self._root / row.name}: its {field} {value}: {error}") from error
 
     def problems(self, rows: Sequence[Row], *, decoded: bool) -> Mapping[int, str]:
-        """What is wrong with files of some of the rows, by their order."""
+        """The problem of each row whose files cannot be used, by the row's index."""
         if not self._kinds:
             return {}
         wrong = {i: problem for i, row in enumerate(rows) if (problem := self._misplaced(row))}
@@ -69,7 +69,7 @@ class FieldFiles:
         return next((problem for name in self._names(row) if (problem := entries[name].problem)), None)
 
     def _names(self, row: Row) -> Sequence[str]:
-        """The files' paths from the folder."""
+        """The paths of the files from the folder."""
         values = [row.values[field] for field in self._kinds]
         return [self._name(row, value) for value in values if isinstance(value, str)]
 
@@ -84,6 +84,6 @@ class FieldFiles:
         return str(path) if path.is_file() else value
 
     def _path(self, row: Row, value: str) -> Path:
-        """Beside the metadata, else from the working directory."""
+        """The path of a file: beside the metadata if it is there, else from the working directory."""
         beside = self._root / self._places.actual(os.path.join(row.base, value))
         return Path(value).absolute() if not beside.exists() and Path(value).exists() else beside

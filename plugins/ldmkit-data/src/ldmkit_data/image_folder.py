@@ -53,7 +53,7 @@ class ImageFolder(PictureData):
             self._look()
 
     def _look(self) -> None:
-        """Looks at the folder's files."""
+        """Lists the folder's files and looks at each."""
         listing = list_folder(self._root)
         self._rows, self.classes, self._left_alone = listing.rows, listing.classes, listing.notes
         self._index = Index(self._root)
@@ -67,7 +67,7 @@ class ImageFolder(PictureData):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a person may want to know of the choice of pictures."""
+        """Lines for a person about the choice of pictures."""
         return [*self._left_alone, *super().notes]
 
     def aligned(self, kinds: Mapping[str, FieldKind]) -> Self:
@@ -87,13 +87,13 @@ class ImageFolder(PictureData):
 
     @cached_property
     def digest(self) -> str:
-        """Of the files, the fields and the settings; it follows content, not the time of the last change."""
+        """A digest of the files' content (not their times), the fields and the settings."""
         with uncollected():
             return digest_of(self._settings, (self._content(place) for place in self._places))
 
     @cached_property
     def picture_digest(self) -> str:
-        """Of the pictures alone, as they are shown where nothing is drawn."""
+        """A digest of the pictures alone, as they are shown without random draws."""
         names = (self._rows[place].name for place in self._places)
         return digest_of(self._picture_settings, (self._entries[name].content for name in names))
 

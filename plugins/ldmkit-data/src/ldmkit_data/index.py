@@ -128,7 +128,7 @@ def _damage(path: Path) -> str | None:
 
 
 def _load(file: Path) -> dict[str, Entry]:
-    """What was kept; nothing where that cannot be read."""
+    """The entries of the index file; empty where it cannot be read."""
     try:
         with np.load(file, allow_pickle=False) as kept:
             columns = {name: kept[name] for name in kept.files}
@@ -145,7 +145,7 @@ def _load(file: Path) -> dict[str, Entry]:
 
 
 def _save(file: Path, entries: Mapping[str, Entry]) -> None:
-    """Columns: a hundred thousand entries are read in a tenth of a second."""
+    """Writes the entries as columns: a hundred thousand of them are read in a tenth of a second."""
     sizes, times, contents, widths, heights, problems, decoded = zip(*entries.values(), strict=True)
     texts = {"names": entries, "contents": contents, "problems": [p or "" for p in problems]}
     numbers = {"sizes": sizes, "times": times, "widths": widths, "heights": heights}

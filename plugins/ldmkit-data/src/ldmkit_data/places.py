@@ -44,14 +44,14 @@ class Places:
         return None
 
     def holds(self, path: Path) -> bool:
-        """Does the file, links resolved, lie in the folder?"""
+        """Whether the file, with links resolved, lies in the folder."""
         folder = self._folder(str(path.parent))
         if not self._inside(folder):
             return False
         return not path.is_symlink() or self._inside(os.path.realpath(path))
 
     def _listed(self, folder: str) -> Mapping[str, str]:
-        """The names in a folder, by their composed form."""
+        """The names in a folder, by their composed Unicode form."""
         try:
             return {normalize("NFC", name): name for name in os.listdir(self._root / folder)}
         except (OSError, ValueError):

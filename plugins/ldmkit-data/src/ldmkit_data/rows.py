@@ -49,7 +49,7 @@ def note_of_empty(rows: Sequence[Row]) -> list[str]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No cyclic garbage collection within: each would look through all rows that are there already."""
+    """A context without cyclic garbage collection, which would visit all rows that are there already."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -80,7 +80,7 @@ class Union:
 
     @property
     def contents(self) -> Mapping[str, str]:
-        """Those of the parts that know them, each name after its part's number."""
+        """The contents of the parts that have them, each name after its part's number."""
         known = [(i, getattr(part, "contents", None) or {}) for i, part in enumerate(self._parts)]
         return {f"part {i}: {name}": content for i, held in known for name, content in held.items()}
 

@@ -1,8 +1,8 @@
-"""Latent consistency: a network that sees the clean latent from any point of a teacher's path to it.
+"""Latent consistency: a network that estimates the clean latent from any point of a teacher's path to it.
 
 Luo et al. 2023, "Latent Consistency Models"; Song et al. 2023, "Consistency Models". The consistency function
-f(z_t, t) is the estimate of the clean latent, whatever the objective says that the network's output means; on
-clean it is z itself, which is the boundary that the others are learned from.
+f(z_t, t) is the estimate of the clean latent, whatever the objective says that the network's output means. At
+the clean end it is z itself: from this boundary the other values are learned.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ConsistencyDistillation:
         )
 
     def _target(self, student: EstimateFunction, taught: Estimate, following: Level) -> Latent:
-        """f of where the teacher's DDIM step ends."""
+        """f(z_s, s) at the point z_s where the teacher's DDIM step ends."""
         z = following.add_noise(taught.clean, taught.noise)
         at = following.like(z)
         return torch.where(at.sigma > 0, student(z, following).clean, z)

@@ -16,7 +16,7 @@ Scale = Annotated[float, Field(ge=0)]
 
 
 def with_clean(estimate: Estimate, clean: Latent, level: Level) -> Estimate:
-    """The estimate with another clean latent, and the noise that goes with it and the same z_t."""
+    """The estimate with another clean latent, and with the noise that belongs to it at the same z_t."""
     alpha, sigma = float(level.alpha), float(level.sigma)
     if sigma == 0:
         return Estimate(clean, estimate.noise, estimate.variance_range)

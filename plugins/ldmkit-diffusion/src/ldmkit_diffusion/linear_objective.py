@@ -17,7 +17,7 @@ Weighting = Literal["uniform", "min-snr", "edm"]
 Gamma = Annotated[float, Field(gt=0)]
 
 LEAST_SIGMA = 1e-6
-"""Below this sigma there is no noise to speak of: what divides by sigma divides by this."""
+"""The smallest sigma by which an estimate is divided: below it there is practically no noise."""
 
 
 class LinearObjective(ABC):
@@ -39,7 +39,7 @@ class LinearObjective(ABC):
         self.gamma = gamma
 
     def out_channels(self, latent_channels: int) -> int:
-        """As many as the latent has."""
+        """The latent's channels."""
         return latent_channels
 
     def scale_input(self, z: Latent, level: Level) -> Latent:
@@ -67,14 +67,14 @@ class LinearObjective(ABC):
 
     @abstractmethod
     def target(self, clean: Latent, noise: Latent, level: Level) -> Latent:
-        """What the network should say; `level` has the latent's shape."""
+        """The target of the network's output; `level` has the latent's shape."""
 
     @abstractmethod
     def sensitivity(self, level: Level) -> Tensor:
         """How far an error of the network's output moves the clean latent: |d clean / d raw|."""
 
     def check(self, schedule: NoiseSchedule) -> None:  # noqa: B027 (most objectives accept any schedule)
-        """Any schedule will do."""
+        """Accepts any schedule."""
 
 
 def total(level: Level) -> Tensor:

@@ -38,11 +38,12 @@ class Epsilon(LinearObjective):
         self.learned = variance == "learned-range"
 
     def out_channels(self, latent_channels: int) -> int:
-        """As many as the latent has, twice that with a learned variance."""
+        """The latent's channels; twice as many with a learned variance."""
         return latent_channels * (1 + self.learned)
 
     def loss(self, raw: Latent, clean: Latent, noise: Latent, level: Level) -> PerPicture:
-        """The weighted loss of each picture, and with a learned variance the bound's term."""
+        """The weighted loss of each picture; with a learned variance, plus the term of the variational
+        bound."""
         epsilon, *variance = self._halves(raw)
         simple = super().loss(epsilon, clean, noise, level)
         if not variance:
@@ -66,8 +67,8 @@ class Epsilon(LinearObjective):
         return Estimate(clean, epsilon, (variance[0] + 1) / 2 if variance else None)
 
     def check(self, schedule: NoiseSchedule) -> None:
-        """ValueError at zero terminal SNR, where the noise is all of z_t and says nothing of the picture; and
-        where a variance is to be learned for a continuous schedule, which has no beta."""
+        """ValueError at zero terminal SNR, where z_t is all noise and predicting it says nothing of the
+        picture, and for a learned variance on a continuous schedule, which has no beta."""
         if schedule.zero_snr:
             raise ValueError("the schedule ends at zero SNR; take objective v, x0, flow or edm")
         if self.learned and schedule.timesteps is None:
@@ -118,7 +119,7 @@ class Velocity(LinearObjective):
         return level.sigma / total(level)
 
     def estimate(self, raw: Latent, z: Latent, level: Level) -> Estimate:
-        """A rotation of (z_t, v): nothing vanishes in the divisor."""
+        """A rotation of (z_t, v), in which no divisor vanishes."""
         at = level.like(z)
         z, raw = z / total(at) ** 2, raw / total(at)
         return Estimate(at.alpha * z - at.sigma * raw, at.sigma * z + at.alpha * raw)

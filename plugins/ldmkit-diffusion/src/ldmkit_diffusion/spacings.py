@@ -23,9 +23,10 @@ Offset = Annotated[int, Field(ge=0)]
 End = Literal["first", "clean"]
 
 EDM_RANGE = (0.002, 80.0)
-"""The sigma / alpha between which Karras et al. 2022 sample: where a schedule's own ends are 0 or endless."""
+"""The range of sigma / alpha in Karras et al. 2022, used where a schedule's own ends are 0 or infinite."""
 ENDLESS = 1e3
-"""A sigma / alpha above which there is nothing to be seen: levels there would be wasted."""
+"""The sigma / alpha above which a latent shows nothing of the picture, so that levels there would be
+wasted."""
 
 
 def leading(

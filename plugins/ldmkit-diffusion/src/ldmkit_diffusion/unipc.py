@@ -57,7 +57,7 @@ class _Past:
         self.entries = [(position, clean), *kept][: self.size]
 
     def step(self, base: Latent, alpha: float, target: float, order: int) -> _Step | None:
-        """The step to `target`; None where only the first-order one makes sense."""
+        """The step to `target`; None where only a first-order step is defined."""
         (here, clean), *older = self.entries
         h = target - here
         if not math.isfinite(h) or h == 0:
@@ -85,11 +85,11 @@ class _Step:
         self.gain = -alpha * math.expm1(-h)
 
     def predicted(self) -> Latent:
-        """UniP: from older estimates alone."""
+        """The predictor UniP: from older estimates alone."""
         return self._add(self.changes, coefficients(self.ratios, self.h))
 
     def corrected(self, newest: Latent) -> Latent:
-        """UniC: with the estimate at the predicted point."""
+        """The corrector UniC: with the estimate at the predicted point."""
         return self._add([*self.changes, newest - self.clean], coefficients([*self.ratios, 1.0], self.h))
 
     def _add(self, changes: list[Latent], weights: list[float]) -> Latent:

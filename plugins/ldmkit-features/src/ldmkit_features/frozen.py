@@ -11,10 +11,10 @@ class Frozen(nn.Module):
     """A network with frozen weights and statistics; gradients with respect to its input are kept."""
 
     def freeze(self) -> None:
-        """To be called at the end of a constructor."""
+        """Freezes the network; to be called at the end of a constructor."""
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in eval whatever the module around it does."""
+        """Stays in evaluation mode, whatever the module around it does."""
         return super().train(False)

@@ -53,14 +53,15 @@ class InceptionV3(Frozen):
         return maps
 
     def embed(self, image: Image) -> Float[Tensor, "b 2048"]:
-        """What FID is computed on."""
+        """The 2048 pooled features that FID compares."""
         pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         pooled: Tensor = self.network(pixels)[0]
         return pooled
 
 
 def _network(state: State, path: Path) -> FeatureExtractorInceptionV3:
-    """torch-fidelity's network. Its constructor unpickles any file: it gets tensors that we wrote."""
+    """torch-fidelity's network. Its constructor unpickles any file, so it is given a file of tensors that is
+    written here."""
     ours = io.BytesIO()
     torch.save(state, ours)
     ours.seek(0)

@@ -37,7 +37,7 @@ def copy_tokenizer(source: Path, out: Path) -> None:
 
 
 def caption_length(source: Path) -> int | None:
-    """How many tokens a tokenizer's folder says captions have, if it says so."""
+    """The number of tokens of a caption that a tokenizer's folder states, or None."""
     folder = source / "tokenizer" if (source / "tokenizer").is_dir() else source
     path = check_inside(source, folder / "tokenizer_config.json")
     length = number(read_json(path), "model_max_length", 0) if path.is_file() else 0
@@ -64,7 +64,7 @@ def encoder_tensors(source: Path) -> Tensors:
 
 
 def write_encoder(config: Mapping[str, Any], tensors: Tensors, out: Path) -> None:
-    """A text encoder's folder out of its configuration and weights."""
+    """Writes a text encoder's folder from its configuration and weights."""
     (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     write_checked(out, tensors)
 
@@ -77,7 +77,7 @@ def write_checked(out: Path, tensors: Tensors) -> None:
 
 
 def copy_plain(source: Path, out: Path) -> None:
-    """Configurations and vocabularies; no index of weights, no link that leads out."""
+    """Copies configurations and vocabularies, without indices of weights and links that lead outside."""
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
     out.mkdir(parents=True, exist_ok=True)

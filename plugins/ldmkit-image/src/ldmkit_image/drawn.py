@@ -21,7 +21,7 @@ Draw = Callable[[Tensor, np.random.Generator], Tensor]
 
 
 class Variants(Sequence[Tensor]):
-    """The draws of one example, each computed when it is asked for and the same every time."""
+    """The draws of one example: each is computed when it is first read and is the same every time."""
 
     def __init__(self, draw: Draw, image: Tensor, seed: tuple[int, ...]) -> None:
         self._draw, self._image, self._seed = draw, image, seed
@@ -55,22 +55,22 @@ class WithField:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Those of the data set within, the drawn one, and its plural."""
+        """The fields of the inner data set, the drawn field, and its plural."""
         return (*self._of.fields, self._field, f"{self._field}s")
 
     @property
     def digest(self) -> str:
-        """Of the data set within and of what determines the draws."""
+        """A digest of the inner data set and of what determines the draws."""
         return hashlib.sha256(f"{self._of.digest} {self._settings}".encode()).hexdigest()
 
     @property
     def contents(self) -> Mapping[str, str] | None:
-        """Those of the data set within, where it knows them."""
+        """The contents of the inner data set, where it has them."""
         return getattr(self._of, "contents", None)
 
     @property
     def skipped(self) -> Sequence[Path]:
-        """The broken files that the data set within left out."""
+        """The broken files that the inner data set has left out."""
         return self._of.skipped
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ class WithField:
 
     @property
     def drawn(self) -> Sequence[str]:
-        """What the data set within draws anew for each key."""
+        """The fields that the inner data set draws at random."""
         return tuple(getattr(self._of, "drawn", ()))
 
     @property

@@ -31,7 +31,8 @@ def corner(x: float, y: float, vocabulary: int) -> int:
 
 
 def is_layout(raw: Any) -> bool:
-    """A list of pictures, each a list of (class, x, y, width, height); ids are one level flatter."""
+    """Whether it is a list of layouts, each a list of (class, x, y, width, height); ids are one level
+    flatter."""
     if not isinstance(raw, list | tuple) or not raw:
         return False
     return all(

@@ -71,7 +71,7 @@ class CompvisPretrainedText:
         return {"target": self.classes[0], "params": length}
 
     def notes(self, module: nn.Module) -> list[str]:
-        """What export makes up."""
+        """Lines on what an export has to invent."""
         assert isinstance(module, PretrainedText)
         line = "text encoder: a last block of zeros is written, which its penultimate states do not pass"
         return [line] if _is_open_clip(module) else []
@@ -174,7 +174,7 @@ def _check_depth(tensors: Mapping[str, Tensor], penultimate: bool = False) -> bo
 
 
 def _is_open_clip(module: PretrainedText) -> bool:
-    """Is it open_clip's kind of CLIP, and not OpenAI's? ValueError where it is none."""
+    """Whether it is open_clip's kind of CLIP and not OpenAI's; ValueError where it is no CLIP."""
     kind = module.encoder.config
     if kind.model_type != "clip_text_model" or kind.hidden_act not in ("quick_gelu", "gelu"):
         raise ValueError(f"the format holds CLIP's text encoder alone, not {kind.model_type}")
@@ -207,5 +207,5 @@ def _config(tensors: Mapping[str, Tensor], activation: str) -> dict[str, Any]:
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> set[int]:
-    """The numbers of the layers that there are tensors of."""
+    """The numbers of the layers that have tensors."""
     return {int(name.removeprefix(LAYER).split(".")[0]) for name in tensors if name.startswith(LAYER)}

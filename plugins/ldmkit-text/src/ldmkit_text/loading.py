@@ -101,7 +101,7 @@ def _check_complete(info: dict[str, Any]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar."""
+    """A context without transformers' progress bar."""
     from transformers.utils import logging as untyped
 
     logging: Any = untyped

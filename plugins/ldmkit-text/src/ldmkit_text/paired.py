@@ -63,7 +63,7 @@ class PairedText(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PairedText:
-        """As nn.Module's, but the encoders stay in eval."""
+        """As in nn.Module, but the encoders stay in evaluation mode."""
         super().train(mode)
         self.encoder.eval()
         return self

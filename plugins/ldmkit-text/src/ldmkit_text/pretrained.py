@@ -82,7 +82,7 @@ class PretrainedText(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PretrainedText:
-        """As nn.Module's, but a frozen encoder stays in eval."""
+        """As in nn.Module, but a frozen encoder stays in evaluation mode."""
         super().train(mode)
         self.encoder.train(mode and self.tune)
         return self
@@ -102,7 +102,7 @@ class PretrainedText(nn.Module):
         return self._read(prepared[self.field])
 
     def _read(self, ids: Int[Tensor, "b l"]) -> Condition:
-        """What the encoder says of its own ids."""
+        """The encoder's last hidden states for its own ids."""
         mask = self._mask(ids)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tune):
             states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -130,7 +130,7 @@ class PretrainedText(nn.Module):
 
     @property
     def _vocabulary(self) -> int:
-        """Ids run from 0 to this, exclusive."""
+        """The number of ids: they run from 0 to one below it."""
         return int(self.encoder.get_input_embeddings().num_embeddings)
 
     @property

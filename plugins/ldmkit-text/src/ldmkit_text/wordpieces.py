@@ -28,7 +28,7 @@ def word_pieces(length: int) -> BertWordPieceTokenizer:
 
 
 def is_text(raw: Any) -> bool:
-    """Is this a list of strings?"""
+    """Whether it is a list of strings."""
     return isinstance(raw, list | tuple) and len(raw) > 0 and all(isinstance(x, str) for x in raw)
 
 
@@ -52,7 +52,7 @@ def check_ids(raw: Any, field: str, vocabulary: int, expects: str) -> Int[Tensor
 
 
 def first_of(raw: Any) -> str:
-    """How a message shows what was given: the first value of a list, the type and shape of an array."""
+    """A value as messages show it: the first of a list, the type and shape of an array."""
     if isinstance(raw, list | tuple) and raw:
         return shortened(repr(raw[0]), 60)
     if hasattr(raw, "shape"):

@@ -1,1 +1,1 @@
-"""Optimisers, auxiliary losses and callbacks for ldmkit's trainings."""
+"""Optimizers, auxiliary losses and callbacks for ldmkit's trainings."""

@@ -74,7 +74,7 @@ class Alignment(nn.Module):
         return self.weight * loss
 
     def projection(self, output: Tensor, size: tuple[int, ...]) -> Positions:
-        """The head's output of unit length, on the grid of `size`."""
+        """The head's output, scaled to unit length, on the grid of `size`."""
         if output.ndim not in (3, 4):
             raise ValueError(f"layer '{self.layers[0]}' puts out {tuple(output.shape)}, no positions")
         shape = output.shape[2:] if output.ndim == 4 else _grid(output.shape[1], size)

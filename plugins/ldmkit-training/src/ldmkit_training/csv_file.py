@@ -40,15 +40,15 @@ class Csv:
             csv.writer(file).writerows(rows)
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        """A row each."""
+        """Writes a row for each figure."""
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows((step, name, value) for name, value in figures.items())
 
     def picture(self, step: int, picture: PIL.Image.Image) -> None:
-        """Nothing: the run's folder has the pictures already."""
+        """Does nothing: the run's folder has the pictures already."""
 
     def end(self, outcome: Outcome) -> None:
-        """Nothing: every row is on the disk."""
+        """Does nothing: every row is on the disk."""
 
 
 def _within(step: str, last: int) -> bool:

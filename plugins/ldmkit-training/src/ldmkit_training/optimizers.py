@@ -40,7 +40,7 @@ class AdamW:
         }
 
     def __call__(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-        """Fused, as torch implements it."""
+        """torch's fused AdamW."""
         return torch.optim.AdamW(groups, fused=True, **self.options)
 
 
@@ -80,11 +80,11 @@ class Muon:
         }
 
     def __call__(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-        """One optimiser around torch's two."""
+        """One optimizer around torch's Muon and AdamW."""
         return MatricesAndRest(groups, self.is_matrix, self.options, self.adamw)
 
     def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
-        """Does Muon train it?"""
+        """Whether Muon trains this weight."""
         shaped = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) > 1
         return shaped and not any(fnmatch(name, pattern) for pattern in self.others)
 
@@ -93,7 +93,7 @@ class MatricesAndRest(torch.optim.Optimizer):
     """torch.optim.Muon on the parameters that `is_matrix` chooses, AdamW on the others.
 
     Each matrix is handed to Muon as a parameter of two dimensions that shares its memory. `state` and the
-    learning rates of `param_groups` are those of the two optimisers.
+    learning rates of `param_groups` are those of the two optimizers.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class MatricesAndRest(torch.optim.Optimizer):
             self._inner.append(torch.optim.Muon(flat, **options))
         if rest:
             self._inner.append(adamw([dict(group) for group in rest]))
-        # The inner optimisers' own dictionaries, so that checkpoints read and write their state here.
+        # The inner optimizers' own dictionaries, so that checkpoints read and write their state here.
         for p in (p for group in self.param_groups for p in group["params"]):
             optimizer = self._inner[0 if p in self._flat else -1]
             self.state[p] = optimizer.state[self._flat.get(p, p)]

@@ -9,7 +9,7 @@ LDMKIT_API = 2
 
 @hookimpl
 def ldmkit_register(registry: Registrar) -> None:
-    """Optimisers, auxiliary losses and callbacks."""
+    """Optimizers, auxiliary losses and callbacks."""
     registry.add(
         "optimizer",
         "adamw",

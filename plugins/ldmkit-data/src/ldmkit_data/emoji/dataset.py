@@ -54,7 +54,8 @@ class Pictures:
 
     @cached_property
     def _encoded(self) -> dict[tuple[str, str], bytes]:
-        """Everything at once: an open archive is shared neither by threads nor by processes."""
+        """All files of the pictures, read at once: an open archive cannot be shared by threads or
+        processes."""
         pictures: dict[tuple[str, str], bytes] = {}
         for style in self._styles:
             with zipfile.ZipFile(self._folder / f"{style}.zip") as archive:

@@ -16,9 +16,9 @@ from ldmkit.keymaps import check_entries, short
 FORMAT = "compvis"
 MODELS = ("LatentDiffusion", "LatentInpaintDiffusion", "LatentUpscaleDiffusion")
 NOISED = "ImageConcatWithNoiseAugmentation"
-"""What an upscaler's low-resolution picture passes: it has no tensors but the tables of its schedule."""
+"""The class through which an upscaler's low-resolution picture goes; its only tensors are schedule tables."""
 UNCONDITIONAL, FIRST_STAGE = "__is_unconditional__", "__is_first_stage__"
-"""What stands in place of a conditioner's class: there is none; it is the first stage."""
+"""Marks in place of a conditioner's class: there is none; it is the first stage."""
 SCHEDULES = {"linear": "scaled-linear", "cosine": "cosine", "sqrt_linear": "linear", "sqrt": "sqrt"}
 OBJECTIVES = {"eps": "epsilon", "x0": "x0", "v": "v"}
 READ = {
@@ -34,7 +34,7 @@ TRAINING_ONLY = {
     "unet_trainable", "reset_ema", "reset_num_ema_updates", "make_it_fit", "ucg_training",
     "force_null_conditioning", "low_scale_key",
 }  # fmt: skip
-"""Known entries that have no part in what the trained model computes."""
+"""Known entries that do not affect what the trained model computes."""
 
 
 def slot(registry: Registry, kind: str, section: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def low_resolution(model_params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def check(where: str, params: Mapping[str, Any], read: Collection[str]) -> None:
-    """UserError that names entries of a section that nobody reads."""
+    """UserError that names the entries of a section that are not read."""
     try:
         check_entries(params, read)
     except ValueError as error:
@@ -106,7 +106,7 @@ def objective(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unknown(params: Mapping[str, Any]) -> None:
-    """UserError that names entries of `model.params` that nobody reads."""
+    """UserError that names the entries of `model.params` that are not read."""
     try:
         check_entries(params, READ, harmless=TRAINING_ONLY)
     except ValueError as error:

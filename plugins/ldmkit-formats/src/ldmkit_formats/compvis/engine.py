@@ -17,7 +17,7 @@ LEFT = (
     "ckpt_path", "use_ema", "ema_decay_rate", "disable_first_stage_autocast", "input_key", "log_keys",
     "no_cond_log", "compile_model", "en_and_decode_n_samples_a_time", "monitor",
 )  # fmt: skip
-"""Known entries that have no part in what the trained model computes."""
+"""Known entries that do not affect what the trained model computes."""
 SCALINGS = {"EpsScaling": "eps", "VScaling": "v"}
 EMBEDDERS, SIGMAS = "conditioner.", "denoiser.sigmas"
 FIRST_EMBEDDER = f"{EMBEDDERS}embedders.0."
@@ -26,7 +26,7 @@ SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple
 """What Stable Diffusion XL reads: two text encoders, and sizes through classes without tensors."""
 SIZE_CLASS, SCORE = "ConcatTimestepEmbedderND", "aesthetic_score"
 ATTENTION = "spatial_transformer_attn_type"
-"""Which kernel computes attention there."""
+"""The entry that chooses the kernel of attention."""
 
 
 def translated(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ldmkit_formats.compvis.state import CONDITION, FIRST, NETWORK
 
 
 def write(system: System, out: Path) -> list[str]:
-    """Fills the folder `out`; a line for what is held otherwise.
+    """Fills the folder `out`; returns a line for each thing that the format holds in another form.
 
     Raises UserError where the format cannot hold the model.
     """
@@ -61,7 +61,7 @@ def _model(system: System, scale: float) -> dict[str, Any]:
 
 
 def _schedule(system: System) -> dict[str, Any]:
-    """Schedule and objective."""
+    """The entries of schedule and objective."""
     schedule, objective = system.recipe.schedule, system.recipe.objective
     values: dict[str, Any] = {
         "beta_schedule": published_name(SCHEDULES, schedule, "schedule", FORMAT),
@@ -78,7 +78,7 @@ def _schedule(system: System) -> dict[str, Any]:
 
 
 def _section(system: System, part: str) -> dict[str, Any]:
-    """A part's class and its parameters."""
+    """The section of a part: its class and its parameters."""
     config = config_of(system, part, FORMAT)
     return {"target": class_of(system, part, FORMAT), **({"params": config} if config else {})}
 

@@ -45,11 +45,11 @@ class SingleFile:
     """Format `compvis`: one state dict, beside the YAML configuration of the paper's code."""
 
     def accepts(self, source: Path) -> bool:
-        """A file with a checkpoint's suffix."""
+        """Whether it is a file with a checkpoint's suffix."""
         return source.is_file() and source.suffix in SUFFIXES
 
     def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
-        """A whole model or a first stage by itself."""
+        """Reads a whole model, or a first stage by itself."""
         if options.config is None:
             raise UserError(f"{source} is a single file: give its published configuration with --config")
         config = read_yaml(options.config)
@@ -63,7 +63,7 @@ class SingleFile:
         return _first_stage(registry, state, model, options)
 
     def write(self, system: System, out: Path) -> list[str]:
-        """model.ckpt and config.yaml."""
+        """Writes model.ckpt and config.yaml."""
         return export.write(system, out)
 
 
@@ -122,7 +122,7 @@ def _recipe(registry: Registry, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _left_aside(params: Mapping[str, Any], state: Tensors, scale: float) -> Iterator[str]:
-    """What the configuration says and the recipe does not hold, a line each."""
+    """Lines on entries of the configuration that the recipe does not hold."""
     if params.get("scale_by_std") and "scale_factor" not in state:
         yield f"scale_by_std: the file lacks scale_factor, which was measured; {scale:g} is taken"
     if params.get("use_ema") is True and not below(state, AVERAGE):

@@ -37,9 +37,9 @@ def below(state: Tensors, prefix: str) -> Tensors:
 def averaged(
     published: Published, state: Tensors, own: Tensors, prefix: str, part: str, weights: str | None
 ) -> Tensors:
-    """A part's tensors, or their averages: named after the parameters, dots never guessed back.
+    """A part's tensors, or their moving averages, found by the names of the parameters.
 
-    prefix: of the part in the wrapper. Of a first stage the losses have averages too; buffers have none.
+    prefix: the part's in the checkpoint. A first stage's losses have averages too; buffers have none.
     """
     averages = {k: v for k, v in below(state, AVERAGE).items() if k not in COUNTERS}
     if not averages and weights == "ema":

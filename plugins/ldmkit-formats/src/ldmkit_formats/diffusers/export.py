@@ -42,7 +42,7 @@ CLASSES = {("class-embedding",): "DiTPipeline"}
 
 
 def write(system: System, out: Path) -> list[str]:
-    """Fills the folder `out`; a line for what is held otherwise.
+    """Fills the folder `out`; returns a line for each thing that the format holds in another form.
 
     Raises UserError where the format cannot hold the model.
     """
@@ -90,7 +90,7 @@ def _is_transformer(system: System) -> bool:
 
 
 def _condition(system: System, part: str, out: Path) -> dict[str, Any]:
-    """Writes a conditioner's folders; their entries in the index."""
+    """Writes a conditioner's folders; returns their entries in the index."""
     if slot_of(system, part).parameters.get("to") == "one-hot":
         return {}  # the network embeds it
     keys: Any = key_map(system.registry, FORMAT, slot_of(system, part).name)
@@ -126,7 +126,7 @@ def _first_stage(system: System, out: Path) -> str:
 
 
 def _component(out: Path, config: Mapping[str, Any], tensors: Tensors) -> str:
-    """Writes one sub-folder; the name of its class."""
+    """Writes one sub-folder; returns the name of its class."""
     _write(out / "config.json", config)
     # A class of transformers' kind has another file name than those of diffusers' own.
     own = "_class_name" in config

@@ -36,11 +36,11 @@ class Folder:
     """Format `diffusers`: `model_index.json` and a sub-folder a component, or one first stage by itself."""
 
     def accepts(self, source: Path) -> bool:
-        """A folder."""
+        """Whether it is a folder."""
         return source.is_dir()
 
     def read(self, registry: Registry, source: Path, options: ImportOptions) -> Published:
-        """A pipeline, or a first stage by itself."""
+        """Reads a pipeline, or a first stage by itself."""
         if options.config is not None or options.weights is not None:
             raise UserError(
                 f"{source} is a folder with configurations of its own: leave out --config and --weights"
@@ -55,7 +55,7 @@ class Folder:
         return _first_stage(registry, source)
 
     def write(self, system: System, out: Path) -> list[str]:
-        """A pipeline, or a first stage by itself."""
+        """Writes a pipeline, or a first stage by itself."""
         return export.write(system, out)
 
 
@@ -99,7 +99,7 @@ def _parts(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _beside(index: Mapping[str, Any]) -> Iterator[str]:
-    """What a pipeline's index says besides its parts, and a recipe does not hold, a line each."""
+    """Lines on entries of a pipeline's index, apart from its parts, that a recipe does not hold."""
     name = index.get("_class_name")
     if not isinstance(name, str) or name not in PIPELINES:
         yield f"{INDEX}: _class_name {short(name)} is left aside: its parts are joined as they fit each other"

@@ -12,7 +12,7 @@ FIRST_STAGES = ("vae", "vqvae")
 DENOISERS = ("unet", "transformer")
 TEXTS = ("bert", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 UNUSED = {"safety_checker", "feature_extractor", "image_encoder", "watermarker"}
-"""Parts of published pipelines that make no picture."""
+"""Parts of published pipelines that do not affect the pictures."""
 PIPELINES = {
     *("LDMPipeline", "LDMSuperResolutionPipeline", "LDMTextToImagePipeline", "DDIMPipeline", "DDPMPipeline"),
     *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
@@ -28,6 +28,6 @@ GUIDANCE = {
 }
 """The scale of classifier-free guidance by which a pipeline draws unless told another (diffusers 0.42)."""
 SETTINGS = {"requires_safety_checker", "requires_aesthetics_score", "force_zeros_for_empty_prompt"}
-"""What an index says besides the parts, and import heeds or may pass over."""
+"""Entries of an index besides the parts, which import uses or may ignore."""
 SCALING = 0.18215
-"""The scaling_factor of both first stages where their configuration is silent."""
+"""The scaling_factor of both first stages where their configuration has none."""

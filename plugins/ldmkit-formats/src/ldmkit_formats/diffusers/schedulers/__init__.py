@@ -17,9 +17,9 @@ from ldmkit_formats.diffusers.schedulers.tables import FAMILIES, read_table
 
 
 def read_scheduler(config: Mapping[str, Any], out_channels: int, channels: int) -> Reading:
-    """The recipe's part of a scheduler; UserError where no schedule or objective here is its like.
+    """The recipe's entries for a scheduler; UserError where no schedule or objective corresponds to it.
 
-    out_channels: what the network puts out for a latent of `channels`.
+    out_channels: the channels of the network's output for a latent of `channels`.
     """
     reading = Reading(config, read=set(BOOKKEEPING))
     if reading.name in {*FAMILIES, *CONTINUOUS}:

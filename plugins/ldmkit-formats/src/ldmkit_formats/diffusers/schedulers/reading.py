@@ -77,20 +77,20 @@ class Reading:
         return str(self.config.get("_class_name"))
 
     def get(self, key: str, default: Any = None) -> Any:
-        """An entry, which is dealt with then; an entry that is absent or null has its default."""
+        """The value of an entry, which then counts as read; the default where it is absent or null."""
         self.read.add(key)
         value = self.config.get(key)
         return default if value is None else value
 
     def took(self, key: str, as_what: str) -> None:
-        """Says what became of an entry."""
+        """Notes that an entry was taken over as something else."""
         self.read.add(key)
         self.notes.append(
             f"scheduler: {key} {_short(self.config.get(key, 'by default'))} taken over as {as_what}"
         )
 
     def left(self, key: str, why: str) -> None:
-        """Says that an entry is not taken over."""
+        """Notes that an entry is not taken over."""
         self.read.add(key)
         self.notes.append(
             f"left aside: scheduler's {key} {_short(self.config.get(key, 'by default'))} ({why})"

@@ -9,7 +9,7 @@ from ldmkit_formats.diffusers.schedulers.reading import Reading
 
 
 def named(name: str) -> Callable[[Reading], dict[str, Any]]:
-    """One of ours, by name."""
+    """The slot of a sampler of this name."""
     return lambda reading: {"name": name}
 
 
@@ -46,7 +46,7 @@ def dpm_solver(reading: Reading) -> dict[str, Any]:
 
 
 def unipc(reading: Reading) -> dict[str, Any]:
-    """UniPC of the order asked for, up to 4."""
+    """UniPC of the configured order, up to 4."""
     order = reading.get("solver_order", 2)
     if order > 4:
         reading.left("solver_order", "sampler unipc goes to 4")

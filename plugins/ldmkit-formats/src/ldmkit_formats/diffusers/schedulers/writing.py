@@ -158,7 +158,7 @@ def _bounds(recipe: Recipe) -> dict[str, Any]:
 
 
 def _held(config: Mapping[str, Any], recipe: Recipe, registry: Registry, *, sampler: bool) -> bool:
-    """Does the configuration, read again, say what the recipe says?"""
+    """Whether the configuration, read again, gives the recipe's components."""
     channels = 2 if recipe.objective.parameters.get("variance") == "learned-range" else 1
     try:
         read = read_scheduler(config, channels, 1).recipe
@@ -180,7 +180,7 @@ def _held(config: Mapping[str, Any], recipe: Recipe, registry: Registry, *, samp
 
 
 def _alike(kind: str, theirs: Any, ours: Component, registry: Registry) -> bool:
-    """Are two components one, in all that counts after the training?"""
+    """Whether two components compute the same after the training."""
     slot = theirs if isinstance(theirs, Component) else Component.model_validate(theirs)
     both = [_essence(resolve_component(kind, slot, registry)), _essence(ours)]
     return both[0] == both[1]
