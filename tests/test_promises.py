@@ -30,6 +30,11 @@ def picture(**changes):
     return lambda self, index: original(self, index) | changes
 
 
+def encoded(words, prepared, factor, dtype=torch.float32):
+    tokens = (words.table(prepared["ids"]) * factor).to(dtype)
+    return Condition(tokens=tokens, mask=torch.ones(tokens.shape[:2], dtype=torch.bool))
+
+
 def refused(monkeypatch, component, member, value, said, *overrides, call=None):
     monkeypatch.setattr(getattr(training_toy, component), member, value)
     with pytest.raises(UserError, match=said):
@@ -69,6 +74,14 @@ def test_a_compression_model(member, value, said, monkeypatch):
             "tokens is 1x12x8, 2 pictures of width 8",
         ),
         ("encode", raising(NameError("tabel")), "NameError: tabel"),
+        ("encode", lambda self, p, generator=None: encoded(self, p, 1.0, torch.float64), "is torch.float64"),
+        ("encode", lambda self, p, generator=None: encoded(self, p, float("nan")), "tokens is not finite"),
+        (
+            "encode",
+            lambda self, p, generator=None: encoded(self, p, torch.rand(())),
+            "encode: the same input",
+        ),
+        ("null", lambda self, like: Condition(tokens=like.tokens / 0), "null: tokens is not finite"),
         ("null", lambda self, like: Condition(tokens=self.empty), "null: tokens is 1x1x8, 2x12x8"),
     ],
 )
@@ -212,6 +225,7 @@ class Measure:
     ("figures", "said"),
     [
         (None, "gives NoneType"),
+        ("good", "gives str"),
         ({"a": torch.ones(2)}, "it.a is Tensor"),
         ({"a": {"b": object()}}, "it.a.b is object"),
         ({"a": torch.ones(()), "b": np.float32(2), "c": float("nan"), "d": [1]}, None),
@@ -229,3 +243,63 @@ def test_a_metric(figures, said, monkeypatch, tmp_path):
     with pytest.raises(UserError, match=rf"metric \(toy\): cannot measure: .*{said}"):
         evaluate(system, tmp_path)
     assert not [*tmp_path.glob("metrics*")]
+
+
+@pytest.fixture
+def metric(monkeypatch):
+    """A system with one metric, which does what it is given, and has `members` besides."""
+
+    def make(call, **members):
+        measure = type("Measure", (), {"__call__": lambda self, evaluation: call(evaluation), **members})
+        monkeypatch.setattr(training_toy, "Measure", measure, raising=False)
+        monkeypatch.setitem(training_toy.COMPONENTS, ("metric", "toy"), "Measure")
+        return toy("evaluate.metrics=[toy]")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("call", "reads", "said"),
+    [
+        (raising(SystemExit(0)), (), "cannot measure: SystemExit: 0"),
+        (
+            lambda evaluation: evaluation.sections.append(None) or {"a": 1},
+            (),
+            "something else than a Section",
+        ),
+        (lambda evaluation: {"a": 1}, None, "reads is None, no sequence of names"),
+        (lambda evaluation: {"a": 1}, "caption", "reads is 'caption', no sequence of names"),
+        (lambda evaluation: {"a": 1}, ("depth",), "reads depth, which the data lack; they have caption"),
+    ],
+)
+def test_a_metric_that_cannot_be_used_is_named(call, reads, said, metric, tmp_path):
+    with pytest.raises(UserError, match=rf"metric \(toy\): .*{said}"):
+        evaluate(metric(call, reads=reads), tmp_path)
+
+
+def test_figures_that_are_none_are_told(metric, tmp_path):
+    figures = {"a": float("nan"), "b": {"c": [float("inf"), 1.0]}, "d": "\ud800"}
+    lines = []
+    report = evaluate(metric(lambda evaluation: figures), tmp_path, say=lines.append)
+    assert report["metrics"][0]["figures"] == {"a": None, "b": {"c": [None, 1.0]}, "d": "\\ud800"}
+    assert "metric (toy): a, b.c: not finite, null in metrics.json" in lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "override", "members", "said"),
+    [
+        ("metric", "evaluate.metrics=[toy]", {"__call__": lambda self: {}}, "it is called with .evaluation"),
+        ("metric", "evaluate.metrics=[toy]", {}, "cannot be called"),
+        (
+            "callback",
+            "train.callbacks=[toy]",
+            {"figures": lambda self, step: None},
+            "'figures' is called with",
+        ),
+    ],
+)
+def test_methods_of_what_is_built_late_are_compared_first(kind, override, members, said, monkeypatch):
+    monkeypatch.setattr(training_toy, "Late", type("Late", (), members), raising=False)
+    monkeypatch.setitem(training_toy.COMPONENTS, (kind, "toy"), "Late")
+    with pytest.raises(UserError, match=rf"{kind} \(toy\): does not fit ldmkit.interfaces: .*{said}"):
+        inspect(toy(override).recipe, training_toy.registry())

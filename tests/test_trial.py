@@ -57,6 +57,23 @@ def beyond(estimate, z, levels, noise):
     return estimate(z, levels[len(levels)]).clean
 
 
+def drawing(estimate, z, levels, noise):
+    return z + torch.randn_like(z)
+
+
+def leaving(estimate, z, levels, noise):
+    raise SystemExit(0)
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def unspeakable(estimate, z, levels, noise):
+    raise Unspeakable
+
+
 async def later(estimate, z, levels, noise):
     return z
 
@@ -83,6 +100,9 @@ def test_levels_of_a_spacing_are_looked_at(name, spacing, said, monkeypatch):
         (black, "not finite"),
         (beyond, "IndexError"),
         (later, "coroutine"),
+        (drawing, "the same noise gives another latent"),
+        (leaving, "SystemExit: 0"),
+        (unspeakable, "Unspeakable: .its text cannot be had."),
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine")

@@ -84,6 +84,8 @@ def described(error: Exception) -> tuple[str, int]:
     text = shortened(" ".join(str(error).split()), 600)
     if _out_of_memory(error, text):
         return f"not enough memory: use a smaller batch, size or model ({text or 'MemoryError'})", THEIRS
+    if damaged := _damaged():
+        return damaged, THEIRS
     message, whose = f"{type(error).__name__}: {text}", _plugin(error)
     if whose:
         return f"a plugin failed: {whose}: {message}; run `ldmkit --debug ...` to see how it came there", OURS
@@ -99,6 +101,14 @@ def _plugin(error: Exception) -> str | None:
         return plugin_in(error, host().registry)
     except Exception:  # what ends the command may be the plugins themselves
         return None
+
+
+def _damaged() -> str:
+    """Which distribution's metadata end every program that asks for entry points, as torch does; else ""."""
+    from ldmkit.host.points import Unreadable, installed_points
+
+    damaged = [point for point in installed_points() if isinstance(point, Unreadable)]
+    return "; ".join(f"{point.value}: {point.name}: install it again or remove it" for point in damaged)
 
 
 def _out_of_memory(error: Exception, text: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from ldmkit.types import ConditionSpec, FieldKind, LatentSpec
 
@@ -14,7 +15,19 @@ from ldmkit.types import ConditionSpec, FieldKind, LatentSpec
 def misannounced(kind: str, component: Any) -> list[str]:
     """The attributes of a component that its Protocol does not allow, in words; empty where all are right."""
     look = _LOOKS.get(kind)
-    return [] if look is None else list(look(component))
+    said = [] if look is None else list(look(component))
+    return said if kind in LAZY else [*_without_shape(component), *said]
+
+
+LAZY = ("auxiliary",)
+"""Kinds whose weights may get their shapes in the first call."""
+
+
+def _without_shape(component: Any) -> Iterator[str]:
+    weights = component.named_parameters() if isinstance(component, nn.Module) else ()
+    names = [name for name, weight in weights if isinstance(weight, UninitializedParameter)]
+    if names:
+        yield f"{', '.join(names[:4])}: weights without a shape (of a lazy module): say the sizes"
 
 
 def _compression(component: Any) -> Iterator[str]:
@@ -48,6 +61,8 @@ def _conditioner(component: Any) -> Iterator[str]:
         return
     known = get_args(FieldKind)
     for field, holds in spec.kinds.items():
+        if field not in spec.fields:
+            yield f"spec.kinds names '{field}', which is none of spec.fields"
         if holds not in known:
             yield f"spec.kinds says {holds!r} of '{field}'; there are: {', '.join(known)}"
 
@@ -71,16 +86,23 @@ def _sequence(name: str) -> Callable[[Any], Iterator[str]]:
     return look
 
 
-def _guidance(component: Any) -> Iterator[str]:
-    if not _names(getattr(component, "fields", ())):
-        yield f"fields is {component.fields!r}, no tuple of names"
+def _optional(name: str) -> Callable[[Any], Iterator[str]]:
+    """Checks that a member is a sequence of names where a component has it."""
+
+    def look(component: Any) -> Iterator[str]:
+        value = getattr(component, name, ())
+        if not _names(value):
+            yield f"{name} is {value!r}, no sequence of names"
+
+    return look
 
 
 _LOOKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "compression": _compression,
     "conditioner": _conditioner,
     "schedule": _schedule,
-    "guidance": _guidance,
+    "guidance": _optional("fields"),
+    "metric": _optional("reads"),
     "auxiliary": _sequence("layers"),
     "keymap": _sequence("classes"),
 }

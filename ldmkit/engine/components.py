@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ldmkit.engine.announced import misannounced
-from ldmkit.engine.fitting import misfits
+from ldmkit.engine.fitting import misfits, misfits_of_class
 from ldmkit.errors import UserError
-from ldmkit.host.contained import described
+from ldmkit.host.contained import described, raised_by_it
 from ldmkit.host.parameters import Nested, parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.components import Component
+from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.resolve import resolve_component
+from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place
 
 
 def build(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:
@@ -44,18 +47,45 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
         built = constructor(**handed, **values)
     except (UserError, ValueError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
-    except Exception as error:  # a stranger's constructor may raise anything
+    except BaseException as error:  # a stranger's constructor may raise anything
+        if not raised_by_it(error):
+            raise
         raise component_error(kind, component, _reason(error)) from error
     return _fitting(kind, component, built)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """An unexpected error in words; torch's has frames of C++ below its first line."""
     if isinstance(error, RuntimeError | OverflowError | MemoryError):
         return str(error).partition("\n")[0] or type(error).__name__
     if isinstance(error, TypeError) and "Overflow when unpacking" in str(error):
         return "a size is too large for any tensor"
     return described(error)
+
+
+def check_classes(recipe: Recipe, registry: Registry) -> None:
+    """UserError for a component whose class has methods that take other arguments than its Protocol says.
+
+    Of all components, those that are built only later (metrics, callbacks, data) among them.
+    """
+
+    def look(place: Place, kind: str, component: Component) -> Component:
+        loaded = registry.get(kind, component.name).load()
+        if wrong := misfits_of_class(kind, loaded):
+            raise component_error(kind, component, f"does not fit ldmkit.interfaces: {'; '.join(wrong[:4])}")
+        for key, slot in parameters_of(registry.get(kind, component.name)).nested.items():
+            for one in _each(component.checked.nested.get(key)):
+                look(place, slot.kind, one)
+        return component
+
+    replace_components(recipe, look)
+
+
+def _each(value: Any) -> Sequence[Component]:
+    """The nested components of one parameter."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _fitting(kind: str, component: Component, built: Any) -> Any:

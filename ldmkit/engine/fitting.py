@@ -61,6 +61,27 @@ def misfits_of(protocol: type, component: Any) -> list[str]:
     return [m for m in _misfits(protocol, component) if m]
 
 
+def misfits_of_class(kind: str, component: Any) -> list[str]:
+    """What the methods of a class take other arguments for, before one is built; empty for a function.
+
+    A method that is missing may be set by the constructor, unless it is the one that a call runs.
+    """
+    protocol = PROTOCOLS.get(kind)
+    if protocol is None or not inspect.isclass(component):
+        return []
+    return [m for m in _misfits_of_class(protocol, component) if m]
+
+
+def _misfits_of_class(protocol: type, component: type) -> Iterator[str | None]:
+    for name, declared in _members(protocol):
+        called = "forward" if name == "__call__" and issubclass(component, nn.Module) else name
+        method = next((vars(c)[called] for c in component.__mro__ if called in vars(c)), None)
+        if declared is not None and inspect.isfunction(method):
+            yield _compared(name, declared, partial(method, None))
+        elif name == "__call__" and method is None:
+            yield "cannot be called"
+
+
 def _misfits(protocol: type, component: Any) -> Iterator[str | None]:
     for name, declared in _members(protocol):
         if declared is None:

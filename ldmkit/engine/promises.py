@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ldmkit.engine.fitting import misfits
@@ -69,9 +70,26 @@ def check_condition(what: str, spec: ConditionSpec, condition: Any, count: int) 
                 f"{what}: {name} is {shape_of(x)}, {count} picture{'s' * (count > 1)} of width {width} "
                 "announced in spec"
             )
+        _check_values(f"{what}: {name}", x)
     mask = condition.mask
     if mask is not None and (condition.tokens is None or mask.shape != condition.tokens.shape[:2]):
         raise ValueError(f"{what}: mask is {shape_of(mask)}, tokens are {shape_of(condition.tokens)}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(
+            f"{what}: mask is {mask.dtype}, {torch.bool} is expected (True where a token counts)"
+        )
+
+
+def _check_values(what: str, x: Tensor) -> None:
+    """ValueError unless a network whose weights are float32 or smaller can take it."""
+    if not x.is_floating_point() or x.dtype == torch.float64:
+        raise ValueError(f"{what} is {x.dtype}, {torch.float32} is expected")
+    _check_finite(what, x)
+
+
+def _check_finite(what: str, x: Tensor) -> None:
+    if not x.is_meta and not x.isfinite().all():  # on the meta device there are no numbers
+        raise ValueError(f"{what} is not finite")
 
 
 def check_null(null: Any, like: Condition) -> None:
@@ -82,6 +100,19 @@ def check_null(null: Any, like: Condition) -> None:
         own, other = getattr(null, name), getattr(like, name)
         if shape_of(own) != shape_of(other):
             raise ValueError(f"null: {name} is {shape_of(own)}, {shape_of(other)} is expected")
+        if own is not None:
+            _check_finite(f"null: {name}", own)
+
+
+def check_repeated(condition: Condition, again: Condition) -> None:
+    """ValueError unless the same input gave the same condition twice."""
+    for name in ("tokens", "concat", "vector"):
+        first, second = getattr(condition, name), getattr(again, name)
+        if first is not None and not first.is_meta and not torch.equal(first, second):
+            raise ValueError(
+                f"encode: the same input and generator give other {name}, so that no seed would give its "
+                "picture again"
+            )
 
 
 def check_dataset(data: Any) -> None:

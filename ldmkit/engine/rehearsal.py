@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import check_posterior, same, shape_of
 from ldmkit.errors import UserError
-from ldmkit.host.contained import described
+from ldmkit.host.contained import described, raised_by_it, text_of
 from ldmkit.recipe.components import Component
 from ldmkit.types import Condition
 
@@ -144,14 +144,27 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
 
 
 @contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within, the module is in evaluation mode; afterwards each part of it is in the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
 def named(kind: str, slot: Component, wrong: str = "does not fit its neighbours") -> Iterator[None]:
     """A context in which an error becomes a UserError that names the component and the reason."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # a stranger's component may raise anything
-        if "meta" not in str(error).lower():  # else it needs numbers: see above
-            line = str(error) if isinstance(error, ValueError) else described(error)
-            short = " ".join(line.split())[:300]
-            raise component_error(kind, slot, f"{wrong}: {short}") from error
+    except BaseException as error:  # a stranger's component may raise anything
+        if not raised_by_it(error):
+            raise
+        if "meta" not in text_of(error).lower():  # else it needs numbers: see above
+            line = text_of(error)[:300] if isinstance(error, ValueError) else described(error)
+            raise component_error(kind, slot, f"{wrong}: {line}") from error

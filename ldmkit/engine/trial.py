@@ -88,7 +88,11 @@ def _sampler(plan: Plan, estimate: Callable[[Latent, Level], Estimate], levels: 
     noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(1))
     source = sampling.step_noise(noise.shape[1:], range(COUNT), torch.device("cpu"))
     z = levels[0].add_noise(torch.zeros_like(noise), noise)
-    check_latent(plan.sampler(estimate, z, levels, source), noise)
+    first, again = (plan.sampler(estimate, z.clone(), levels, source) for _ in range(2))
+    check_latent(first, noise)
+    check_latent(again, noise)
+    if not torch.equal(first, again):
+        raise ValueError("the same noise gives another latent, so that no seed would give its picture again")
 
 
 def _guidance(

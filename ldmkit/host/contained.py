@@ -9,9 +9,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
 
 from ldmkit.errors import Note, shortened
+from ldmkit.host.numbers import defaults_kept
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,20 +19,40 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @contextmanager
 def contained() -> Iterator[None]:
     """Within, what a plugin prints goes to standard error; afterwards the working directory, the handlers of
-    SIGINT and SIGTERM, the recursion limit and torch's defaults are as before."""
-    before, limit, hook = os.getcwd(), sys.getrecursionlimit(), sys.excepthook
-    handlers, torch_before = [signal.getsignal(number) for number in SIGNALS], _of_torch()
+    SIGINT and SIGTERM, the recursion limit, the random generators and torch's defaults are as before; what
+    was on `sys.path` is there again, before what was added."""
+    before, limit, hook, errors = os.getcwd(), sys.getrecursionlimit(), sys.excepthook, sys.stderr
+    handlers, path = [signal.getsignal(number) for number in SIGNALS], list(sys.path)
     try:
-        with redirect_stdout(sys.stderr):
+        with defaults_kept(), _output_as_errors():
             yield
     finally:
         os.chdir(before)
         sys.setrecursionlimit(limit)
-        sys.excepthook = hook
+        sys.excepthook, sys.stderr = hook, errors
+        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
         if threading.current_thread() is threading.main_thread():
             for number, handler in zip(SIGNALS, handlers, strict=True):
                 signal.signal(number, handler)
-        _set_torch(torch_before)
+
+
+@contextmanager
+def _output_as_errors() -> Iterator[None]:
+    """Within, what Python prints, and what programs and libraries of C write, goes to standard error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError):  # one of the two is closed
+        kept = None
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 @contextmanager
@@ -64,31 +84,20 @@ def _variables(before: Mapping[str, str]) -> list[str]:
     return [name for name in names if before.get(name) != os.environ.get(name)]
 
 
-def _of_torch() -> tuple[Any, ...] | None:
-    """What numbers depend on: torch's default type, gradient mode, determinism; None before it is there."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "get_default_dtype"):  # it is being imported
-        return None
-    return torch.get_default_dtype(), torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
-
-
-def _set_torch(before: tuple[Any, ...] | None) -> None:
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "get_default_dtype"):
-        return
-    dtype, gradients, deterministic = before or (torch.float32, True, False)
-    if torch.get_default_dtype() != dtype:
-        torch.set_default_dtype(dtype)
-    if torch.is_grad_enabled() != gradients:
-        torch.set_grad_enabled(gradients)
-    if torch.are_deterministic_algorithms_enabled() != deterministic:
-        torch.use_deterministic_algorithms(deterministic)
-
-
 def described(error: BaseException) -> str:
-    """The error's class and text, on one line; an error may fail to say what it is."""
+    """The error's class and text, on one line."""
+    return shortened(f"{type(error).__name__}: {text_of(error)}", 300)
+
+
+def text_of(error: BaseException) -> str:
+    """The error's text, on one line; an error may fail to say what it is."""
     try:
-        text = " ".join(str(error).split())
+        return " ".join(str(error).split())
     except BaseException:
-        text = "(its text cannot be had)"
-    return shortened(f"{type(error).__name__}: {text}", 300)
+        return "(its text cannot be had)"
+
+
+def raised_by_it(error: BaseException) -> bool:
+    """Is it an error of the foreign code that was called, and neither Ctrl-C nor SIGTERM? `sys.exit` in a
+    component is: only a command ends the program."""
+    return isinstance(error, Exception) or type(error) is SystemExit

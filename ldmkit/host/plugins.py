@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
+from importlib.metadata import EntryPoint, PackageNotFoundError, requires
+from inspect import iscoroutine, isgenerator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ldmkit import hookspecs
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.contained import contained, described, unchanged
 from ldmkit.host.loose import LooseFile, loose_files
+from ldmkit.host.points import Unreadable, installed_points, name_of, version_of
 from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 
 WITHOUT = "LDMKIT_WITHOUT"
@@ -86,15 +88,17 @@ def host() -> Host:
 
 def plugin_points() -> list[EntryPoint]:
     """The entry points of installed plugins, then the files in use."""
-    return [*entry_points(group=hookspecs.GROUP), *loose_files()]
+    return [*installed_points(), *loose_files()]
 
 
-def _precedence(point: EntryPoint) -> tuple[bool, bool, float, str, str]:
+def _precedence(point: EntryPoint) -> tuple[bool, bool, bool, float, str, str]:
     """Distributions that ldmkit itself names in its extras come first, then those installed earlier, then
-    loose files."""
+    those without a name, then loose files."""
     name, _ = origin(point)
-    named = name in _named()
-    return isinstance(point, LooseFile), not named, 0.0 if named else _installed_at(point), name, point.name
+    ours = name in _named()
+    installed = 0.0 if ours else _installed_at(point)
+    nameless = point.dist is not None and not name_of(point.dist)
+    return isinstance(point, LooseFile), not ours, nameless, installed, name, point.name
 
 
 @cache
@@ -117,16 +121,23 @@ def _installed_at(point: EntryPoint) -> float:
 
 
 def origin(point: EntryPoint) -> tuple[str, str]:
-    """The distribution's name and version; of a loose file its path."""
-    return (point.dist.name, point.dist.version) if point.dist else (point.value, "(a file)")
+    """The distribution's name and version; of a loose file its path, of a distribution without a name the
+    folder that it lies in."""
+    if point.dist is None:
+        return point.value, "?" if isinstance(point, Unreadable) else "(a file)"
+    return name_of(point.dist) or str(point.dist.locate_file("")), version_of(point.dist)
 
 
 def _load_one(
     manager: pluggy.PluginManager, point: EntryPoint, registrar: Collector, registry: Registry
 ) -> list[str]:
     """Adds a plugin's entries to the registry; why some of them were refused."""
+    if not isinstance(point, LooseFile | Unreadable) and not EntryPoint.pattern.match(point.value):
+        raise ValueError(f"its entry point {point.name} = {point.value!r} is no MODULE or MODULE:ATTRIBUTE")
     plugin = point.load()
     _check_api(plugin)
+    if manager.is_registered(plugin):
+        raise ValueError(f"its entry point {point.name} names the same as {manager.get_name(plugin)}")
     manager.register(plugin, name=f"{registrar.distribution}:{point.name}")
     try:
         manager.check_pending()  # a misspelt hook is an error, not a plugin that does nothing
@@ -134,7 +145,7 @@ def _load_one(
         hook = manager.subset_hook_caller("ldmkit_register", others)
         if not hook.get_hookimpls():
             raise ValueError("implements no ldmkit_register hook (is it marked with @hookimpl?)")
-        hook(registry=registrar)
+        _check_ran(hook(registry=registrar))
         for entry in registrar.entries:
             _check_entry(entry)
         _check_kinds(plugin, registrar)
@@ -144,10 +155,18 @@ def _load_one(
         raise
 
 
+def _check_ran(results: Iterable[Any]) -> None:
+    """Refuses a hook that only a loop or an event loop would run: one with `yield`, or `async def`."""
+    for result in results:
+        if isgenerator(result) or iscoroutine(result):
+            result.close()
+            raise TypeError(f"ldmkit_register is a {type(result).__name__}, no plain function")
+
+
 def _check_api(plugin: Any) -> None:
     stated = getattr(plugin, "LDMKIT_API", None)
-    if stated not in range(1, hookspecs.API_VERSION + 1):
-        raise ValueError(f"states LDMKIT_API = {stated}; this ldmkit provides {hookspecs.API_VERSION}")
+    if not isinstance(stated, int) or not 1 <= stated <= hookspecs.API_VERSION:
+        raise ValueError(f"states LDMKIT_API = {stated!r}; this ldmkit provides {hookspecs.API_VERSION}")
 
 
 def _check_kinds(plugin: Any, registrar: Collector) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import PIL.Image
 import torch
 
 from ldmkit.engine.components import build
-from ldmkit.host.contained import contained
+from ldmkit.host.contained import contained, described, raised_by_it
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Callback
 from ldmkit.recipe.components import Component
@@ -61,29 +56,16 @@ class Callbacks:
             try:
                 with undisturbed():
                     call(callback)
-            except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+            except BaseException as error:  # a stranger's code may raise anything
+                if not raised_by_it(error):
+                    raise
                 self._callbacks.remove((name, callback))
-                kind = type(error).__name__
-                self._say(f"callback ({name}): {kind}: {error}; it is left out, the training goes on")
+                self._say(f"callback ({name}): {described(error)}; it is left out, the training goes on")
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Puts back what a training's result depends on: random generators, torch's threads, default type and
-    gradient mode, the working directory, and the handlers of SIGINT and SIGTERM."""
-    states: tuple[Any, ...] = (random.getstate(), np.random.get_state())
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [(number, signal.getsignal(number)) for number in numbers]
+    """Puts back what a training's result depends on: random generators, those of accelerators among them,
+    torch's threads, default type and gradient mode, the working directory, handlers of SIGINT and SIGTERM."""
     with torch.random.fork_rng(), torch.no_grad(), contained():
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
-            torch.set_default_dtype(dtype)
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in handlers:
-                    signal.signal(number, handler)
+        yield

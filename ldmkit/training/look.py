@@ -14,8 +14,14 @@ from torch import Tensor
 
 from ldmkit.engine.data import drawn_of, field_kinds, of_one_shape
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.promises import check_condition, check_dataset, check_null, check_prepared
-from ldmkit.engine.rehearsal import named
+from ldmkit.engine.promises import (
+    check_condition,
+    check_dataset,
+    check_null,
+    check_prepared,
+    check_repeated,
+)
+from ldmkit.engine.rehearsal import evaluating, named
 from ldmkit.engine.trial import WRONG
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described
@@ -173,10 +179,12 @@ def _check_conditions(system: Parts, data: Dataset, indices: Sequence[int]) -> N
         height, width = (side // factor for side in _pixels(data, index, example, factor).shape[-2:])
     raw = raw_of(examples, fields_of(system))
     for name, conditioner in system.named_conditioners():
-        with named("conditioner", system.recipe.conditioners[name], WRONG):
+        slot = system.recipe.conditioners[name]
+        with named("conditioner", slot, WRONG), evaluating(system.conditioners[name]):
             condition = _encoded(conditioner, raw, system.device)
             check_condition("encode", conditioner.spec, condition, len(examples))
             check_null(conditioner.null(condition), condition)
+            check_repeated(condition, _encoded(conditioner, raw, system.device))
         if conditioner.spec.concat and condition.concat is not None:
             h, w = condition.concat.shape[2:]
             if (h, w) != (height, width):
@@ -204,7 +212,8 @@ def _pixels(data: Dataset, index: int, example: Mapping[str, Any], factor: int) 
 @torch.no_grad()
 def _encoded(conditioner: Conditioner, raw: Mapping[str, Any], device: torch.device) -> Condition:
     prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
-    return conditioner.encode({k: v.to(device) for k, v in prepared.items()})
+    generator = None if device.type == "meta" else torch.Generator(device).manual_seed(0)
+    return conditioner.encode({k: v.to(device) for k, v in prepared.items()}, generator)
 
 
 def _name(data: Dataset, index: int) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ldmkit.engine.adapters import attach
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import check_numbers, check_scalar, shape_of
-from ldmkit.engine.rehearsal import COUNT, denoised, named
+from ldmkit.engine.rehearsal import COUNT, denoised, evaluating, named
 from ldmkit.engine.system import System
 from ldmkit.engine.trial import WRONG
 from ldmkit.interfaces import Adversary, Distillation, Loss, NoiseSchedule, Optimizer
@@ -38,14 +38,9 @@ def try_losses(
             with named("loss", slot, WRONG):
                 _loss(loss, decoded, image)
         if adversary is not None and options.adversary is not None:
-            training = [(m, m.training) for m in adversary.modules()]
-            adversary.eval()  # norms do not learn of the grey picture
-            try:
-                with named("adversary", options.adversary, WRONG):
-                    _adversary(adversary, decoded, image)
-            finally:
-                for module, mode in training:
-                    module.training = mode
+            module: Any = adversary
+            with named("adversary", options.adversary, WRONG), evaluating(module):
+                _adversary(adversary, decoded, image)  # whose norms do not learn of the grey picture
 
 
 def _loss(loss: Loss, decoded: Image, image: Image) -> None:

@@ -13,6 +13,7 @@ from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
 from ldmkit.engine.compiling import check_compiler
+from ldmkit.engine.components import check_classes
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -20,6 +21,7 @@ from ldmkit.engine.system import System, assemble
 from ldmkit.engine.trial import try_process
 from ldmkit.engine.weights import initial_weights, source_of, stages_of
 from ldmkit.errors import UserError
+from ldmkit.host.contained import contained
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
 from ldmkit.recipe.stages import StageName
@@ -38,11 +40,13 @@ def inspect(recipe: Recipe, registry: Registry) -> System:
     Guidance is made as well; schedule, objective, spacing and sampler take a few steps with numbers. Raises
     UserError for combinations that make no sense.
     """
-    with torch.device("meta"):
-        system = assemble(recipe, registry)
-        plan = plans.plan(system)
-    if recipe.denoiser is not None:
-        try_process(system, plan, sizes.latent_size(system, picture_size(system)))
+    with contained():
+        check_classes(recipe, registry)
+        with torch.device("meta"):
+            system = assemble(recipe, registry)
+            plan = plans.plan(system)
+        if recipe.denoiser is not None:
+            try_process(system, plan, sizes.latent_size(system, picture_size(system)))
     return system
 
 

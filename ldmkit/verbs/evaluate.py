@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Metric
 from ldmkit.pictures.png import save_picture
-from ldmkit.pictures.sheet import contact_sheet
+from ldmkit.pictures.sheet import Section, contact_sheet
 from ldmkit.recipe import digest
 from ldmkit.training.look import left_out
 from ldmkit.types import Say
@@ -50,9 +50,11 @@ def evaluate(
     reads = tuple(dict.fromkeys(field for _, metric in measures for field in getattr(metric, "reads", ())))
     shared = Evaluation(system, first, shown, cache=out / "cache", reads=reads)
     shared.data("train")
+    for component, metric in measures:
+        _check_reads(replace(shared, component=component), metric)
     for line in left_out(shared.held["data", "{}"]):
         say(line)
-    results = [_measured(replace(shared, component=c), metric) for c, metric in measures]
+    results = [_measured(replace(shared, component=c), metric, say) for c, metric in measures]
     report = {**_about(system, shared.held), "metrics": results}
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -61,13 +63,28 @@ def evaluate(
     return report
 
 
-def _measured(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
+def _check_reads(evaluation: Evaluation, metric: Metric) -> None:
+    """UserError for a metric that reads fields which the data lack."""
+    fields = ("image", *evaluation.data("train").fields)
+    if missing := [field for field in getattr(metric, "reads", ()) if field not in fields]:
+        there = ", ".join(fields[1:]) or "no fields"
+        way_out = ": choose one with `field`" if "field" in evaluation.component.parameters else ""
+        raise evaluation.error(f"reads {', '.join(missing)}, which the data lack; they have {there}{way_out}")
+
+
+def _measured(evaluation: Evaluation, metric: Metric, say: Say) -> dict[str, Any]:
     started = time.monotonic()
     component = evaluation.component
     with named("metric", component, "cannot measure"):
         figures = _plain(metric(evaluation), "it")
         if not isinstance(figures, dict):
             raise ValueError(f"gives {type(figures).__name__}, a mapping of names to figures is expected")
+        if any(not isinstance(section, Section) for section in evaluation.sections):
+            raise ValueError("appends something else than a Section to the contact sheet's sections")
+    if undefined := [name.removeprefix("it.") for name in _undefined(figures, "it")]:
+        say(f"metric ({component.name}): {', '.join(undefined)}: not finite, null in metrics.json")
+    if not figures:
+        say(f"metric ({component.name}): gives no figures")
     seconds = round(time.monotonic() - started, 1)
     return {
         "name": component.name,
@@ -83,16 +100,29 @@ def _plain(value: Any, where: str) -> Any:
     Numbers of numpy and torch become Python's. ValueError names anything that JSON cannot hold.
     """
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner, f"{where}.{name}") for name, inner in value.items()}
+        return {_plain(str(name), where): _plain(inner, f"{where}.{name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, where) for inner in value]
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # lone surrogates cannot be written
+    if value is None or isinstance(value, bool | int | float):
         return value
     raise ValueError(f"{where} is {type(value).__name__}, which no report can hold: give numbers or text")
+
+
+def _undefined(value: Any, where: str) -> Iterator[str]:
+    """The names of the plain figures that are None."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _undefined(inner, f"{where}.{name}")
+    elif isinstance(value, list):
+        yield from dict.fromkeys(name for inner in value for name in _undefined(inner, where))
+    elif value is None:
+        yield where
 
 
 def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:

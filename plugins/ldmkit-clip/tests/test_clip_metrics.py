@@ -93,7 +93,20 @@ def test_retrieval_names_its_judge_and_controls(tiny, evaluation):
 def test_data_without_captions_are_refused(tiny, evaluation):
     Data.fields, before = (), Data.fields
     try:
-        with pytest.raises(UserError, match="no captions"):
+        with pytest.raises(UserError, match=r"the data have no .caption.; they have no fields"):
             ClipScore(network=Network(path=str(tiny)))(evaluation)
     finally:
         Data.fields = before
+
+
+def test_captions_may_stand_in_another_field(tiny, evaluation):
+    network = Network(path=str(tiny))
+    by_caption = ClipScore(network=network)(evaluation)
+    renamed = Data({"text": example["caption"], "image": example["image"]} for example in evaluation.data(""))
+    renamed.fields = ("text",)
+    conditions = evaluation.conditions(evaluation.data(""), range(8))
+    evaluation.conditions = lambda _, index: {
+        f: [values[i] for i in index] for f, values in conditions.items()
+    }
+    evaluation.data = lambda split: renamed
+    assert ClipScore(network=network, field="text")(evaluation) == by_caption

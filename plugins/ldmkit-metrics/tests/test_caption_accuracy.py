@@ -129,7 +129,7 @@ def test_data_without_captions_are_refused():
     data.fields = ("concept",)
     part = data.split
     data.split = lambda name: (lambda p: setattr(p, "fields", ("concept",)) or p)(part(name))
-    with pytest.raises(UserError, match="no captions"):
+    with pytest.raises(UserError, match=r"the data have no .caption."):
         CaptionAccuracy(features=Pooled())(evaluation(faithful, data=data))
 
 

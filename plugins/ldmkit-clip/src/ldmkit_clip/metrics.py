@@ -39,6 +39,7 @@ class OnCaptions:
         network: the CLIP network that judges.
         split: captions are drawn from it.
         captions: how many; all where it has fewer.
+        field: the data's field that holds them.
         seed: draws the captions; the sample of the i-th has the seed `seed` + i.
     """
 
@@ -48,15 +49,17 @@ class OnCaptions:
         network: Network = Network(),  # noqa: B008 (frozen)
         split: str = "train",
         captions: Count = 256,
+        field: str = "caption",
         seed: Seed = 0,
     ) -> None:
         self.network, self.split, self.captions, self.seed = network, split, captions, seed
+        self.field, self.reads = field, (field,)
 
     def _drawn(self, evaluation: MetricInput) -> tuple[Clip, Drawn]:
         """The network, and the captions, pictures and samples that it compares."""
         with torch.random.fork_rng(devices=[]):  # the network draws weights before it reads its own
             judge = load_clip(self.network)
-        return judge, draw(evaluation, judge, self.split, self.captions, self.seed)
+        return judge, draw(evaluation, judge, self.split, self.captions, self.seed, self.field)
 
 
 class ClipScore(OnCaptions):
@@ -99,16 +102,20 @@ class ClipRetrieval(OnCaptions):
         }
 
 
-def draw(evaluation: MetricInput, judge: Clip, split: str, count: int, seed: int) -> Drawn:
+def draw(
+    evaluation: MetricInput, judge: Clip, split: str, count: int, seed: int, field: str = "caption"
+) -> Drawn:
     """The first captions of a split in an order that `seed` draws, with their pictures and samples.
 
     Raises UserError for data without captions.
     """
     data = evaluation.data(split)
-    if "caption" not in data.fields:
-        raise evaluation.error("the data have no captions, which this metric reads")
+    if field not in data.fields:
+        raise evaluation.error(
+            f"the data have no '{field}'; they have {', '.join(data.fields) or 'no fields'}"
+        )
     index = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count].tolist()
-    captions = [str(data[i]["caption"]) for i in index]
+    captions = [str(data[i][field]) for i in index]
     seeds = range(seed, seed + len(index))
     samples = evaluation.sample(evaluation.conditions(data, index), seeds)
     same = {caption: i for i, caption in reversed(list(enumerate(captions)))}

@@ -14,7 +14,7 @@ from torch import Tensor
 from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
 from ldmkit.pictures.sheet import Row, Section
 from ldmkit.types import Pixels
-from ldmkit_metrics.examples import Chosen, choose, preprocessing
+from ldmkit_metrics.examples import Chosen, check_field, choose, preprocessing
 from ldmkit_metrics.ranking import Embedded, Ranks, Reference, Targets
 
 
@@ -38,6 +38,7 @@ class CaptionAccuracy:
         features: the judge; a network that is in no loss and no guidance.
         splits: where captions are drawn from, each measured by itself.
         captions: how many of each split; all where it has fewer.
+        field: the data's field that holds them.
         language: captions in another language of the data set, for the same pictures.
         seed: draws the captions; the picture of the i-th has the seed `seed` + i.
         shown: how many rows of each split go on the contact sheet.
@@ -49,13 +50,14 @@ class CaptionAccuracy:
         features: FeatureNetwork,
         splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",),
         captions: Annotated[int, Field(gt=0)] = 256,
+        field: str = "caption",
         language: str | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
         shown: Annotated[int, Field(ge=0)] = 12,
     ) -> None:
-        self.features, self.reads = features, ("caption",)
+        self.features, self.reads = features, (field,)
         self.splits = splits
-        self.captions = captions
+        self.captions, self.field = captions, field
         self.language = language
         self.seed = seed
         self.shown = shown
@@ -69,10 +71,9 @@ class CaptionAccuracy:
         return {**figures, **about, **({"language": self.language} if self.language else {})}
 
     def _measure(self, evaluation: MetricInput, judge: Network, split: str) -> dict[str, Any]:
-        if "caption" not in evaluation.data(split).fields:
-            raise evaluation.error("the data have no captions, which this metric reads")
+        check_field(evaluation, evaluation.data(split), self.field)
         chosen = choose(evaluation, split, self.captions, self.seed, self.language)
-        reference = Reference.of(evaluation, judge, split)
+        reference = Reference.of(evaluation, judge, split, self.field)
         targets = reference.targets(split, chosen.index)
         samples = chosen.samples(evaluation)
         embedded = evaluation.embed(judge, samples)

@@ -60,9 +60,9 @@ def choose(evaluation: MetricInput, split: str, count: int, seed: int, language:
     )
 
 
-def concept_of(example: Mapping[str, Any]) -> str:
-    """What the picture is of: the field `concept`, else its caption."""
-    return str(example.get("concept", example.get("caption", "")))
+def concept_of(example: Mapping[str, Any], captions: str = "caption") -> str:
+    """What the picture is of: the field `concept`, else its caption, which is in the field `captions`."""
+    return str(example.get("concept", example.get(captions, "")))
 
 
 def style_of(example: Mapping[str, Any]) -> str:

@@ -34,8 +34,8 @@ class Reference:
     trained: int
 
     @classmethod
-    def of(cls, evaluation: MetricInput, judge: Network, split: str) -> Reference:
-        """The reference for captions of `split`."""
+    def of(cls, evaluation: MetricInput, judge: Network, split: str, field: str = "caption") -> Reference:
+        """The reference for captions of `split`, which are in `field`."""
         splits = ["train"] if split == "train" else ["train", split]
         data = [evaluation.data(name) for name in splits]
         examples = [part[i] for part in data for i in range(len(part))]
@@ -43,8 +43,8 @@ class Reference:
         return cls(
             pixels,
             F.normalize(evaluation.embed(judge, pixels)),
-            tuple(str(e["caption"]) for e in examples),
-            tuple(concept_of(e) for e in examples),
+            tuple(str(e[field]) for e in examples),
+            tuple(concept_of(e, field) for e in examples),
             tuple(style_of(e) for e in examples),
             len(data[0]),
         )
