@@ -49,7 +49,7 @@ def choose(evaluation: MetricInput, split: str, count: int, seed: int, language:
     spoken = data if language is None else evaluation.data(split, language=language)
     if any(concept_of(spoken[i]) != concept_of(data[i]) for i in index if "concept" in data.fields):
         raise evaluation.error(
-            f"language '{language}': the data set holds other pictures in it, so that captions do not match"
+            f"the data in '{language}' are of other concepts, so that the captions do not match"
         )
     return Chosen(
         index,
