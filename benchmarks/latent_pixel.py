@@ -35,7 +35,7 @@ def system(factor: int, size: int) -> System:
 
 def training(made: System, size: int) -> Job:
     """A training step of BATCH latents."""
-    network: nn.Module = made.network  # type: ignore[assignment]
+    network: nn.Module = made.network  # type: ignore[assignment]  # a Protocol
     spec, said = made.compression.latent, condition(BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
     z = torch.randn(BATCH, spec.channels, size // spec.factor, size // spec.factor)

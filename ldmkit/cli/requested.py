@@ -17,7 +17,7 @@ from ldmkit.verbs.arguments import PictureArguments
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Size(click.ParamType):  # type: ignore[type-arg]
+class Size(click.ParamType):  # type: ignore[type-arg]  # only newer versions of click have a parameter
     """A picture's height and width: 64x512, or 64 for a square."""
 
     name = "HxW"

@@ -120,7 +120,7 @@ class _Held(TorchDispatchMode):
     """Counts the bytes of live tensors; `most` is the largest count so far."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
         self.most = 0
         self._there: dict[int, tuple[StorageWeakRef, int]] = {}
 

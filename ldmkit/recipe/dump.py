@@ -93,6 +93,7 @@ class _Dumper(Emitter, Serializer, SafeRepresenter, _Quoting):
     def __init__(self, stream: StringIO) -> None:
         Emitter.__init__(self, stream, width=100, allow_unicode=True)
         Serializer.__init__(self)
+        # The stubs of PyYAML know no None, which writes flat lists on one line.
         SafeRepresenter.__init__(self, default_flow_style=None, sort_keys=False)  # type: ignore[arg-type]
         _Quoting.__init__(self)
 

@@ -68,7 +68,7 @@ class _Loader(Reader, Scanner, Parser, Composer, CoreResolver):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         """Refuses deep nesting and long documents while they are read."""
         self._depth, self._nodes = self._depth + 1, self._nodes + 1
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs lack it
         if self._depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
         if self._nodes > MAX_NODES:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class Interrupted(SystemExit):
@@ -21,7 +22,7 @@ class Signal:
 
     def __init__(self) -> None:
         self.number = 0
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def hold(self) -> None:
         """Installs handlers of SIGINT and SIGTERM, which only the main thread can."""
@@ -31,7 +32,7 @@ class Signal:
     def release(self) -> None:
         """Restores the former handlers."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:

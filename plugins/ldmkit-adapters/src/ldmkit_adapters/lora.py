@@ -51,6 +51,7 @@ class Lora:
             raise ValueError(f"no linear layer of the system is called {' or '.join(self.layers)}")
         config = LoraConfig(
             r=self.rank,
+            # peft declares a whole number and divides by the rank, so that a fraction serves as well.
             lora_alpha=self.rank if self.alpha is None else self.alpha,  # type: ignore[arg-type]
             target_modules=targets,
             lora_dropout=self.dropout,

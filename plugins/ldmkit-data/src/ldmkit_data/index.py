@@ -157,7 +157,7 @@ def _save(file: Path, entries: Mapping[str, Entry]) -> None:
     }
     try:
         with atomic(file) as aside, aside.open("wb") as opened:
-            np.savez(opened, **columns)  # type: ignore[arg-type]
+            np.savez(opened, **columns)  # type: ignore[arg-type]  # one name could be `allow_pickle`
     except DiskError:  # a full or read-only disk: the next run looks again
         return
 

@@ -120,7 +120,7 @@ class MatricesAndRest(torch.optim.Optimizer):
             self.state[p] = optimizer.state[self._flat.get(p, p)]
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch overloads it
         """One update of every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("a closure is not supported")
