@@ -18,6 +18,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.dump import leaves
 from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.sources import Place
 
 CARD = "README.md"
 
@@ -46,7 +47,7 @@ def distributions(recipe: Recipe, registry: Registry) -> list[str]:
     and those that a component's parameter `package` names."""
     names = {"ldmkit"}
 
-    def visit(path: Any, kind: str, component: Component) -> Component:
+    def visit(path: Place, kind: str, component: Component) -> Component:
         names.update(_needed(kind, component, registry))
         return component
 

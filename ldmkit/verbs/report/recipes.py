@@ -16,7 +16,7 @@ from ldmkit.recipe import Component, load
 from ldmkit.recipe.components import Part
 from ldmkit.recipe.dump import flat, leaves
 from ldmkit.recipe.names import defaults
-from ldmkit.recipe.slots import replace_components
+from ldmkit.recipe.slots import Visit, replace_components
 from ldmkit.recipe.sources import Place
 from ldmkit.recipe.yaml import read_file
 
@@ -52,7 +52,7 @@ def _values(path: Path) -> Any:
         return {}
 
 
-def _visitor(registry: Registry) -> Any:
+def _visitor(registry: Registry) -> Visit:
     def visit(path: Place, kind: str, component: Component) -> Component:
         """The component without the parameters whose value is the default."""
         fields = parameters_of(registry.get(kind, component.name)).model.model_fields

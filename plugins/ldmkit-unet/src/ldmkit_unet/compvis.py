@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
-from ldmkit_unet.entries import arguments, check_implied, in_channels, same
+from ldmkit_unet.entries import arguments, check_implied, depth_of, in_channels, same
 from ldmkit_unet.layout import HEAD_CHANNELS
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import UNet
@@ -112,7 +112,10 @@ class CompVisUNet:
         }
         values |= {"vector": "mlp"} if settings["num_classes"] == SEQUENTIAL else {}
         if settings["use_spatial_transformer"]:
-            return {**values, "depth": _depth(settings), **_cross_only(settings)}
+            levels = len(settings["channel_mult"])
+            attended = [i for i in range(levels) if 2**i in settings["attention_resolutions"]]
+            depth = depth_of("transformer_depth", settings["transformer_depth"], levels, attended)
+            return {**values, "depth": depth, **_cross_only(settings)}
         return {**values, "head_order": "split" if settings["use_new_attention_order"] else "legacy"}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,16 +151,6 @@ class CompVisUNet:
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The UNet's tensors under published names, without prefix."""
         return keymaps.save(NAMES.rules(as_unet(module)), module)
-
-
-def _depth(settings: Mapping[str, Any]) -> Any:
-    """One figure where all levels with attention have the same, else one a level."""
-    depth, levels = settings["transformer_depth"], len(settings["channel_mult"])
-    if not isinstance(depth, Sequence):
-        return depth
-    refuse(f"transformer_depth: {depth!r} for {levels} levels" if len(depth) != levels else "")
-    reached = [i for i in range(levels) if 2**i in settings["attention_resolutions"]]
-    return depth[-1] if len({depth[i] for i in [*reached, -1]}) == 1 else list(depth)
 
 
 def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:

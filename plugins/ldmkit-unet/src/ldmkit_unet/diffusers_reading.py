@@ -15,7 +15,7 @@ from ldmkit_unet.diffusers_families import (
     Family,
     family_of,
 )
-from ldmkit_unet.entries import same
+from ldmkit_unet.entries import depth_of, same
 
 ADDED = (None, "text_time")
 
@@ -39,7 +39,9 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if family is UNCONDITIONAL:
         return {**values, "head_order": "split"}
-    return {**values, **_vector(settings), **_cross_only(settings), "depth": _depth(settings, attended)}
+    name, levels = "transformer_layers_per_block", len(settings["block_out_channels"])
+    depth = depth_of(name, settings[name], levels, attended)
+    return {**values, **_vector(settings), **_cross_only(settings), "depth": depth}
 
 
 def _multipliers(widths: Sequence[int]) -> tuple[int, list[int]]:
@@ -59,16 +61,6 @@ def _attended(settings: Mapping[str, Any], family: Family) -> list[int]:
         problems.append("down_block_types and up_block_types have attention at different levels")
     refuse(*problems)
     return levels[0]
-
-
-def _depth(settings: Mapping[str, Any], attended: list[int]) -> Any:
-    """One figure where all levels that attend have the same (the last one's is the middle's), else one a
-    level."""
-    value, levels = settings["transformer_layers_per_block"], len(settings["block_out_channels"])
-    if not isinstance(value, Sequence):
-        return value
-    refuse(f"transformer_layers_per_block: {value!r} for {levels} levels" if len(value) != levels else "")
-    return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
 
 
 def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def implied(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _head_dim(settings: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]) -> Any:
+def _head_dim(
+    settings: Mapping[str, Any], family: Family, widths: list[int], attended: list[int]
+) -> int | list[int]:
     heads, channels = settings["heads"], settings["head_channels"] or HEAD_CHANNELS
     if family is CONDITIONAL:
         return heads or [max(1, width // channels) for width in widths]

@@ -22,6 +22,18 @@ def same(name: str, value: Value | Sequence[Value]) -> Value:
     return first
 
 
+def depth_of(name: str, value: int | Sequence[int], levels: int, attended: Sequence[int]) -> int | list[int]:
+    """The UNet's depth: one figure where all levels that attend have the same, else one a level.
+
+    value: the entry `name` of a published configuration. The middle block has the last level's. ValueError
+    for a list that is not of as many figures as there are levels.
+    """
+    if not isinstance(value, Sequence):
+        return value
+    refuse(f"{name}: {value!r} for {levels} levels" if len(value) != levels else "")
+    return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
+
+
 def check_implied(config: Mapping[str, Any], implied: Mapping[str, Any]) -> None:
     """ValueError for entries of a published configuration that do not follow from the UNet's neighbours.
 
