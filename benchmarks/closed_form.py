@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,20 @@ DATA = Mixture()
 EVALUATIONS = (5, 10, 20, 40, 80)
 SPACINGS = ("leading", "trailing", "karras")
 MARKS = ("<!-- closed_form: begin -->\n", "<!-- closed_form: end -->\n")
+
+
+IN_KOREAN = (
+    (r"Distance of (\d+) samples by number of evaluations \(schedule (\S+); true samples have ([\d.]+)\):",
+     r"샘플 \1개의 거리, 신경망 계산 횟수별(스케줄 \2, 참 분포의 샘플은 \3):"),
+    (r"Every objective on every schedule that it accepts \((\d+) samples; true ones have ([\d.]+)\):",
+     r"모든 목적 함수를, 쓸 수 있는 모든 스케줄에서(샘플 \1개, 참 분포의 샘플은 \2):"),
+    (r"(\d+) evaluations", r"계산 \1번"),
+    (r"order over (\d+) combinations", r"조합 \1가지에서의 차수"),
+    (r"distance at (\d+) steps", r"\1단계의 거리"),
+    (r"([\d.]+) to ([\d.]+)", r"\1에서 \2"),
+    (r"\| sampler \|", "| 샘플러 |"), (r"\| spacing \|", "| 간격 |"), (r"\| stochastic \|", "| 확률적 |"),
+)  # fmt: skip
+"""What the report says, and the same in the Korean document."""
 
 
 def make(kind: str, name: str, **parameters: Any) -> Any:
@@ -165,6 +180,13 @@ def report(samples: int, chart: Path | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def korean(text: str) -> str:
+    """The report in Korean."""
+    for said, translated in IN_KOREAN:
+        text = re.sub(said, translated, text)
+    return text
+
+
 def put(path: Path, text: str) -> None:
     """Replaces what is between the marks of a document."""
     whole = path.read_text()
@@ -178,11 +200,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--samples", type=int, default=20000)
-    parser.add_argument("--write", type=Path, help="a document with the marks of this benchmark")
+    parser.add_argument(
+        "--write", type=Path, help="a document with the marks of this benchmark; NAME.ko.md beside it too"
+    )
     options = parser.parse_args()
     text = report(options.samples, options.write and options.write.with_suffix(".svg"))
     if options.write:
         put(options.write, text)
+        put(options.write.with_suffix(".ko.md"), korean(text))
     else:
         print(text, end="")
 

@@ -110,7 +110,7 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
         components = [c for one in conditions for c in one.components]
         inputs = [*components, *chosen.values()]
         drawing = go.click(
-            partial(_draw, served, conditions, chosen, itertools.count()),
+            partial(_draw, served, conditions, chosen, _numbers(out)),
             [history, *inputs],
             [picture, words, gallery, history],
             concurrency_id="sampling",
@@ -159,6 +159,12 @@ def _gallery() -> gradio.Gallery:
     )
 
 
+def _numbers(out: Path) -> Iterator[int]:
+    """Numbers of the pictures in the folder, from the first after those that are there."""
+    there = [int(path.name[:5]) for path in out.glob("[0-9][0-9][0-9][0-9][0-9]-*.png")]
+    return itertools.count(max(there, default=-1) + 1)
+
+
 def _draw(
     served: Served,
     conditions: Sequence[Control],
@@ -183,7 +189,8 @@ def _draw(
             history = [(str(path), words), *history][:HISTORY]
             yield str(path), words, history, history
     except (UserError, ValueError) as error:
-        raise gradio.Error(str(error), print_exception=False) from error
+        gradio.Warning(str(error))  # and not an Error, which would cover picture and history
+        yield gradio.skip(), f"**{error}**", gradio.skip(), gradio.skip()
 
 
 def _about(served: Served, fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
@@ -209,8 +216,10 @@ def _dropped(served: Served, conditions: Sequence[Control], chosen: choices.Sett
     """The inputs and settings of a picture that was dropped on the page, and words about them."""
     try:
         about = read_about(Path(path))
-    except UserError as error:
-        raise gradio.Error(f"{Path(path).name}: not a picture of ours", print_exception=False) from error
+    except UserError:
+        gradio.Warning(f"{Path(path).name}: not a picture of ours")
+        kept = sum(len(one.components) for one in conditions) + len(chosen)
+        return [*[gradio.skip()] * kept, f"**{Path(path).name}: not a picture of ours**"]
     prompt = served.system.prompt_field
     values, missing = metadata.from_picture(conditions, chosen, prompt, about, served.kept)
     return [*values, "; ".join(["settings taken from the picture", *missing])]

@@ -35,15 +35,16 @@ class Kept:
         for path in (*self.named, *self.folder.glob("*.png")):
             self._by_content[hashlib.sha256(path.read_bytes()).hexdigest()] = path
 
-    def record(self, value: Any) -> Any:
-        """The value as the PNG's metadata holds it; a picture, map or mask is written to the folder first."""
+    def record(self, name: str, value: Any) -> Any:
+        """The value of the input `name` as the PNG's metadata holds it; a picture, map or mask is written to
+        the folder first."""
         if not isinstance(value, Tensor | PIL.Image.Image):
             return value
         stream = io.BytesIO()
         (_picture(value) if isinstance(value, Tensor) else value).save(stream, "PNG")
         digest = hashlib.sha256(stream.getvalue()).hexdigest()
         if digest not in self._by_content:
-            self._by_content[digest] = self._write(digest, stream.getvalue())
+            self._by_content[digest] = self._write(f"{name}-{digest[:12]}", stream.getvalue())
         return {"file": str(self._by_content[digest]), "sha256": digest}
 
     def value(self, record: Any) -> Any:
@@ -54,9 +55,9 @@ class Kept:
             return self._file(record.get("sha256"))
         return self._example(record.get("example"), record.get("sha256"))
 
-    def _write(self, digest: str, data: bytes) -> Path:
+    def _write(self, stem: str, data: bytes) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{digest}.png"
+        path = self.folder / f"{stem}.png"
         with atomic(path) as aside:
             aside.write_bytes(data)
         return path

@@ -32,14 +32,14 @@ def about(
 ) -> dict[str, str]:
     """What the PNG says of itself; `prompt` names the field of the prompt, `overrides` are changes of the
     recipe's values that lead to the picture's."""
-    inputs = {field: kept.record(value) for field, (value,) in fields.items()}
+    inputs = {field: kept.record(field, value) for field, (value,) in fields.items()}
     texts = {k: str(v) for k, v in options.items() if isinstance(v, str | int | float)}
     if prompt in inputs:
         texts = {"prompt": str(inputs.pop(prompt)), **texts}
     if inputs:
         texts["inputs"] = json.dumps(inputs, ensure_ascii=False)
     if isinstance(options["init"], PIL.Image.Image):
-        texts["init"] = json.dumps(kept.record(options["init"]))
+        texts["init"] = json.dumps(kept.record("init", options["init"]))
     if overrides:
         texts["options"] = json.dumps([*overrides], ensure_ascii=False)
     return {**texts, "recipe": name}
