@@ -79,3 +79,13 @@ def test_whole_numbers_of_any_type_are_bytes(kind):
     for read in (batch, masks):
         with pytest.raises(ValueError, match="image: expects whole numbers from 0 to 255; found 0 to 256"):
             read({"image": [np.tile(np.array([0, 256], kind), (2, 1))]}, "image")
+
+
+@pytest.mark.parametrize("value", [200.0, -3.0, float("nan"), float("inf")])
+def test_floats_that_are_no_values_of_a_picture_are_refused(value):
+    """Bytes that were made floats, and what a computation has spoilt; a little beyond the range is none."""
+    with pytest.raises(ValueError, match=r"i: expects floats in \[-1, 1\], or whole numbers; found"):
+        batch({"i": [np.full((4, 4, 3), value)]}, "i")
+    assert float(batch({"i": [np.full((4, 4, 3), 1.05)]}, "i").max()) == pytest.approx(1.05)
+    with pytest.raises(ValueError, match=r"m: expects floats in \[0, 1\], or whole numbers; found"):
+        masks({"m": [np.full((4, 4), value)]}, "m")

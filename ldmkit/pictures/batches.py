@@ -17,6 +17,8 @@ from ldmkit.pictures.files import decode, flatten, normalize, open_picture, show
 from ldmkit.pictures.storage import is_lossy, note, step
 from ldmkit.types import FieldKind, Image
 
+MOST = 2.0
+"""Size of a float from which on it is no value of a picture in [-1, 1]: it may be one of 0..255."""
 COLOUR = 64
 """Difference between channels, of 255, from which on a picture counts as coloured."""
 
@@ -32,7 +34,7 @@ def batch(raw: Mapping[str, Any], field: str) -> Image:
     tensor = _bytes(_stack(raw, field, "picture"), field)
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"{field}: expects pictures 'b 3 H W', not {tuple(tensor.shape)}")
-    return normalize(tensor) if tensor.dtype == torch.uint8 else tensor.float()
+    return normalize(tensor) if tensor.dtype == torch.uint8 else _within(tensor.float(), field, "[-1, 1]")
 
 
 def fitted(raw: Sequence[Any], field: str, size: tuple[int, int] | None) -> Image:
@@ -68,7 +70,7 @@ def masks(raw: Mapping[str, Any], field: str) -> Float[Tensor, "b 1 H W"]:
         raise ValueError(f"{field}: expects masks 'b 1 H W', not {tuple(tensor.shape)}")
     if tensor.dtype == torch.uint8:
         tensor = torch.where(tensor.amax((1, 2, 3), keepdim=True) <= 1, tensor * 255, tensor) >= 128
-    return tensor.float() if tensor.dtype == torch.bool else (tensor >= 0.5).float()
+    return tensor.float() if tensor.dtype == torch.bool else (_within(tensor, field, "[0, 1]") >= 0.5).float()
 
 
 def class_maps(raw: Mapping[str, Any], field: str, classes: int) -> Int[Tensor, "b H W"]:
@@ -149,6 +151,14 @@ def _stack(raw: Mapping[str, Any], field: str, kind: FieldKind) -> Tensor:
     if len(shapes) > 1:
         raise ValueError(f"{field}: pictures of one batch have one size, not {sorted(shapes)}")
     return torch.stack(tensors)
+
+
+def _within(tensor: Tensor, field: str, range: str) -> Tensor:
+    """Floats that may be meant in that range, or lie a little beyond it; ValueError for others."""
+    least, most = (float(x) for x in tensor.aminmax()) if tensor.numel() else (0.0, 0.0)
+    if not (least >= -MOST and most <= MOST):
+        raise ValueError(f"{field}: expects floats in {range}, or whole numbers; found {least:g} to {most:g}")
+    return tensor
 
 
 def _bytes(tensor: Tensor, field: str) -> Tensor:
