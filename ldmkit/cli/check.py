@@ -57,7 +57,7 @@ def command(
 
 
 def _looked(system: System) -> list[str]:
-    """What --data finds of weights and data; UserError for what a training could not begin with."""
+    """Checks weights and data, for --data; UserError where a training could not begin with them."""
     from ldmkit.training.look import report_data
     from ldmkit.verbs.check import named_weights
 
@@ -67,7 +67,7 @@ def _looked(system: System) -> list[str]:
 def _plain(
     recipe: Recipe, registry: Registry, system: System, *, data: bool, explained: bool
 ) -> dict[str, Any]:
-    """All of it as plain values."""
+    """The whole description as plain values, for --json."""
     from ldmkit.engine.counting import counts
     from ldmkit.recipe.dump import flat
     from ldmkit.verbs.check import demands

@@ -55,7 +55,7 @@ def kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offered
 
 
 def component(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offered:
-    """The components of the kind that stands before."""
+    """The components of the kind that was typed before."""
     return _items(_names(ctx.params.get("kind") or ""), incomplete)
 
 
@@ -71,7 +71,7 @@ def _names(kind: str) -> list[str]:
 
 
 def _named(ctx: click.Context) -> Mapping[str, Any]:
-    """What the recipe says that the command names."""
+    """The values of the recipe that the command names."""
     # While the value of an option is missing, click leaves arguments among the words that it has not read.
     recipe = ctx.params.get("recipe") or next(iter(ctx.args), None)
     return {} if recipe is None else _values(Path(recipe))

@@ -65,7 +65,7 @@ def _table(report: Mapping[str, Any]) -> Table:
 
 
 def _lines(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Figures that stand together on one line, those nested under a name on lines below."""
+    """The figures of one level on one line; nested figures on lines below."""
     flat = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
     if flat:
         yield prefix, "  ".join(f"{name} [b]{_shown(value)}[/b]" for name, value in flat.items())

@@ -19,16 +19,18 @@ from ldmkit.disk import reason
 from ldmkit.errors import Note, UserError, shortened
 
 THEIRS, OURS, INTERRUPTED = 2, 1, 130
-"""Exit codes: what the user can mend, what is a fault of ldmkit or of a plugin, Ctrl-C."""
+"""Exit codes: for what the user can mend, for a fault of ldmkit or of a plugin, for Ctrl-C."""
 PASSED = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
 """What click handles: wrong usage, --help, a reader that has gone (`ldmkit check x.yaml | head -1`)."""
 
 
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
-    """Within, an error is shown as lines `error: ...` and ends the process: exit code 2 for what the user can
-    mend, 1 for a bug. debug: after its traceback. SIGTERM ends the process so that half files are removed.
-    A `Note` is shown as a line `note: ...`."""
+    """A context that shows an error as lines `error: ...` and ends the process.
+
+    Exit code 2 for what the user can mend, 1 for a bug. debug: show its traceback as well. SIGTERM ends the
+    process so that half-written files are removed. A `Note` is shown as a line `note: ...`.
+    """
     try:
         with _gentle(), _notes():
             yield
@@ -64,7 +66,7 @@ def check_locale() -> None:
 
 
 def _narrow_locale() -> str | None:
-    """What is to be said of a locale that lacks letters; None of one that has all."""
+    """A message about a locale that lacks letters; None for one that has all."""
     if (encoding := sys.getfilesystemencoding()) == "utf-8":
         return None
     return (
@@ -119,7 +121,7 @@ def _out_of_memory(error: Exception, text: str) -> bool:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Within, a `Note` is shown without the place in our sources that other warnings have."""
+    """A context in which a `Note` is shown without the source line that Python adds to warnings."""
     others = warnings.showwarning
 
     def show(
@@ -144,7 +146,7 @@ def _notes() -> Iterator[None]:
 
 @contextmanager
 def _gentle() -> Iterator[None]:
-    """Within, SIGTERM raises SystemExit (its code is 143) where nothing else is done about it."""
+    """A context in which SIGTERM raises SystemExit (code 143), unless it is handled already."""
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

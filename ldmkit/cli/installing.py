@@ -47,7 +47,7 @@ def install(names: tuple[str, ...], yes: bool) -> None:
 
 
 def _tell(installed: Sequence[str]) -> None:
-    """What the plugins among these distributions bring, or why nothing."""
+    """Lists what the plugins among these distributions bring, or why one brings nothing."""
     from ldmkit.host.plugins import host
 
     plugins = {*installed} & {*installed_plugins()}

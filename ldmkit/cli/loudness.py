@@ -28,7 +28,7 @@ def options() -> list[click.Parameter]:
 
 
 def with_options(command: click.Command) -> click.Command:
-    """The command with them, but for those whose names it has itself; of a group, its commands."""
+    """The command with both options, except those whose names it has itself; of a group, its commands."""
     if isinstance(command, click.Group):
         command.commands = {name: with_options(copy(one)) for name, one in command.commands.items()}
     else:

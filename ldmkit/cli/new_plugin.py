@@ -103,7 +103,7 @@ def command(name: str, kind: str, out: Path, license_: str | None) -> None:
 
 
 def _words(name: str, kind: str) -> dict[str, str]:
-    """What the templates leave open."""
+    """The words that fill the templates."""
     component = name.removeprefix("ldmkit-")
     identifier = component.replace("-", "_")
     title = "".join(word.capitalize() for word in component.split("-"))
@@ -122,7 +122,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
 
 
 def _usage(kind: str, component: str) -> str:
-    """What a recipe says to use it, for the README."""
+    """The lines of a recipe that use the component, for the README."""
     if kind not in USAGE:
         return ""
     usage = USAGE[kind].format(one=f"{{name: {component}}}")

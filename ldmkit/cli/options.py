@@ -42,13 +42,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(line: str) -> None:
-    """What is being done, on standard output; nothing with --quiet."""
+    """Prints a line about what is being done to standard output; nothing with --quiet."""
     if not quiet():
         click.echo(timed(line))
 
 
 def say_aside(line: str) -> None:
-    """The same on standard error, where standard output is for programs."""
+    """Prints such a line to standard error, where standard output is for programs."""
     if not quiet():
         click.echo(timed(line), err=True)
 
@@ -64,7 +64,7 @@ def write_json(value: Any) -> None:
 
 
 def overrides(function: F) -> F:
-    """`-s path=value`, again and again."""
+    """`-s path=value`, any number of times."""
     return click.option(
         "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE",
         help="Replace a value of the recipe.", shell_complete=completing.override,
@@ -72,7 +72,7 @@ def overrides(function: F) -> F:
 
 
 def runs(function: F) -> F:
-    """Where trainings live."""
+    """`--runs`, the folder of trainings."""
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
@@ -117,14 +117,14 @@ def running(function: F) -> F:
 
 
 def device(function: F) -> F:
-    """Where the work is done."""
+    """`--device`, the device to work on."""
     return click.option(
         "--device", metavar="NAME", help="As cpu or cuda:1.  [default: the accelerator where there is one]"
     )(function)
 
 
 def wait(function: F) -> F:
-    """What to do where another process trains the same stage."""
+    """`--wait`, for a process that trains the same stage."""
     return click.option(
         "--wait", is_flag=True, help="Wait for a process that trains this recipe into the same folder."
     )(function)
@@ -146,7 +146,7 @@ def terms(function: F) -> F:
 
 
 def any_size(function: F) -> F:
-    """Whether what memory cannot hold is refused."""
+    """`--any-size`, which goes on where memory is too small."""
     return click.option(
         "--any-size", is_flag=True, help="Do not refuse what takes more memory than this machine has."
     )(function)
@@ -159,7 +159,7 @@ def check_out(out: Path | None) -> None:
 
 
 def accept(function: F) -> F:
-    """What to do where data or weights are no longer those that a training began with."""
+    """`--accept-changed-data`, which goes on where data or weights have changed since a training began."""
     return click.option(
         "--accept-changed-data",
         "accept",

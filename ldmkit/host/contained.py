@@ -18,9 +18,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Within, what a plugin prints goes to standard error; afterwards the working directory, the handlers of
-    SIGINT and SIGTERM, the recursion limit, the random generators and torch's defaults are as before; what
-    was on `sys.path` is there again, before what was added."""
+    """A context in which what foreign code does to the process stays with it.
+
+    What it prints goes to standard error; afterwards the working directory, the handlers of SIGINT and
+    SIGTERM, the recursion limit and torch's defaults are as before.
+    """
     before, limit, hook, errors = os.getcwd(), sys.getrecursionlimit(), sys.excepthook, sys.stderr
     handlers, path = [signal.getsignal(number) for number in SIGNALS], list(sys.path)
     try:
@@ -79,13 +81,13 @@ def unchanged(whose: str) -> Iterator[None]:
 
 
 def _variables(before: Mapping[str, str]) -> list[str]:
-    """The names of the environment variables that are not as before."""
+    """The names of the environment variables that have changed."""
     names = sorted({*before, *os.environ})
     return [name for name in names if before.get(name) != os.environ.get(name)]
 
 
 def described(error: BaseException) -> str:
-    """The error's class and text, on one line."""
+    """The error's class and message on one line. A stranger's error may fail to give its message."""
     return shortened(f"{type(error).__name__}: {text_of(error)}", 300)
 
 

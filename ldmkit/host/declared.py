@@ -50,7 +50,7 @@ def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:
 
 @cache
 def _body(module: str) -> tuple[ast.stmt, ...]:
-    """The statements of a module's file; none of torch's and of those that cannot be read."""
+    """The statements of a module's file; empty for torch and for files that cannot be read."""
     file = None if module.startswith("torch") else _file(module)
     try:
         return tuple(ast.parse(file.read_bytes()).body) if file else ()
@@ -59,7 +59,7 @@ def _body(module: str) -> tuple[ast.stmt, ...]:
 
 
 def _file(module: str) -> Path | None:
-    """Where a module's source is; its packages are not imported."""
+    """The source file of a module, found without importing its packages."""
     package, *inner = module.split(".")
     spec = find_spec(package)
     if spec is None:

@@ -34,11 +34,10 @@ class LooseFile(EntryPoint):
 
 @contextmanager
 def used(folders: Sequence[Path]) -> Iterator[None]:
-    """Within, the files of these folders are plugins as well; those whose names begin with "_" are not, and
-    may hold what the others import.
+    """A context in which the files of these folders are plugins as well.
 
-    The folders stand last on `sys.path`, so that no file hides an installed module. Raises UserError for a
-    folder without plugins.
+    Files whose names begin with "_" are not plugins, but others may import them. The folders stand last on
+    `sys.path`, so that no file hides an installed module. Raises UserError for a folder without plugins.
     """
     before, path = list(_folders), list(sys.path)
     for folder in folders:

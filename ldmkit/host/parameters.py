@@ -84,7 +84,7 @@ def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
 
 
 def _declared(kind: str, component: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
-    """The parameters that count with their annotations, checked against the rules of `ldmkit.interfaces`."""
+    """The parameters that a recipe or build sets, with annotations, checked against `ldmkit.interfaces`."""
     if not inspect.isclass(component) and kind not in FUNCTIONS:
         raise TypeError(f"{type(component).__name__} refused: only {' and '.join(FUNCTIONS)} may be one")
     declared = signature_of(component)

@@ -47,7 +47,7 @@ class Host:
 
 
 def load_plugins(points: Iterable[EntryPoint], without: Collection[str] = ()) -> Host:
-    """Loads each entry point by itself: one that raises is kept with its error, the others serve.
+    """Loads each entry point by itself: one that raises is kept with its error, and the others still work.
 
     Where two distributions give one name, the first keeps it: see `_precedence`.
     """
@@ -131,7 +131,7 @@ def origin(point: EntryPoint) -> tuple[str, str]:
 def _load_one(
     manager: pluggy.PluginManager, point: EntryPoint, registrar: Collector, registry: Registry
 ) -> list[str]:
-    """Adds a plugin's entries to the registry; why some of them were refused."""
+    """Adds a plugin's entries to the registry; returns why some of them were refused."""
     if not isinstance(point, LooseFile | Unreadable) and not EntryPoint.pattern.match(point.value):
         raise ValueError(f"its entry point {point.name} = {point.value!r} is no MODULE or MODULE:ATTRIBUTE")
     plugin = point.load()
@@ -182,7 +182,8 @@ def _check_kinds(plugin: Any, registrar: Collector) -> None:
 
 
 def _joined(registry: Registry, registrar: Collector) -> list[str]:
-    """All of a plugin's entries but those whose names another distribution has already; which these are."""
+    """Adds a plugin's entries, except those whose names another distribution has already; returns the
+    latter."""
     refused = []
     for entry in registrar.entries:
         try:
@@ -193,7 +194,7 @@ def _joined(registry: Registry, registrar: Collector) -> list[str]:
 
 
 def _check_entry(entry: Entry) -> None:
-    """A plugin with an entry of an unknown kind, or one that is no text, joins with none."""
+    """Refuses the whole plugin where an entry has an unknown kind or is not made of texts."""
     words = (entry.kind, entry.name, entry.target, entry.summary, *entry.former, *sum(entry.renamed, ()))
     if not all(isinstance(word, str) and word.isprintable() for word in words) or not entry.name:
         raise TypeError("registers a component whose kind, name, reference or summary is no line of text")

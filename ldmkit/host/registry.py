@@ -115,16 +115,16 @@ class Registry:
         return entry
 
     def default(self, kind: str) -> str:
-        """The name of the component that stands where a recipe names none of this kind; "" where no plugin
-        declares one."""
+        """The name of the component that is used where a recipe names none of this kind; "" where there is
+        none."""
         return self._defaults[kind].name if kind in self._defaults else ""
 
     def current(self, name: str) -> set[str]:
-        """What components of any kind that once had this name are called now."""
+        """The present names of components of any kind that once had this name."""
         return {entry.name for (_, former), entry in self._former.items() if former == name}
 
     def missing(self, kind: str, name: str) -> str:
-        """The sentence that says a component is not there."""
+        """The message for a component that is not there."""
         names = self.names(kind)
         if not name:
             return f"no plugin declares a default {kind}; name one of: {', '.join(names) or 'none'}"

@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 FORMER = {"Conditioning": ConditionerSlot, "Sampling": SamplerSlot, "Stage": TrainingSettings}
-"""What is here under a former name too."""
+"""Former names of what is here."""
 
 
 def __getattr__(name: str) -> Any:
-    """What has a former name, with a DeprecationWarning that says today's."""
+    """The object of a former name, with a DeprecationWarning that gives its present one."""
     if name not in FORMER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     message = f"ldmkit.recipe.{name} is now called {FORMER[name].__name__}"

@@ -37,7 +37,7 @@ class Kind:
 
 
 class Part(BaseModel):
-    """Frozen; a key that is not declared is an error."""
+    """A part of a recipe: frozen, and an undeclared key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,7 +58,7 @@ class Checked:
     nested: Mapping[str, Nested] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
-        """Always: it follows from what the component says."""
+        """Always true: what was checked follows from the component itself."""
         return isinstance(other, Checked)
 
 
@@ -103,11 +103,11 @@ class Component(Part):
 
 
 def named(value: Any) -> bool:
-    """False for a component that has no name yet, see UNNAMED."""
+    """Whether a component has a name; one without is completed from the kind's default, see UNNAMED."""
     return not isinstance(value, Component) or bool(value.name)
 
 
 UNNAMED = Component(name="")
-"""What a plugin declares as the default of the kind: reading a recipe gives it its name."""
+"""The name that stands for the default of the kind, until the recipe is read with the plugins' defaults."""
 Nested = Component | tuple[Component, ...] | None
 """A parameter that is a component, a list of them, or none."""

@@ -28,9 +28,9 @@ ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
 SIZE = "sample.size"
-"""One value: the height says nothing without the width."""
+"""Compared as one value: the height means nothing without the width."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile", "fsdp"})
-"""Keys of a training stage that never change what comes of it."""
+"""Keys of a training stage that never change its result."""
 LATER: Mapping[str, Any] = {
     "optimizer": None,
     "lr_factors": {},
@@ -41,8 +41,8 @@ LATER: Mapping[str, Any] = {
     "precision": "no",
     "crop": None,
 }
-"""Keys of a training stage that recipes did not have at first: left out where they say nothing, so that the
-names of the folders of earlier trainings stay."""
+"""Keys of a training stage that early recipes did not have. They are left out of digests at their defaults,
+so that folders of earlier trainings keep their names."""
 
 
 def digest(recipe: Recipe, stage: str) -> str:
@@ -79,10 +79,10 @@ def same_stage(kept: Path, recipe: Recipe, stage: str, registry: Registry) -> bo
 def differing(
     kept: Path, recipe: Recipe, stage: str, registry: Registry
 ) -> dict[str, tuple[Any, Any]] | None:
-    """The values that determine a stage and are others in the recipe of a file, completed as `same_stage`
-    does it: (there, in the resolved recipe) by dotted path, None for a value that one of them lacks.
+    """The values that determine a stage and differ between the recipe of a file and a resolved one.
 
-    None for a file that cannot be read, or names what is no longer there.
+    The file is completed as by `same_stage`. By dotted path: (in the file, in the resolved recipe), None for
+    a value that one of them lacks. None for a file that cannot be read or completed.
     """
     try:
         old = load(_as_kept(kept, recipe, stage), (), registry)
@@ -94,8 +94,10 @@ def differing(
 
 
 def changed(before: Recipe, after: Recipe, stage: str) -> dict[str, tuple[Any, Any]]:
-    """The values that determine a stage, or "samples", and are not the same in two resolved recipes: (before,
-    after) by dotted path, None for a value that one of them lacks."""
+    """The values that determine a stage, or "samples", and differ between two resolved recipes.
+
+    By dotted path: (before, after), None for a value that one of them lacks.
+    """
     there, here = (_by_path(one, stage) for one in (before, after))
     names = dict.fromkeys([*here, *there])
     pairs = {name: (there.get(name), here.get(name)) for name in names}
@@ -120,8 +122,10 @@ def _has(recipe: Recipe, stage: str) -> bool:
 
 
 def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
-    """The values of a recipe, what determines the stage replaced by what a file says of it. The rest of the
-    file, which may be out of date, does not count."""
+    """The values of a recipe, with those that determine the stage replaced by the values of a file.
+
+    The rest of the file, which may be out of date, does not count.
+    """
     there = _values(kept, kept.stat().st_mtime_ns)
     if not isinstance(there, Mapping):
         return {}
@@ -134,18 +138,18 @@ def _as_kept(kept: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _values(path: Path, _: int) -> Any:
-    """The values of a recipe's file, read once for all stages while it stays as it is."""
+    """The values of a recipe's file, read once as long as the file does not change."""
     return read_file(path)[0]
 
 
 def _whole(recipe: Recipe, stage: str) -> dict[str, Any]:
-    """What determines a stage, and under its name what determines the output that it rests on."""
+    """What determines a stage, and nested in it what determines the stage that it stands on."""
     before = _before(stage)
     return {**_own(recipe, stage), **({before: _whole(recipe, before)} if before else {})}
 
 
 def _chain(stage: str) -> Iterator[str]:
-    """A stage, the one that it rests on, and so on."""
+    """A stage, the stage that it stands on, and so on."""
     before: str | None = stage
     while before is not None:
         yield before
@@ -157,7 +161,7 @@ def _before(stage: str) -> str | None:
 
 
 def _own(recipe: Recipe, stage: str) -> dict[str, Any]:
-    """What determines a stage besides the output that it rests on, as plain values."""
+    """What determines a stage besides the stage that it stands on, as plain values."""
     if stage.startswith(ADAPTERS):
         return _adapter(recipe, stage.removeprefix(ADAPTERS))
     values = {name: flat(getattr(recipe, name)) for name in SECTIONS[stage]}
@@ -185,8 +189,11 @@ def _counts(key: str, value: Any) -> bool:
 
 
 def _within(old: Any, new: Any, registry: Registry) -> bool:
-    """Can `new` say all that `old` says, and maybe more? A name alone is a component of that name, which may
-    be a former one; a key that `new` lacks may be a parameter's former name."""
+    """Whether `new` can say all that `old` says, and perhaps more.
+
+    A bare name is a component of that name, which may be a former one; a key that `new` lacks may be a
+    parameter's former name.
+    """
     if isinstance(old, Mapping):
         if not isinstance(new, Mapping):
             return False

@@ -54,7 +54,7 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
 
 
 def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted path, value) of everything in nested mappings and lists that is neither."""
+    """(dotted path, value) of every value in nested mappings and lists."""
     if isinstance(values, Mapping) and values:
         for key, value in values.items():
             yield from leaves(value, f"{path}.{key}".lstrip("."))
@@ -72,7 +72,7 @@ def _key(key: Any, path: str) -> str:
 
 
 def _text(text: str, path: str) -> str:
-    """The text; UserError for one that no file can hold."""
+    """The text; UserError for a text that no file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -81,7 +81,7 @@ def _text(text: str, path: str) -> str:
 
 
 class _Quoting(Resolver):
-    """What is text to ldmkit but not to every reader of YAML 1.1 or 1.2 is quoted."""
+    """Quotes texts that some readers of YAML 1.1 or 1.2 would take for something else."""
 
 
 add_core(_Quoting)
@@ -98,7 +98,7 @@ class _Dumper(Emitter, Serializer, SafeRepresenter, _Quoting):
         _Quoting.__init__(self)
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Writes every value out."""
+        """Always true: every value is written out."""
         return True
 
 

@@ -33,8 +33,8 @@ def stage_file(folder: Path, stage: str) -> Path | None:
 def with_compression(
     values: Any, source: Source, registry: Registry, download: Download | None = None
 ) -> Any:
-    """The values of a recipe; one that names `weights` and says no `compression` gets that of the recipe kept
-    beside them. `source` learns where it stands there.
+    """The values of a recipe; one without `compression` gets that of the recipe kept beside its `weights`,
+    and `source` gets the places of the added values.
 
     Relative paths in the section start at the folder of the recipe that gets it. A model on the hub is read
     from the hub's cache on this machine; `download` fetches one that is not there. Raises UserError for a
@@ -51,8 +51,7 @@ def with_compression(
 
 
 def explained(problems: Sequence[Problem], values: Any, source: Source, registry: Registry) -> list[Problem]:
-    """A recipe's problems; where `weights` should have said the `compression` that it lacks, why they did
-    not, in the place of its absence."""
+    """A recipe's problems; a missing `compression` that `weights` should have given is explained."""
     if not isinstance(values, Mapping) or SECTION in values or values.get("weights") is None:
         return list(problems)
     others = [one for one in problems if one.message != MISSING]

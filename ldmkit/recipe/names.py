@@ -19,12 +19,12 @@ Tell = Callable[[str], None]
 
 
 def note(text: str) -> None:
-    """Tells it as a `Note`."""
+    """Shows the text as a `Note`."""
     warn(text, Note, stacklevel=2)
 
 
 def nothing(text: str) -> None:
-    """Tells nobody."""
+    """A `Tell` that keeps silent."""
 
 
 def with_defaults(part: P, registry: Registry) -> P:
@@ -41,7 +41,7 @@ def with_defaults(part: P, registry: Registry) -> P:
 
 
 def defaults(registry: Registry) -> Recipe:
-    """A recipe that holds nothing but what stands where a recipe says nothing."""
+    """A recipe that holds nothing but defaults."""
     nothing = Recipe.model_construct()  # type: ignore[call-arg]  # what is required stays away
     return with_defaults(nothing, registry)
 

@@ -37,8 +37,10 @@ def apply_overrides(values: Any, overrides: Sequence[str], source: Source, defau
 def _changed(
     values: Any, path: Sequence[str], value: Any, default: Any, done: Place = ()
 ) -> tuple[Any, Place]:
-    """A copy with the value at `path` replaced, and the path with its indices as numbers. default: what
-    the recipe has at this place where it says nothing."""
+    """A copy with the value at `path` replaced, and the path with its indices as numbers.
+
+    default: the recipe's value at this place where nothing is given.
+    """
     if not path:
         return value, done
     head, rest = path[0], path[1:]
@@ -67,7 +69,7 @@ def _index(text: str, length: int, done: Place) -> int:
 
 
 def _replace_places(source: Source, path: Place, read: Source) -> None:
-    """Forgets the places under a path, and puts the override's there."""
+    """Replaces the places under a path by the override's."""
     for places in (source.keys, source.values):
         for old in [p for p in places if p[: len(path)] == path]:
             del places[old]

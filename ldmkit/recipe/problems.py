@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, said in one line each: place, path, component, message."""
+"""The mistakes of a recipe, one line each: place, path, component, message."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ YAML_WORDS = {
     **dict.fromkeys(("tuple_type", "list_type"), "should be a list"),
     **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "should be a mapping of keys to values"),
 }
-"""For pydantic's names of Python's types."""
+"""Words of YAML for pydantic's names of Python's types."""
 NAMES = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be letters from A to Z, digits, '.', '_' and '-'",
     r"^[A-Za-z][A-Za-z0-9_]*$": "should be letters from A to Z, digits and '_', a letter first",
 }
-"""What texts should be, by the pattern of names."""
+"""What a text should be, in words, by the pattern of names."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def problems_of(
     valid: Mapping[Place, Sequence[str]],
     component: str = "",
 ) -> list[Problem]:
-    """A validation's mistakes as ours. valid: the keys that a mapping may have, by its path in `values`."""
+    """The mistakes that a validation found. valid: the keys that a mapping may have, by its path in
+    `values`."""
     messages: dict[tuple[Place, bool], list[str]] = {}
     for one in error.errors(include_url=False)[: MAX_SHOWN + 1]:
         inside = _path_in(values, one["loc"], missing=one["type"] == "missing")
@@ -81,7 +82,7 @@ def problems_of(
 
 
 def _joined(messages: list[str]) -> list[str]:
-    """What the members of a union say of one value, as one sentence; other messages stay apart."""
+    """The messages of a union's members about one value as one sentence; other messages stay apart."""
     unmet = [m for m in messages if m.startswith("should be")]
     if len(unmet) < 2:
         return messages
@@ -118,7 +119,7 @@ def _message(one: Any, inside: Place, valid: Mapping[Place, Sequence[str]]) -> s
 
 
 def _pattern(pattern: str) -> str:
-    """What a text should be that a regular expression describes."""
+    """What a text should be like, in words, by its regular expression."""
     digits = re.fullmatch(r"\^\[0-9a-f\]\{(\d+)\}\$", pattern)
     if digits is None:
         return NAMES.get(pattern, f"should match {pattern}")

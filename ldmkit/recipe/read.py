@@ -123,7 +123,7 @@ def _no_file(path: Path) -> str:
 
 
 def _naming(values: Any, registry: Registry) -> Iterator[Problem]:
-    """What is wrong with the names of components; those inside parameters are left to `resolve`."""
+    """The mistakes in names of components; names inside parameters are left to `resolve`."""
     for path, kind, name, value in named_components(values, Recipe):
         if registry.find(kind, name) is None:
             at = (*path, "name") if isinstance(value, Mapping) else path

@@ -60,9 +60,9 @@ def resolve(recipe: Recipe, registry: Registry, tell: Tell = note) -> Recipe:
 
 
 def resolve_component(kind: str, component: C, registry: Registry, folder: Path | None = None) -> C:
-    """One component outside a recipe, resolved likewise (its slot's own components too).
+    """One component outside a recipe, resolved in the same way, with the components nested in it.
 
-    folder: what its relative paths are relative to, by default that of the recipe it comes from.
+    folder: where its relative paths start, by default the folder of its recipe.
     """
     where = Source(label=component.checked.where)
     resolving = _Resolving(registry, folder or component.checked.folder, where, note)
@@ -130,8 +130,8 @@ class _Resolving:
     def _nested(
         self, slots: Mapping[str, signatures.Nested], values: Mapping[str, Any], path: Place
     ) -> dict[str, Nested | Any]:
-        """Those of some parameters that are components, or lists of them, resolved; what is neither is left
-        for the schema."""
+        """The parameters that are components, or lists of them, resolved; malformed ones are left for the
+        schema."""
         return {
             key: self._one_or_many(slot, values[key], (*path, key))
             for key, slot in slots.items()

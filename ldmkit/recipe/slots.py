@@ -1,4 +1,4 @@
-"""Where a recipe has components, and of what kind: read off the model's annotations."""
+"""The places of components in a recipe, with their kinds, read off the model's annotations."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _components_in(value: Any, path: Place, by_id: bool) -> Iterator[tuple[Place
 
 
 def _by_id(annotation: Any) -> bool:
-    """Does a field map ids to components?"""
+    """Whether a field maps ids to components."""
     return get_origin(annotation) is Mapping
 
 

@@ -19,7 +19,7 @@ class Source:
     values: dict[Place, str] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
-        """Always, among sources: where a recipe came from is no part of what it says."""
+        """Always true among sources: where a recipe came from is no part of what it says."""
         return isinstance(other, Source)
 
     def where(self, path: Place, *, key: bool = False) -> str:

@@ -42,13 +42,13 @@ CORE = (
 
 
 def add_core(resolver: type[BaseResolver]) -> None:
-    """Teaches a resolver the core schema."""
+    """Adds the core schema to a resolver."""
     for name, pattern, first in CORE:
         resolver.add_implicit_resolver(TAG + name, re.compile(rf"^(?:{pattern})$"), list(first))
 
 
 class CoreResolver(BaseResolver):
-    """The core schema alone."""
+    """A resolver of the core schema alone."""
 
 
 add_core(CoreResolver)
@@ -80,7 +80,7 @@ class _Loader(Reader, Scanner, Parser, Composer, CoreResolver):
 
 @dataclass
 class _Reading:
-    """One document on its way from nodes to values."""
+    """One document while its nodes become values."""
 
     label: str
     positions: bool = True
