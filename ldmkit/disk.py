@@ -139,7 +139,7 @@ def json_of(text: str) -> Any:
     """The value in JSON that people give; ValueError where it is none, or says two things of one key, and for
     texts that are none."""
     try:
-        value = json.loads(text, object_pairs_hook=_once)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -149,6 +149,10 @@ def json_of(text: str) -> Any:
     if "\\u0000" in text:
         raise ValueError("it holds a null character, as text that was read as UTF-16 does")
     return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_captions_in_another_encoding_are_refused_with_the_way_out(tmp_path: Pat
         ('{"file_name": "0.png", "caption": "a", "caption": "b"}', "'caption' is there twice"),
         ('{"file_name": "0.png", "caption": "a\\u0000"}', "null character"),
         ('[{"file_name": "0.png"},', "one object a line"),
+        ('{"file_name": "0.png", "score": NaN}', "NaN is no number of JSON"),
         ('{"file_name": "0.png", "caption": null}', "'caption' is of type null"),
     ],
 )
@@ -101,6 +102,17 @@ def test_files_that_may_hold_captions_and_are_not_read_are_told(tmp_path: Path, 
         f"not read, for fields come from metadata.jsonl: 1, such as {name}" in x
         for x in opened(tmp_path).notes
     )
+
+
+@pytest.mark.parametrize("place", ["train/{}.png.txt", "{}.txt"])
+def test_captions_that_stand_beside_no_picture_are_told_where_no_picture_has_one(
+    tmp_path: Path, place: str
+) -> None:
+    for level in range(3):
+        paint(tmp_path / f"train/{level}.png", level)
+        (tmp_path / place.format(level)).write_text("a fox")
+    expected = f"caption files without a picture beside them: 3, such as {place.format(0)}"
+    assert expected in opened(tmp_path).notes
 
 
 def test_empty_captions_of_metadata_are_counted(tmp_path: Path) -> None:

@@ -53,11 +53,15 @@ def _captioned(root: Path, files: Files) -> Listing:
     rows = [_with_caption(root, name, files) for name in sorted(files.pictures)]
     captions = files.captions
     notes = (
-        *note(captions.without(files.pictures), "caption files without a picture beside them"),
+        *_notes_of_strays(files),
         *note(captions.others, "caption files not read, for the picture has another of the same name"),
         *note_of_empty(rows),
     )
     return Listing(rows, ("caption",), notes=notes)
+
+
+def _notes_of_strays(files: Files) -> list[str]:
+    return note(files.captions.without(files.pictures), "caption files without a picture beside them")
 
 
 def _notes_of_unread(files: Files) -> tuple[str, ...]:
@@ -66,7 +70,11 @@ def _notes_of_unread(files: Files) -> tuple[str, ...]:
     beside = [name for name in files.unread if stem(name) in pictures]
     tables = [n for n in files.unread if n.rpartition("/")[2].lower() in (METADATA, *UNREAD)]
     why = f"not read, for fields come from {METADATA}"
-    return (*note(tables, f"files {why}"), *note(beside, f"files beside pictures {why}"))
+    return (
+        *_notes_of_strays(files),
+        *note(tables, f"files {why}"),
+        *note(beside, f"files beside pictures {why}"),
+    )
 
 
 def _with_caption(root: Path, name: str, files: Files) -> Row:
