@@ -52,7 +52,7 @@ def test_a_run_under_way_is_shown_with_its_state_curves_and_pictures(runs, tmp_p
     page = (tmp_path / "page.html").read_text()
     assert code == 0, said
     assert "step 30 of 40" in page
-    assert "torch 9.9" in page
+    assert "<details><summary>1</summary>torch 9.9</details>" in page
     assert page.count("data:image/webp;base64,") == 3  # the shown one, and two behind the slider
     # 30 steps of 8 pictures at 8 pictures a second are 30 of the 60 seconds.
     assert "steps: 30 s (50 %)" in page

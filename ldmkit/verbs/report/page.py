@@ -176,7 +176,8 @@ def _samples(folder: Path) -> list[Picture]:
             about = read_about(path)
         except UserError:
             about = {}
-        hidden = ("recipe", "digest", "weights", "data")
+        hidden = ("recipe", "digest", "weights", "frozen", "data")
+        about = {"prompt": about.pop("prompt"), **about} if "prompt" in about else about
         words = ", ".join(f"{k} {v}" if k != "prompt" else v for k, v in about.items() if k not in hidden)
         pictures.append(Picture(source, words[:200] or path.name))
     return pictures
