@@ -49,6 +49,18 @@ def test_attention_counts_without_its_matrix():
     assert 32 * 32 * 4 * 2 * 50 <= most < 32 * 32 * 4 * 5 * 50 < 32**4 * 4
 
 
+def test_a_network_that_holds_one_module_or_weight_twice_keeps_its_weights():
+    system = toy()
+    expected = peak.peak_of(system, (64, 64))
+    network = system.denoiser
+    network.again = next(network.children())
+    network.tied = nn.Linear(2, 2)
+    network.tied.weight = next(network.parameters())
+    assert peak.peak_of(system, (64, 64)) == expected > 0
+    assert not any(x.is_meta for x in [*network.parameters(), *network.buffers()])
+    assert network.tied.weight is next(network.parameters())
+
+
 def test_what_needs_numbers_counts_as_nothing():
     compression = Decoder()
     compression.decode = lambda latent: latent * latent.sum().item()

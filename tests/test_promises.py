@@ -44,7 +44,7 @@ def refused(monkeypatch, component, member, value, said, *overrides, call=None):
 @pytest.mark.parametrize(
     ("member", "value", "said"),
     [
-        ("posterior", lambda self, image: (image, image), "'tuple' object has no attribute 'mode'"),
+        ("posterior", lambda self, image: (image, image), "tuple is no ldmkit.types.Posterior"),
         ("posterior", lambda self, x: Posterior(self.encoder(x)[:, :3], None, None), "penalty is NoneType"),
         ("posterior", lambda self, x: Posterior(self.encoder(x)[:, :3], x, x), "std is 2x3x16x16"),
         ("decode", lambda self, z: self.decoder(z).detach(), "decode: is not differentiable"),

@@ -50,6 +50,17 @@ def test_a_denoiser_of_another_shape_is_named(system):
         rehearse(system, (32, 32))
 
 
+def test_a_denoiser_that_could_not_learn_is_named_where_it_is_trained(monkeypatch):
+    training = {"diffusion": {"steps": 2, "batch": 2, "lr": 1e-3}}
+    registry = host().registry
+    system = inspect(complete({**RECIPE, "train": training}, registry=registry), registry)
+    rehearse(system, (32, 32))
+    forward = system.denoiser.forward
+    monkeypatch.setattr(system.denoiser, "forward", lambda *inputs: forward(*inputs).detach())
+    with pytest.raises(UserError, match=r"denoiser \(unet\): .*output does not depend on its weights"):
+        rehearse(system, (32, 32))
+
+
 def test_a_denoiser_whose_layers_do_not_fit_its_input_is_named(system):
     system.denoiser.conv_in = nn.Conv2d(7, 32, 3, padding=1, device="meta")
     with pytest.raises(UserError, match=r"denoiser \(unet\): does not fit its neighbours"):
@@ -59,6 +70,13 @@ def test_a_denoiser_whose_layers_do_not_fit_its_input_is_named(system):
 def test_a_latent_of_another_shape_than_announced_is_named(system, monkeypatch):
     monkeypatch.setattr(system.compression, "encode", lambda image: torch.zeros(1, 4, 16, 16, device="meta"))
     with pytest.raises(UserError, match=r"compression \(kl-autoencoder\): .* 1x4x16x16, 2x4x8x8 is expected"):
+        rehearse(system, (32, 32))
+
+
+def test_a_latent_of_double_precision_is_named(system, monkeypatch):
+    encode = system.compression.encode
+    monkeypatch.setattr(system.compression, "encode", lambda image: encode(image).double())
+    with pytest.raises(UserError, match=r"compression \(kl-autoencoder\): .*encode is torch.float64"):
         rehearse(system, (32, 32))
 
 

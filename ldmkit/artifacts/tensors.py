@@ -26,21 +26,53 @@ class LeftAside:
     def __setstate__(self, _: Any) -> None: ...
 
 
+def _mapping(*_: Any) -> dict[Any, Any]:
+    """Stands for what is filled like a dictionary."""
+    return {}
+
+
 LEFT_ASIDE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (LeftAside, name)
-    for name in (
-        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
-        "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray.scalar",
-        "numpy.core.multiarray._reconstruct",
-        "numpy._core.multiarray._reconstruct",
-        "numpy.dtype",
-        "numpy.ndarray",
-        "_codecs.encode",
-    )
+    (_mapping, "collections.defaultdict"),
+    *(
+        (LeftAside, name)
+        for name in (
+            "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+            "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+            "numpy.core.multiarray.scalar",
+            "numpy._core.multiarray.scalar",
+            "numpy.core.multiarray._reconstruct",
+            "numpy._core.multiarray._reconstruct",
+            "numpy.dtype",
+            "numpy.ndarray",
+            "_codecs.encode",
+            "argparse.Namespace",
+            "builtins.int",
+            "builtins.float",
+            "builtins.dict",
+            "builtins.list",
+            "datetime.date",
+            "datetime.datetime",
+            "datetime.timedelta",
+            "omegaconf.base.ContainerMetadata",
+            "omegaconf.base.Metadata",
+            "omegaconf.dictconfig.DictConfig",
+            "omegaconf.listconfig.ListConfig",
+            "omegaconf.nodes.AnyNode",
+            "pathlib.Path",
+            "pathlib.PosixPath",
+            "pathlib.PurePosixPath",
+            "pathlib.WindowsPath",
+            "pathlib._local.PosixPath",
+            "pathlib._local.WindowsPath",
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "lightning.fabric.utilities.data.AttributeDict",
+            "typing.Any",
+        )
+    ),
 ]
-"""What is read past: callbacks' names, and numpy's numbers of learning-rate schedules, with their parts."""
+"""What is read past: callbacks' names, numpy's numbers of learning-rate schedules with their parts, and the
+options, dates and folders of the training."""
 UNSUPPORTED = re.compile(r"(?:GLOBAL|class|type) ([\w.]+\.\w+)")
 REAL = (
     torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2,

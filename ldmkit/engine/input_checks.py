@@ -19,6 +19,8 @@ from ldmkit.types import Image
 def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     """UserError for inputs that cannot be read. It uses no weights, so it can run before a training."""
     check_asked(system, plan, inputs)
+    read = {field for _, c in system.named_conditioners() for field in c.spec.fields}
+    system.check_given({field: values for field, values in inputs.raw.items() if field in read})
     parts = even_parts(len(inputs.seeds), system.recipe.sample.batch)
     check_batches(system, system.recipe.sample.size, parts)
     if known := known_size(system):

@@ -100,7 +100,7 @@ class Parts(nn.Module):
         then the size of a null map. Raises UserError for a missing or unknown field and for
         what a conditioner cannot read.
         """
-        self._check_fields(raw)
+        self.check_given(raw)
         inputs = {
             n: self._encoded(n, c, raw)
             for n, c in self.named_conditioners()
@@ -140,8 +140,6 @@ class Parts(nn.Module):
             prepared = default(count or 1, size)
             encoded = conditioner.encode({k: self.like_weights(v) for k, v in prepared.items()})
             return encoded.map(self.like_weights)
-        if self.recipe.conditioners[name].dropout == 0:
-            raise UserError(f"condition '{name}' cannot be left out: training never dropped it (dropout 0)")
         maps = [c.concat.shape[2:] for c in conditions.values() if c.concat is not None]
         factor = self.compression.latent.factor
         shape = maps[0] if maps else tuple(side // factor for side in size) if size else None
@@ -187,7 +185,9 @@ class Parts(nn.Module):
             raise UserError(f"recipe '{self.recipe.name}' has no denoiser: it is a compression model alone")
         return self.denoiser
 
-    def _check_fields(self, raw: Mapping[str, Any]) -> None:
+    def check_given(self, raw: Mapping[str, Any]) -> None:
+        """UserError for condition fields that are missing or that nothing reads, and for a condition that is
+        left out though training never drops it."""
         known = {field for _, c in self.named_conditioners() for field in c.spec.fields}
         fields = [set(c.spec.fields) for _, c in self.named_conditioners() if must_be_given(c)]
         some = any(f <= set(raw) for f in fields)
@@ -196,6 +196,14 @@ class Parts(nn.Module):
             if names:
                 listed = ", ".join(sorted(names))
                 raise UserError(f"recipe '{self.recipe.name}' {word} the condition field(s) {listed}")
+        for name, conditioner in self.named_conditioners():
+            absent = must_be_given(conditioner) and not set(conditioner.spec.fields) <= set(raw)
+            if absent and self.recipe.conditioners[name].dropout == 0:
+                listed = ", ".join(conditioner.spec.fields)
+                raise UserError(
+                    f"condition '{name}' cannot be left out, since training never drops it (dropout 0): give "
+                    f"{listed}, or set conditioners.{name}.dropout before the training"
+                )
 
 
 def must_be_given(conditioner: Conditioner) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -90,9 +90,17 @@ class _Decoder(nn.Module):
 
 def _call(module: nn.Module, *inputs: Any) -> Callable[[], Any]:
     """A call with the module's tensors on the meta device, where they take no memory."""
-    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    weights = {name: x.detach().to("meta") for name, x in named.items()}
-    return lambda: functional_call(module, weights, inputs)
+    weights = {name: x.detach().to("meta") for name, x in _tensors(module)}
+    # Not tied: of a module that has two names torch would put back the tensor of the second, which is "meta".
+    return lambda: functional_call(module, weights, inputs, tie_weights=False)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each place of a parameter or buffer once: of a module that has two names by the first."""
+    for prefix, part in module.named_modules():
+        for name, x in (*part._parameters.items(), *part._buffers.items()):
+            if x is not None:
+                yield f"{prefix}.{name}".removeprefix("."), x
 
 
 def _peak(call: Callable[[], Any]) -> int:

@@ -81,10 +81,14 @@ def check_condition(what: str, spec: ConditionSpec, condition: Any, count: int) 
 
 
 def _check_values(what: str, x: Tensor) -> None:
+    check_type(what, x)
+    _check_finite(what, x)
+
+
+def check_type(what: str, x: Tensor) -> None:
     """ValueError unless a network whose weights are float32 or smaller can take it."""
     if not x.is_floating_point() or x.dtype == torch.float64:
         raise ValueError(f"{what} is {x.dtype}, {torch.float32} is expected")
-    _check_finite(what, x)
 
 
 def _check_finite(what: str, x: Tensor) -> None:

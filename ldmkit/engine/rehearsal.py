@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.promises import check_posterior, same, shape_of
+from ldmkit.engine.promises import check_posterior, check_type, same, shape_of
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described, raised_by_it, text_of
 from ldmkit.recipe.components import Component
@@ -38,9 +38,13 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
     image, latent = blank(system, size)
     with torch.no_grad():
         with named("compression", system.recipe.compression):
-            same("encode", system.compression.encode(image), latent)
-            same("decode", system.compression.decode(latent), image)
-            check_posterior(system.compression.posterior(image), latent)
+            posterior = system.compression.posterior(image)
+            check_posterior(posterior, latent)
+            encoded, decoded = system.compression.encode(image), system.compression.decode(latent)
+            for what, x, like in (("encode", encoded, latent), ("decode", decoded, image)):
+                same(what, x, like)
+                check_type(what, x)
+            check_type("posterior: mode", posterior.mode)
             with torch.enable_grad():
                 if not system.compression.decode(latent.clone().requires_grad_()).requires_grad:
                     raise ValueError("decode: is not differentiable, so that no encoder could learn")
@@ -91,6 +95,8 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
     with named("denoiser", slot):
         same("the output", system.network(latent, time, condition), raw)
         same("the output of bind", system.network.bind(condition)(latent, time), raw)
+        if system.recipe.train.diffusion is not None:
+            _check_learns(system, latent, time, condition)
         if system.recipe.sampler.reuse > 1:
             network: Any = system.network
             bound = network.bind_reusing(condition, system.recipe.sampler.reuse)
@@ -101,6 +107,15 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
         estimate = system.objective.estimate(raw, latent, level)
         same("the clean estimate", estimate.clean, latent)
         same("the noise estimate", estimate.noise, latent)
+
+
+def _check_learns(system: Parts, latent: Tensor, time: Tensor, condition: Condition) -> None:
+    """ValueError where the output does not depend on weights that are to be trained."""
+    module: Any = system.denoiser
+    if any(weight.requires_grad for weight in module.parameters()):
+        with torch.enable_grad():
+            if not system.network(latent, time, condition).requires_grad:
+                raise ValueError("the output does not depend on its weights, so that it could not learn")
 
 
 def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:

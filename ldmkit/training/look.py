@@ -56,6 +56,8 @@ def look_at_data(system: Parts, data: Dataset) -> None:
         with named("data", system.recipe.data, WRONG):
             part = data.split(split)
             check_dataset(part)
+            if len(part) == 0:
+                raise ValueError(f"split '{split}' holds no examples")
         examples = Examples(part, fields_of(system), memory=0)
         check_fields(system, part[0])
         if flip and split == "train":

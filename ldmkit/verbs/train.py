@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
+from ldmkit.engine import plans
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
+from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_asked
+from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
 from ldmkit.recipe.stages import StageName
 from ldmkit.training.adapter import train_adapter
@@ -81,7 +84,12 @@ def _stage_training(
 ) -> Callable[[System, StageName], None]:
     """What trains a stage that has no weights, after one look at the whole recipe; it refuses those that are
     not `learned`."""
-    look = cache(partial(before_training, system, any_size=terms.any_size))
+
+    @cache
+    def look() -> None:
+        before_training(system, any_size=terms.any_size)
+        if "diffusion" in learned:
+            _check_shown(system)
 
     def train(system: System, stage: StageName) -> None:
         if stage not in learned:
@@ -92,6 +100,13 @@ def _stage_training(
         keep_sample(system, stage, terms.runs)
 
     return train
+
+
+def _check_shown(system: System) -> None:
+    """UserError for the recipe's own inputs where the pictures that its training shows could not be drawn."""
+    inputs = inputs_of(system)
+    if inputs.raw:
+        check_inputs(system, plans.plan(system), inputs)
 
 
 def _adapt(system: System, terms: Terms, say: Say, names: Collection[str], *, restart: bool) -> None:

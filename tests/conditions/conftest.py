@@ -30,6 +30,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(hole[:8]).save(place / "half-mask.png")
     write(place, "plain")
     write(place, "classes", conditioners=CLASSES, guidance=[{"name": "classifier-free", "scale": 2}])
+    kept = {name: {**slot, "dropout": 0} for name, slot in {**CLASSES, **MAP}.items()}
+    write(place, "kept", conditioners=kept, guidance=[{"name": "classifier-free"}])
     write(place, "both", conditioners={**CLASSES, **MAP}, guidance=[{"name": "classifier-free"}])
     write(place, "holes", **HOLES)
     write(place, "levels", denoiser={**UNET, "multipliers": [1, 2]})

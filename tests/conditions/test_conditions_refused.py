@@ -20,6 +20,11 @@ from ldmkit.errors import UserError
         ("classes", ["--input", "label=[1"], "is no JSON"),
         ("both", ["--input", "segmentation=mask.png"], "segmentation: expects maps of class ids 0 to 2"),
         ("both", ["--input", "segmentation=none.png", "--input", "label=red"], "none.png: no such file"),
+        (
+            "kept",
+            ["--input", "segmentation=map-4.png"],
+            "condition 'label' cannot be left out, since training",
+        ),
         ("plain", ["--prompt", " "], "--prompt: is empty"),
         ("plain", ["--prompt", "a fox"], "does not read the condition field(s) caption; it reads: none"),
         ("plain", ["--init", "none.png"], "none.png: no such file"),
@@ -42,6 +47,15 @@ def test_a_bad_input_is_one_line_before_any_training(
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.output.split())
     assert not list((tmp_path / "runs").rglob("*.safetensors"))
+
+
+def test_inputs_that_a_training_could_not_show_are_refused_before_it(tmp_path: Path) -> None:
+    shown = ("-s", "sample.fields={segmentation: [map-4.png]}", "--runs", str(tmp_path / "runs"))
+    result = call("train", "kept.yaml", *shown)
+    assert result.exit_code == 2, result.output
+    assert "condition 'label' cannot be left out, since training never drops it" in result.output
+    assert "data:" not in result.output
+    assert not (tmp_path / "runs").exists()
 
 
 def test_prompts_files_of_any_editor_are_read_and_empty_ones_refused(tmp_path: Path) -> None:

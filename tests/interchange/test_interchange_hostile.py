@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
 import os
 import pickle
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -254,6 +258,25 @@ def test_what_training_code_leaves_in_its_files(tmp_path, reference, monkeypatch
     )
     assert ldmkit.build(made).compression.latent.factor == 4
     assert "compression.scale" in load_file(made.with_name("compression.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        argparse.Namespace(lr=1e-4, folder="runs"),
+        collections.defaultdict(int, {"steps": 3}),
+        collections.defaultdict(list),
+        datetime.datetime(2022, 4, 13, 12, 30),
+        Path("runs/first"),
+    ],
+)
+def test_options_dates_and_folders_beside_the_tensors_are_read_past(beside, tmp_path, reference):
+    state = {**reference(NAME).state(), "loss.logvar": torch.zeros(())}
+    torch.save({"state_dict": state, "hyper_parameters": {"one": beside}}, tmp_path / "own.ckpt")
+    made = import_model(
+        tmp_path / "own.ckpt", tmp_path / "out", reference(NAME).config, None, lambda line: None
+    )
+    assert ldmkit.build(made).compression.latent.factor == 4
 
 
 def test_a_pipe_in_the_place_of_a_configuration_is_no_file(tmp_path):
