@@ -149,15 +149,27 @@ def _local(path: Path, part: str) -> tuple[Any, Mapping[str, str]]:
     root = path.parent if path.is_file() else path
     content = {file.relative_to(root).as_posix(): _content(file) for file in files}
     if not saved:
-        names = [str(file) for file in files]
-        cache = str(cache_folder() / "shards" / "tables")
-        return _loaded(shown(path), "parquet", data_files=names, split="train", cache_dir=cache), content
+        return _converted(path, files), content
     table = _explained(shown(path), lambda: _library().load_from_disk(str(path)))
     if isinstance(table, Mapping):
         if part not in table:
             raise ValueError(f"{shown(path)} has no part '{part}'; there are {', '.join(table)}")
         table = table[part]
     return table, content
+
+
+def _converted(path: Path, files: Sequence[Path]) -> Any:
+    """The table of parquet files, which the library writes to the cache folder in its own format, once.
+
+    Few rows at a time, and read as they are asked for: by its defaults the library would hold a whole file.
+    """
+    from pyarrow.dataset import ParquetFragmentScanOptions
+
+    scan = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+    options = {"batch_size": 256, "fragment_scan_options": scan}
+    cache = str(cache_folder() / "shards" / "tables")
+    names = [str(file) for file in files]
+    return _loaded(shown(path), "parquet", data_files=names, split="train", cache_dir=cache, **options)
 
 
 def _content(file: Path) -> str:
