@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from small_recipes import LATENTS
 
 import ldmkit
 from ldmkit.cli import main
@@ -112,3 +113,34 @@ def test_the_readme_says_what_a_recipe_must_say(written, kind):
     (said,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert f"name: my-{kind}" in said
     assert set(yaml.safe_load(said)) <= set(Recipe.model_fields)
+
+
+BUILDS = """
+import sys, yaml
+from pathlib import Path
+import ldmkit
+for path in map(Path, sys.argv[1:]):
+    values = yaml.safe_load(path.read_text())
+    ldmkit.build(values)
+    print(path.stem)
+"""
+
+
+def test_what_the_readme_says_makes_a_recipe_that_is_built(written, tmp_path):
+    """Of a distillation, whose teacher is elsewhere, the rest is."""
+    recipes = []
+    for kind in USAGE:
+        text = (written / f"ldmkit-my-{kind}" / "README.md").read_text()
+        (said,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        values = {**LATENTS, "name": kind, **yaml.safe_load(said)}
+        values.pop("weights", None)
+        for stage, own in {"compression": {"loss": ["pixel"]}, "diffusion": {}}.items():
+            if stage in (stages := values.get("train", {})):
+                stages[stage] = {"steps": 1, "batch": 1, "lr": 0.1, **own, **stages[stage]}
+        recipes.append(tmp_path / f"{kind}.yaml")
+        recipes[-1].write_text(yaml.safe_dump(values))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in written.glob("*/src"))}
+    command = [sys.executable, "-W", "ignore", "-c", BUILDS, *map(str, recipes)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [*USAGE]
