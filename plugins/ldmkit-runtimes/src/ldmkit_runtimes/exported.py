@@ -59,7 +59,9 @@ class Exported(nn.Module):
     def _given(self, condition: Condition) -> dict[str, Tensor]:
         """The parts that the file takes; a mask that it takes and the condition has not lets all count."""
         tensors = {part: getattr(condition, part) for part in PARTS if getattr(condition, part) is not None}
-        tokens = condition.tokens
+        tokens, mask = condition.tokens, condition.mask
+        if mask is not None and mask.is_meta and "mask" not in self._inputs:
+            del tensors["mask"]  # of a rehearsal, where every condition has one
         if "mask" in self._inputs and "mask" not in tensors and tokens is not None:
             tensors["mask"] = torch.ones(tokens.shape[:2], dtype=torch.bool)
         if set(tensors) != set(self._inputs) - {"z", "time"}:
