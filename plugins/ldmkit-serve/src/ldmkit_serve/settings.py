@@ -33,7 +33,7 @@ def settings(system: ldmkit.System, captioned: bool) -> Settings:
         with gradio.Row():
             names = system.registry.names("sampler")
             parts["sampler"] = gradio.Dropdown(names, value=recipe.sampler.name, label="sampler")
-            if scales:
+            if len(scales) == 1:  # of several, `System.sample` could not tell which is meant
                 parts["guidance"] = gradio.Slider(0, 15, scales[0], step=0.1, label="guidance scale")
         if captioned:
             parts["negative"] = gradio.Textbox(recipe.sample.negative or "", label="away from")
