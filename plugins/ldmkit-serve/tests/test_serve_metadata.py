@@ -177,3 +177,11 @@ def test_a_picture_is_kept_once(tmp_path):
     assert first == second
     (path,) = tmp_path.iterdir()
     assert path.name.startswith("mask-")
+
+
+@pytest.mark.parametrize(("scales", "offered"), [([], False), ([2], True), ([2, 3], False)])
+def test_a_scale_is_offered_where_one_guidance_has_any(scales, offered):
+    """Of two, `System.sample` could not tell which is meant, and would refuse it."""
+    guidance = [{"name": "classifier-free", "scale": scale} for scale in scales]
+    _, chosen = page_of(built(MAPS, guidance=guidance))
+    assert ("guidance" in chosen) == offered
