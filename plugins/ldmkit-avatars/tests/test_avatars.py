@@ -25,12 +25,13 @@ FACES = ("toon-head", "micah")
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory):
-    """Shards of 20 avatars, drawn in this process, in a folder of their own."""
+    """Shards of 20 avatars, drawn in this process one after another, for the libraries that draw are not made
+    for threads, in a folder of their own."""
     patch = pytest.MonkeyPatch()
     patch.setenv("LDMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setattr("ldmkit_avatars.shards.SHARD", 20)
     patch.setattr("ldmkit_avatars.dataset.SHARD", 20)
-    patch.setattr("ldmkit_avatars.shards._draw_apart", shards.draw)
+    patch.setattr("ldmkit_avatars.shards._draw_all", lambda missing: [*map(shards.draw, missing)])
     yield
     patch.undo()
 
@@ -70,7 +71,7 @@ def test_what_is_drawn_once_is_not_drawn_again(faces: Avatars, monkeypatch: pyte
     def refuse(shard: shards.Shard) -> None:
         raise AssertionError(f"{shard} is drawn again")
 
-    monkeypatch.setattr(shards, "_draw_apart", refuse)
+    monkeypatch.setattr(shards, "_draw_all", refuse)
     assert torch.equal(Avatars(size=48, styles=FACES, count=80)[5]["image"], faces[5]["image"])
 
 
