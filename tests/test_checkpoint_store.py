@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -145,6 +146,18 @@ def test_a_file_in_a_steps_place_and_folders_of_other_names_are_no_steps(store):
     store.rewind(30)
     save(store, 40)
     assert store.load(lambda _: None).step == 40
+
+
+def test_copies_of_a_step_that_appear_meanwhile_neither_count_nor_cost_one(store):
+    for name in ("step-99999998", "step-99999999"):
+        shutil.copytree(store.folder / "step-00000030", store.folder / name)
+    save(store, 40)
+    assert store.load(print).step == 40
+    assert store.announced() == [30, 40]
+    (store.folder / "latest").unlink()
+    said = []
+    assert store.load(said.append).step == 40
+    assert [line.endswith("(it is a copy of step 30)") for line in said] == [True, True]
 
 
 def test_metrics_that_are_no_utf8_lose_those_lines_alone(store):

@@ -136,6 +136,17 @@ def test_check_refuses_what_makes_no_sense_together(ldmkit):
     assert "multiple of 8" in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["sample", "run"])
+def test_more_steps_than_the_schedule_has_are_refused_before_weights_are_looked_for(ldmkit, verb):
+    given = ["recipes/small.yaml", "--input", "label=1"]
+    assert "no weights" in ldmkit("sample", *given, "--steps", "1000").stderr
+    done = ldmkit(verb, *given, "--steps", "1001")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: sampler.spacing (leading): 1001 steps: must be at least 1 and at most 1000\n"
+    )
+
+
 def test_check_refuses_a_model_larger_than_memory_unless_told(ldmkit):
     large = ("check", "recipes/small.yaml", "-s", "denoiser.width=16384")
     done = ldmkit(*large)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from training_toy import train
+from training_toy import toy, train
 
 from ldmkit.checkpoint import files
-from ldmkit.errors import Note
+from ldmkit.errors import Note, UserError
+from ldmkit.training.run import train_stage
 
 PLAIN = ["train.compression.decay=constant", "train.compression.warmup=2"]
 STEPS = "train.compression.steps={}".format
@@ -83,11 +86,80 @@ def test_a_rate_that_decays_begins_anew_and_says_what_would_go_on(tmp_path):
     assert "going on" not in said
 
 
-@pytest.mark.parametrize("harm", ["manifest.json", "model.safetensors"])
-def test_a_damaged_step_is_not_taken_over(tmp_path, harm):
-    trained(tmp_path, *PLAIN, STEPS(4))
-    (step,) = tmp_path.glob("toy/*/step-00000004")
-    (step / harm).write_bytes(b"x")
-    said, _ = trained(tmp_path, *PLAIN, STEPS(6))
-    assert "takes over" not in said
-    assert all(files.damage(f) is None for f in tmp_path.glob("toy/*/step-0*") if f != step)
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """What a training of six steps without interruption leaves, and the folder of one of four."""
+    made = tmp_path_factory.mktemp("parts")
+    _, whole = trained(made / "whole", *PLAIN, STEPS(6))
+    trained(made / "parts", *PLAIN, STEPS(4))
+    return whole, made / "parts"
+
+
+def longer(parts, runs, harm):
+    """What is said, and whether six steps end where they would have, after `harm` to the training of four."""
+    whole, four = parts
+    shutil.copytree(four, runs, symlinks=True)
+    (folder,) = (kept.parent for kept in runs.glob("toy/*/recipe.yaml"))
+    harm(folder)
+    said, weights = trained(runs, *PLAIN, STEPS(6))
+    assert all(files.damage(step) is None for step in runs.glob("toy/*/step-0*") if step.parent != folder)
+    return said, weights == whole
+
+
+@pytest.mark.parametrize("harm", [("manifest.json", "{}"), ("model.safetensors", "x"), ("state.json", "")])
+def test_a_damaged_last_step_is_passed_over_for_the_whole_one_before(parts, tmp_path, harm):
+    name, text = harm
+    said, same = longer(parts, tmp_path / "runs", lambda f: (f / "step-00000004" / name).write_text(text))
+    assert re.search(r"step-00000004 is damaged \(.*takes over step 2 of .*going on after step 2", said)
+    assert "anew" not in said
+    assert same
+
+
+def test_a_copy_of_another_step_in_the_last_ones_place_is_passed_over(parts, tmp_path):
+    def swap(folder):
+        shutil.rmtree(folder / "step-00000004")
+        shutil.copytree(folder / "step-00000002", folder / "step-00000004")
+
+    said, same = longer(parts, tmp_path / "runs", swap)
+    assert "step-00000004 is damaged (it is a copy of step 2)" in said
+    assert "takes over step 2" in said
+    assert same
+
+
+@pytest.mark.parametrize("latest", [True, False])
+@pytest.mark.parametrize(
+    "stray",
+    [
+        lambda folder: shutil.copytree(folder / "step-00000004", folder / "step-99999999"),
+        lambda folder: (folder / "step-00000006").symlink_to("step-00000004"),
+        lambda folder: (folder / "step-00000006").symlink_to("nowhere"),
+    ],
+)
+def test_what_only_looks_like_a_later_step_is_left_aside(parts, tmp_path, stray, latest):
+    def harm(folder):
+        stray(folder)
+        if not latest:
+            (folder / "latest").unlink()
+
+    said, same = longer(parts, tmp_path / "runs", harm)
+    assert re.search(r"step-(99999999|00000006) is left aside: .*takes over step 4 of", said)
+    assert same
+    assert [
+        f for f in (tmp_path / "runs").glob("toy/*/step-*") if f.name in ("step-99999999", "step-00000006")
+    ]
+
+
+def test_where_no_step_is_whole_it_stops_until_told_to_begin_anew(parts, tmp_path):
+    def harm(folder):
+        for step in folder.glob("step-*"):
+            (step / "manifest.json").write_text("{}")
+
+    with pytest.raises(UserError, match=r"every step .* is damaged: .*--restart"):
+        longer(parts, tmp_path / "runs", harm)
+    assert len(list((tmp_path / "runs").glob("toy/compression-*/recipe.yaml"))) == 1
+    said = []
+    train_stage(toy(*PLAIN, STEPS(6)), "compression", tmp_path / "runs", restart=True, say=said.append)
+    assert "takes over" not in " ".join(said)
+    newest = tmp_path / "runs" / "toy" / folders(tmp_path / "runs")[-1]
+    weights = load_file(newest / "compression.safetensors")
+    assert {name: x.tobytes() for name, x in weights.items()} == parts[0]

@@ -73,27 +73,40 @@ class RunStore:
         names = (STEP.fullmatch(f.name) for f in self.folder.glob("step-*"))
         return sorted(int(name[1]) for name in names if name)
 
+    def announced(self) -> list[int]:
+        """The steps up to the one that `latest` names; all of them where it names none that is there."""
+        steps, latest = self.steps(), self._latest()
+        return [step for step in steps if latest not in steps or step <= latest]
+
+    def damage(self, step: int) -> str | None:
+        """What is wrong with a step's folder, another step's copy among it; None where it is whole."""
+        wrong = files.damage(self.step_folder(step))
+        if wrong is not None:
+            return wrong
+        saved = self._state(step).get("step", step)
+        return None if saved == step else f"it is a copy of step {saved}"
+
     def save(self, step: int, tensors: TensorGroups, state: Mapping[str, Any]) -> None:
         """Writes a step; afterwards it is the latest, and all but the newest two are gone.
 
         Raises DiskError, with the steps before as they were.
         """
         aside = self.folder / f"{disk.ASIDE}step-{step:08d}"
-        with disk.explained(self._step(step), "written"):
+        with disk.explained(self.step_folder(step), "written"):
             try:
                 aside.mkdir(parents=True)
                 for group, named in tensors.items():
                     files.write_tensors(aside / f"{group}.safetensors", named)
                 disk.write_json(aside / "state.json", {**state, "step": step})
                 files.seal(aside)
-                os.replace(aside, self._step(step))
+                os.replace(aside, self.step_folder(step))
             except BaseException:
                 disk.remove(aside)
                 raise
             disk.sync(self.folder)
-            disk.write_text(self.folder / "latest", f"{self._step(step).name}\n")
-            for old in self.steps()[:-KEPT]:
-                disk.remove(self._step(old))
+            disk.write_text(self.folder / "latest", f"{self.step_folder(step).name}\n")
+            for old in [s for s in self.steps() if s <= step][:-KEPT]:
+                disk.remove(self.step_folder(old))
 
     def load(self, say: Callable[[str], None]) -> Snapshot | None:
         """The latest whole step, or None where there is none yet; says which damaged ones it passed over.
@@ -103,13 +116,12 @@ class RunStore:
         steps, latest = self.steps(), self._latest()
         if latest is not None and latest not in steps and steps:
             say(f"{self.folder / 'latest'} names step {latest}, which is not there; looking at the others")
-            latest = None
-        announced = [s for s in steps if latest is None or s <= latest]
+        announced = self.announced()
         for step in reversed(announced):
-            wrong = files.damage(self._step(step))
+            wrong = self.damage(step)
             if wrong is None:
                 return self._read(step)
-            say(f"{self._step(step)} is damaged ({wrong})")
+            say(f"{self.step_folder(step)} is damaged ({wrong})")
         if announced:
             raise UserError(
                 f"{self.folder}: every step is damaged ({', '.join(map(str, announced))}): put them back "
@@ -117,32 +129,33 @@ class RunStore:
             )
         return None
 
-    def adopt(self, other: RunStore, step: int) -> bool:
-        """Copies a step of another training, its log and what it was made from, to go on from there; False,
-        with nothing changed, where that step is not whole."""
-        target = self._step(step)
+    def adopt(self, other: RunStore, step: int) -> None:
+        """Copies a step of another training, its log and what it was made from, to go on from there;
+        UserError, with nothing changed, where that step goes away or changes meanwhile."""
+        target = self.step_folder(step)
         aside = self.folder / f"{disk.ASIDE}{target.name}"
         with disk.explained(target, "written"):
             try:
-                shutil.copytree(other._step(step), aside)
+                shutil.copytree(other.step_folder(step), aside)
                 if files.damage(aside) is not None:
-                    return False
+                    raise FileNotFoundError
                 os.replace(aside, target)
-            except (FileNotFoundError, shutil.Error):
-                return False
+            except (FileNotFoundError, shutil.Error) as error:
+                raise UserError(
+                    f"{other.step_folder(step)} has changed while it was copied: give the command again"
+                ) from error
             finally:
                 disk.remove(aside)
             for name in (origin.NAME, origin.CONTENTS, self.metrics.name):
                 if (other.folder / name).is_file():
                     shutil.copyfile(other.folder / name, self.folder / name)
         disk.write_text(self.folder / "latest", f"{target.name}\n")
-        return True
 
     def rewind(self, step: int) -> None:
         """Removes everything after `step`: damaged or unannounced step folders, and metrics."""
         with disk.explained(self.folder, "written"):
             for later in [s for s in self.steps() if s > step]:
-                disk.remove(self._step(later))
+                disk.remove(self.step_folder(later))
         lines = self._log_lines()
         kept = [line for line in lines if (_logged_step(line) or step + 1) <= step]
         if kept != lines:
@@ -175,7 +188,8 @@ class RunStore:
         with disk.explained(self.folder, "removed"):
             disk.remove(self.folder)
 
-    def _step(self, step: int) -> Path:
+    def step_folder(self, step: int) -> Path:
+        """The folder of a step."""
         return self.folder / f"step-{step:08d}"
 
     def _latest(self) -> int | None:
@@ -186,10 +200,12 @@ class RunStore:
             return None
 
     def _read(self, step: int) -> Snapshot:
-        folder = self._step(step)
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        tensors = {f.stem: files.read_tensors(f) for f in folder.glob("*.safetensors")}
-        return Snapshot(step, tensors, state)
+        tensors = {f.stem: files.read_tensors(f) for f in self.step_folder(step).glob("*.safetensors")}
+        return Snapshot(step, tensors, self._state(step))
+
+    def _state(self, step: int) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.step_folder(step) / "state.json").read_text("utf-8"))
+        return state
 
 
 def _logged_step(line: str) -> int | None:

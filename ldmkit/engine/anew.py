@@ -43,7 +43,7 @@ def _state(folder: Path, name: str) -> str | None:
     store = RunStore(folder, name)
     if store.finished:
         return "finished"
-    steps = store.steps()
+    steps = store.announced()
     return f"at step {steps[-1]}" if steps else None
 
 

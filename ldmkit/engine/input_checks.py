@@ -25,6 +25,7 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
     check_batches(system, system.recipe.sample.size, parts)
     if known := known_size(system):
         check_fits(system, known)
+        plan.levels(system, latent_size(system, known))
     size = _size_before_encoding(system, inputs)
     for part in map(inputs.rows, parts):
         for i in range(len(part.init)):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.engine.anew import note_differences
+from ldmkit.engine.reuse import ANEW
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Recipe, TrainingSettings, same_stage
@@ -18,27 +19,29 @@ from ldmkit.types import Say
 def begin(
     recipe: Recipe, registry: Registry, stage: str, store: RunStore, say: Say, *, dry: bool = False
 ) -> None:
-    """Starts an empty store from the last step of a shorter training that is otherwise the same.
+    """Starts an empty store from the newest whole step of shorter trainings that are otherwise the same.
 
-    Of several the longest counts. With a constant learning rate that step is where the longer training would
-    be. Where the rate decays, it is not: nothing is taken over, and `say` reports what would be. Where
-    nothing is taken over, other trainings of the recipe are named with what differs. stage: its name in
-    digests. dry: report only.
+    With a constant learning rate that step is where the longer training would be. Where the rate decays, it
+    is not: nothing is taken over, and `say` reports what would be. It names damaged steps that are passed
+    over. Where nothing is taken over, other trainings of the recipe are named with what differs. stage: its
+    name in digests. dry: report only. UserError where there are steps and every one of them is damaged.
     """
     options, name = _settings(recipe, stage), store.weights.stem
-    candidates = [] if options is None or store.steps() else list(_shorter(recipe, registry, stage, store))
-    step, folder = max(candidates, default=(0, store.folder))
-    if options is None or not candidates:
+    none = options is None or store.steps()
+    steps = [] if none else sorted(_shorter(recipe, registry, stage, store, say), reverse=True)
+    if options is None or not steps:
         note_differences(recipe, registry, stage, store)
     elif options.decay != "constant":
+        step, folder = steps[0]
         say(
             f"{name}: begins anew, since its learning rate decays over all {options.steps} steps; with "
             f"{'.'.join(_path(stage))}.decay=constant in both it would go on after step {step} of {folder}"
         )
-    elif dry or store.adopt(RunStore(folder, name), step):
-        say(f"{name}: takes over step {step} of {folder}, which differs in its number of steps alone")
     else:
-        say(f"{name}: begins anew, since step {step} of {folder} is damaged")
+        step, folder = _newest_whole(steps, name, say)
+        if not dry:
+            store.adopt(RunStore(folder, name), step)
+        say(f"{name}: takes over step {step} of {folder}, which differs in its number of steps alone")
 
 
 def foretold(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> list[str]:
@@ -48,16 +51,35 @@ def foretold(recipe: Recipe, registry: Registry, stage: str, store: RunStore) ->
     return lines
 
 
-def _shorter(recipe: Recipe, registry: Registry, stage: str, store: RunStore) -> Iterator[tuple[int, Path]]:
-    """(last step, folder) of each such training."""
+def _shorter(
+    recipe: Recipe, registry: Registry, stage: str, store: RunStore, say: Say
+) -> Iterator[tuple[int, Path]]:
+    """(step, folder) of all steps of such trainings; names what only looks like a step of theirs."""
     options, name = _settings(recipe, stage), store.weights.stem
     for kept in sorted(store.folder.parent.glob(f"{name}-*/recipe.yaml")):
-        done = RunStore(kept.parent, name).steps()
-        planned = _planned(kept, stage)
-        if options and done and planned is not None and done[-1] <= planned < options.steps:
-            shorter = _with_steps(recipe, stage, planned)
-            if same_stage(kept, shorter, stage, registry):
-                yield done[-1], kept.parent
+        other, planned = RunStore(kept.parent, name), _planned(kept, stage)
+        if options is None or not other.steps() or planned is None or planned >= options.steps:
+            continue
+        if same_stage(kept, _with_steps(recipe, stage, planned), stage, registry):
+            steps = [step for step in other.announced() if step <= planned]
+            for stray in sorted({*other.steps()} - {*steps}):
+                say(f"{other.step_folder(stray)} is left aside: it is no finished step of that training")
+            yield from ((step, kept.parent) for step in steps)
+
+
+def _newest_whole(steps: Sequence[tuple[int, Path]], name: str, say: Say) -> tuple[int, Path]:
+    """The first of the steps, newest first, that is whole."""
+    for step, folder in steps:
+        other = RunStore(folder, name)
+        wrong = other.damage(step)
+        if wrong is None:
+            return step, folder
+        say(f"{other.step_folder(step)} is damaged ({wrong})")
+    folders = ", ".join(dict.fromkeys(str(folder) for _, folder in steps))
+    raise UserError(
+        f"{folders}: every step that {name} could go on from is damaged: put them back from a copy, or begin "
+        f"anew with {ANEW}"
+    )
 
 
 def _path(stage: str) -> tuple[str, ...]:

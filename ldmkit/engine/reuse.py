@@ -77,8 +77,8 @@ def origin_of(
         return replace(now, before=before.before)
     if not accept:
         raise UserError(
-            f"{store.folder}: its data have changed since its step {store.steps()[-1]} ({changes}): put them "
-            f"back, begin anew with {ANEW}, or go on with `{ACCEPT}`"
+            f"{store.folder}: its data have changed since its step {store.announced()[-1]} ({changes}): put "
+            f"them back, begin anew with {ANEW}, or go on with `{ACCEPT}`"
         )
     say(f"{name}: goes on with changed data ({changes})")
     return before.accepted(now)

@@ -48,7 +48,8 @@ def plan(system: System, runs: Path, *, retrain: bool = False) -> Iterator[str]:
             folder = stage_folder(recipe, system.registry, stage, runs)
             seconds = options.steps * options.accumulate * _step(system, stage, options.batch)
             yield f"{stage}: would be trained in {folder}: {options.steps} steps, about {duration(seconds)}"
-            yield from foretold(recipe, system.registry, stage, RunStore(folder, stage))
+            if stage not in anew:
+                yield from foretold(recipe, system.registry, stage, RunStore(folder, stage))
     for name in recipe.adapters:
         yield from _adapter(system, name, runs, retrain=retrain)
     counted = inspect(recipe, system.registry)  # activations are counted on the meta device alone
@@ -70,7 +71,8 @@ def _adapter(system: System, name: str, runs: Path, *, retrain: bool) -> Iterato
     seconds = options.steps * options.accumulate * _step(system, "diffusion", options.batch)
     took = f"{options.steps} steps, at most about {duration(seconds)}"
     yield f"adapter {name}: would be trained in {store.folder}: {took}"
-    yield from foretold(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
+    if not (retrain and learned):
+        yield from foretold(system.recipe, system.registry, f"{ADAPTERS}{name}", store)
 
 
 def _step(system: System, stage: StageName, batch: int) -> float:
