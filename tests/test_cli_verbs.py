@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,15 @@ def test_recipes_lists_what_is_in_the_folder(ldmkit):
     ]
     done = ldmkit("recipes", "elsewhere")
     assert (done.exit_code, "elsewhere: no recipes" in done.stderr) == (2, True)
+
+
+def test_recipes_lists_those_that_come_with_ldmkit_where_there_is_no_folder(ldmkit):
+    shutil.rmtree("recipes")
+    lines = ldmkit("recipes").output.splitlines()
+    name, path = next(line.split()[:2] for line in lines if line.startswith("text2img "))
+    assert Path(path).is_file()
+    assert ldmkit("check", name).exit_code == 0
+    assert len(lines) >= len(list((Path(__file__).parents[1] / "recipes").rglob("*.yaml")))
 
 
 def test_schema_is_written_to_a_file_or_shown(ldmkit):

@@ -9,16 +9,22 @@ import click
 from ldmkit.cli import options
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
+from ldmkit.recipe.named import FOLDER, shipped_recipes
 from ldmkit.recipe.yaml import read_file
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("recipes"))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @options.json_output
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path | None, as_json: bool) -> None:
     """List the recipes in FOLDER (by default ./recipes): name, path, the first comment's line; then those of
-    installed plugins: the name to use, the distribution, what it is."""
-    rows = [(_name(path), str(path), _comment(path)) for path in sorted(folder.rglob("*.yaml"))]
+    installed plugins: the name to use, the distribution, what it is.
+
+    Where there is no ./recipes, list the recipes that come with ldmkit: the name to use, path, comment.
+    """
+    paths = sorted((folder or Path(FOLDER)).rglob("*.yaml"))
+    named = [*shipped_recipes().items()] if folder is None and not paths else [(_name(p), p) for p in paths]
+    rows = [(name, str(path), _comment(path)) for name, path in named]
     brought = [e for e in host().registry if e.kind == "recipe"]
     rows += [(e.name, f"{e.distribution} {e.version}", e.summary) for e in brought]
     if not rows:

@@ -34,12 +34,12 @@ def find_recipe(name: str) -> Path:
 
 def known_recipes() -> dict[str, Path]:
     """Every recipe that can be named, by name."""
-    recipes = {
-        **_brought(),
-        **_installed(),
-        **_below(Path(__file__).parents[2] / FOLDER),
-        **_below(Path(FOLDER)),
-    }
+    return dict(sorted({**_brought(), **shipped_recipes(), **_below(Path(FOLDER))}.items()))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with ldmkit, by name."""
+    recipes = {**_installed(), **_below(Path(__file__).parents[2] / FOLDER)}
     return dict(sorted(recipes.items()))
 
 
