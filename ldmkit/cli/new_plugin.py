@@ -57,8 +57,8 @@ USAGE = {
     "loss": "train: {{compression: {{loss: [{one}]}}}}",
     "adversary": "train: {{compression: {{adversary: {one}}}}}",
     "optimizer": "train: {{diffusion: {{optimizer: {one}}}}}",
-    "auxiliary": "train: {{diffusion: {{auxiliary: [{with_layer}]}}}}",
-    "distillation": "weights: FOLDER-OF-THE-TEACHER\ntrain: {{diffusion: {{distillation: {one}}}}}",
+    "auxiliary": "train: {{diffusion: {{auxiliary: [{one}]}}}}",
+    "distillation": "train: {{diffusion: {{distillation: {one}}}}}",
     "callback": "train: {{callbacks: [{one}]}}",
     "keymap": "denoiser: {one}",
 }
@@ -125,8 +125,9 @@ def _usage(kind: str, component: str) -> str:
     """The lines of a recipe that use the component, for the README."""
     if kind not in USAGE:
         return ""
-    one = f"{{name: {component}}}"
-    usage = USAGE[kind].format(one=one, with_layer=f"{{name: {component}, layer: middle}}")
+    one = f"{{name: {component}, layer: middle}}" if kind == "auxiliary" else f"{{name: {component}}}"
+    teacher = "weights: FOLDER-OF-THE-TEACHER\n" if kind == "distillation" else ""
+    usage = teacher + USAGE[kind].format(one=one)
     return f"In a recipe:\n\n```yaml\n{usage}\n```\n"
 
 
