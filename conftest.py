@@ -10,6 +10,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # `pytest -n`: each worker, and what it starts, has one core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more of them are processes of their own
 
 
 @pytest.fixture(scope="session", autouse=True)

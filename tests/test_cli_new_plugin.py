@@ -32,10 +32,12 @@ def written(tmp_path_factory):
     for kind in KINDS:
         done = new_plugin(f"ldmkit-my-{kind}", "--kind", kind, "--out", folder)
         assert done.exit_code == 0, done.output
-    code = "from setuptools import setup; setup()"
-    for kind in KINDS:
-        command = [sys.executable, "-c", code, "-q", "dist_info", "--output-dir", "src"]
-        subprocess.run(command, cwd=folder / f"ldmkit-my-{kind}", check=True, capture_output=True)
+    code = (
+        "import os, sys; from setuptools import build_meta\n"
+        "for place in sys.argv[1:]: os.chdir(place); build_meta.prepare_metadata_for_build_wheel('src')"
+    )
+    places = [str(folder / f"ldmkit-my-{kind}") for kind in KINDS]
+    subprocess.run([sys.executable, "-c", code, *places], check=True, capture_output=True)
     return folder
 
 
