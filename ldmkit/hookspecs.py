@@ -9,6 +9,7 @@ component of a kind that has changed since (`CHANGED`); such a plugin is refused
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import pluggy
@@ -47,6 +48,21 @@ PUBLIC = (
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a component reads at a path, where that is more than the file, or less than the folder.
+
+    It stands in a parameter's annotation, `Annotated[Path, Reads(within=("tokenizer",))]`; `ldmkit package`
+    copies what it says.
+
+    within: the folders inside the named one that are read, if they are all there. beside: patterns of files
+    that are read beside the named one, with "{stem}" for its name without suffix.
+    """
+
+    within: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 class Registrar(Protocol):

@@ -269,7 +269,9 @@ def test_a_hub_that_is_not_there_is_one_line(place: Path, hub: dict[str, str]) -
     assert "Traceback" not in done.stderr
 
 
-def test_an_adapter_becomes_part_of_the_packaged_weights(place: Path) -> None:
+def test_an_adapter_becomes_part_of_the_weights_and_each_package_draws_its_pictures_again(
+    place: Path,
+) -> None:
     training = "train: {steps: 1, batch: 2, lr: 0.1}"
     style = f"adapters={{style: {{name: lora, rank: 2, strength: 90, layers: ['denoiser.*'], {training}}}}}"
     for verb in (["run", "toy.yaml"], ["package", "toy.yaml", "-o", "styled", "--license", "mit"]):
@@ -280,6 +282,11 @@ def test_an_adapter_becomes_part_of_the_packaged_weights(place: Path) -> None:
     (first, *_), (plain, *_) = (sorted(Path(p).glob("0*.png")) for p in ("by-style", "model/pictures"))
     assert largest_difference(first, Path("styled/pictures") / first.name) <= 2
     assert largest_difference(first, plain) > 2
+    for model in ("model", "styled"):  # without an adapter, and with one
+        (picture, *_) = sorted(Path(model, "pictures").glob("0*.png"))
+        again = call("sample", model, "--again", str(picture), "--out", f"again-{model}")
+        assert again.exit_code == 0, again.output
+        assert largest_difference(Path(f"again-{model}") / picture.name, picture) == 0
 
 
 def test_only_a_packaged_model_is_pushed(place: Path) -> None:

@@ -33,6 +33,7 @@ def command(
 ) -> None:
     """Write the model of RECIPE into a folder: recipe, float16 weights, pictures, a card with its figures.
 
+    What components name by paths is copied; the data are not.
     `ldmkit run FOLDER` and `ldmkit.build(FOLDER)` read it; `ldmkit push` brings it to the hub. The wheel is a
     plugin with the same recipe: once installed, `ldmkit run DISTRIBUTION:RECIPE` draws.
     """

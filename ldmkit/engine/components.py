@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ldmkit.engine.announced import misannounced
 from ldmkit.engine.fitting import misfits, misfits_of_class
 from ldmkit.errors import UserError
@@ -110,6 +112,8 @@ def located(value: Any, folder: Path) -> Any:
         return tuple(located(one, folder) for one in value)
     if isinstance(value, Mapping):
         return {key: located(one, folder) for key, one in value.items()}
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={key: located(one, folder) for key, one in value})
     return value
 
 

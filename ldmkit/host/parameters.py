@@ -6,7 +6,7 @@ import collections.abc
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from ldmkit.errors import UserError
+from ldmkit.hookspecs import Reads
 from ldmkit.host.contained import described
 from ldmkit.host.descriptions import documented_parameters
 from ldmkit.host.registry import SUPPLIED, Entry
@@ -41,12 +42,13 @@ class Nested:
 
 @dataclass(frozen=True)
 class Parameters:
-    """A component's signature: what build supplies (and whether it must), what a recipe sets, and which of
-    that are components."""
+    """A component's signature: what build supplies (and whether it must), what a recipe sets, which of that
+    are components, and what is read at those that are paths, where their annotation says it."""
 
     supplied: Mapping[str, bool]
     model: type[BaseModel]
     nested: Mapping[str, Nested]
+    reads: Mapping[str, Reads]
 
 
 @cache
@@ -69,7 +71,7 @@ def parameters_of(entry: Entry) -> Parameters:
 
 def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
     documented = documented_parameters(component)
-    supplied, fields, nested = {}, {}, {}
+    supplied, fields, nested, reads = {}, {}, {}, {}
     for parameter, hint in _declared(kind, component):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             supplied[parameter.name] = parameter.default is inspect.Parameter.empty
@@ -79,8 +81,10 @@ def _derived(kind: str, name: str, component: Callable[..., Any]) -> Parameters:
         slot = _nested(hint)
         if slot:
             nested[parameter.name] = slot
+        if said := next(_reads(hint), None):
+            reads[parameter.name] = said
         fields[parameter.name] = _field(parameter, _annotation(slot) if slot else hint, documented)
-    return Parameters(supplied, _model(kind, name, fields), nested)
+    return Parameters(supplied, _model(kind, name, fields), nested, reads)
 
 
 def _declared(kind: str, component: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
@@ -136,6 +140,19 @@ def _annotation(slot: Nested) -> Any:
     one: Any = Annotated[_Reference, Field(json_schema_extra={"x-kind": slot.kind})]
     annotation: Any = tuple[one, ...] if slot.many else one
     return annotation | None if slot.optional else annotation
+
+
+def _reads(annotation: Any) -> Iterator[Reads]:
+    """The marks in an annotation, and in those of the model's fields that it names."""
+    if isinstance(annotation, Reads):
+        yield annotation
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for field in annotation.model_fields.values():
+            for one in (field.annotation, *field.metadata):
+                yield from _reads(one)
+    else:
+        for one in typing.get_args(annotation):
+            yield from _reads(one)
 
 
 def _nested(annotation: Any) -> Nested | None:

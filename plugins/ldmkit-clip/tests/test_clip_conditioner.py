@@ -9,6 +9,10 @@ from ldmkit_clip.network import load_clip
 from ldmkit_clip.sources import Network
 from torch import nn
 
+from ldmkit.engine.components import build
+from ldmkit.host.plugins import host
+from ldmkit.recipe import Component
+from ldmkit.recipe.resolve import resolve_component
 from ldmkit.testing.conditioner import check_conditioner
 
 TEXTS = ["a red fox", "", "an umbrella with rain drops"]
@@ -18,6 +22,13 @@ def test_contract(tiny):
     network = Network(path=str(tiny))
     check_conditioner(ClipText(network=network, vector=True), {"caption": TEXTS})
     check_conditioner(ClipText(network=network, field="words"), {"words": TEXTS})
+
+
+def test_a_relative_path_starts_at_the_recipe_s_folder(tiny):
+    component = Component(name="clip-text", parameters={"network": {"path": tiny.name}})
+    registry = host().registry
+    resolved = resolve_component("conditioner", component, registry, tiny.parent)
+    assert build(registry, "conditioner", resolved).spec.tokens == 8
 
 
 @pytest.mark.parametrize("custom", [False, True])

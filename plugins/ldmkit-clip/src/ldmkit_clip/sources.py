@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ldmkit.artifacts import hub_folder
 from ldmkit.errors import did_you_mean
+from ldmkit.hookspecs import Reads
 
 SHIPPED = Path(__file__).parent / "emoji"
 CONFIG = "open_clip_config.json"
@@ -22,6 +23,8 @@ WEIGHTS = (
     "pytorch_model.bin",
 )
 """Names of weights in a folder of open_clip's, the preferred first."""
+TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+"""Files of a tokenizer, which lies beside the weights."""
 
 
 class Network(BaseModel):
@@ -34,7 +37,7 @@ class Network(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    path: str | None = None
+    path: Annotated[Path, Field(strict=False), Reads(beside=TOKENIZER)] | None = None
     architecture: str | None = None
     hub: str | None = None
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
@@ -56,7 +59,7 @@ class Network(BaseModel):
             return f"{self.hub}@{str(self.revision)[:7]}"
         if self.architecture is not None:
             return self.architecture
-        return "ldmkit-clip-emoji" if self.path is None else Path(self.path).name
+        return "ldmkit-clip-emoji" if self.path is None else self.path.name
 
 
 class Files(BaseModel):
@@ -74,7 +77,7 @@ def files_of(network: Network) -> Files:
     """Where a network's parts are; ValueError says what is missing, and names the nearest architecture."""
     if network.hub is not None:
         return _folder(hub_folder(network.hub, str(network.revision)))
-    place = SHIPPED if network.path is None else Path(network.path).expanduser()
+    place = SHIPPED if network.path is None else network.path.expanduser()
     if network.architecture is None:
         return _folder(place)
     config = _architecture(network.architecture)

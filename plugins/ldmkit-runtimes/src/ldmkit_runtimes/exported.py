@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from ldmkit.hookspecs import Reads
 from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPicture
 from ldmkit_runtimes.programs import Runtime, program
 
@@ -32,7 +34,7 @@ class Exported(nn.Module):
         conditions: ConditionSpec,
         out_channels: int,
         *,
-        file: Path,
+        file: Annotated[Path, Reads(beside=("{stem}.bin", "{stem}.onnx.data"))],
         runtime: Runtime = "onnxruntime",
     ) -> None:
         super().__init__()

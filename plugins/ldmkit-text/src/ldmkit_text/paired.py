@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ldmkit.frozen import keep_out_of_checkpoints
+from ldmkit.hookspecs import Reads
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.loading import load_encoder, load_tokenizer
 from ldmkit_text.wordpieces import check_ids, fill, is_text
@@ -40,7 +41,7 @@ class PairedText(nn.Module):
     def __init__(
         self,
         *,
-        path: Path,
+        path: Annotated[Path, Reads(within=(*ENCODERS, *TOKENIZERS))],
         field: str = "caption",
         length: Annotated[int, Field(gt=0)] = 77,
         null: Literal["zeros", "empty"] = "zeros",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256
 from ldmkit.frozen import keep_out_of_checkpoints
+from ldmkit.hookspecs import Reads
 from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
 from ldmkit_text.folders import locate, weights_file
 from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
@@ -51,7 +52,7 @@ class PretrainedText(nn.Module):
         self,
         *,
         field: str = "caption",
-        path: Path | None = None,
+        path: Annotated[Path, Reads(within=("text_encoder", "tokenizer"))] | None = None,
         package: str | None = None,
         hub: str | None = None,
         revision: Revision | None = None,
