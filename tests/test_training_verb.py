@@ -84,6 +84,9 @@ def test_a_dry_run_says_what_an_adapter_takes(command, tmp_path):
     assert not [*tmp_path.glob("runs/toy/style-*")]
     command("-s", STYLE, "--stage", "style")
     assert "style: has its weights already" in command("-s", STYLE, "--dry-run").output
+    anew = command("-s", STYLE, "--dry-run", "--restart").output
+    assert "style: has its weights already" not in anew
+    assert "style: 3 steps of" in anew
     with pytest.warns(Note, match=r"style: begins anew: .* has adapters.style.train.lr=0.5 \(here 0.25\)$"):
         command("-s", STYLE, "-s", "adapters.style.train.lr=0.25", "--dry-run")
 

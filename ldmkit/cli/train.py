@@ -40,7 +40,7 @@ def command(
     if dry_run:
         from ldmkit.verbs.estimate import estimate
 
-        return estimate(recipe, overrides, terms.runs, stage, terms.device, options.say)
+        return estimate(recipe, overrides, terms.runs, stage, terms.device, options.say, restart=restart)
     from ldmkit.verbs.train import train_recipe
 
     train_recipe(recipe, overrides, terms, stage=stage, restart=restart, say=options.say)

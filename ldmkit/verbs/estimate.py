@@ -36,7 +36,7 @@ from ldmkit.training.progress import duration
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
 from ldmkit.verbs.check import trained_by
-from ldmkit.verbs.stages import named_stages, trained_adapters
+from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
 
 MEASURED = 32
 """Pictures that are encoded."""
@@ -95,9 +95,14 @@ def estimate(
     stage: str | None,
     device: str | None,
     say: Say,
+    *,
+    restart: bool = False,
 ) -> None:
     """Says what each stage and adapter that would be trained takes; trains nothing and leaves nothing on the
-    disk. stage: one of them by its name."""
+    disk.
+
+    stage: one of them by its name. restart: as if there were no finished and no begun training of them.
+    """
     system = assembled(source, overrides, device)
     named, adapters = named_stages(system.recipe, stage)
     stages = [name for name in trained_by(system.recipe) if name in named and stage in (None, name)]
@@ -106,18 +111,22 @@ def estimate(
         raise UserError(
             f"recipe '{system.recipe.name}' trains {stage or 'nothing'}: there is nothing to tell"
         )
+    anew = [*begun_anew(system.recipe, adapters), *adapters] if restart else []
     for line in report_data(system) if stages else ():
         say(line)
     seconds = 0.0
     for name in [*stages, *adapters]:
-        for line, took in _work(system, name, runs):
+        for line, took in _work(system, name, None if name in anew else runs):
             say(f"{line}, about {duration(took)}" if took else line)
             seconds += took
     say(f"together about {duration(seconds)} on one process like this one")
 
 
-def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
-    """The work of training a stage or an adapter, with its seconds."""
+def _work(system: System, name: str, runs: Path | None) -> Iterator[tuple[str, float]]:
+    """The work of training a stage or an adapter, with its seconds; without `runs`, from its beginning."""
+    if runs is None:
+        yield from (_adapter if name in system.recipe.adapters else _stage)(system, name)
+        return
     if name in system.recipe.adapters:
         known = f"{ADAPTERS}{name}"
         path, store = find_adapter(system, name, runs), adapter_run(system, name, runs)
@@ -132,7 +141,7 @@ def _work(system: System, name: str, runs: Path) -> Iterator[tuple[str, float]]:
     yield from [(f"{name}: has its weights already", 0.0)] if path is not None else work
 
 
-def _stage(system: System, name: StageName) -> Iterator[tuple[str, float]]:
+def _stage(system: System, name: str) -> Iterator[tuple[str, float]]:
     """The work of training a stage, with its seconds."""
     options, data = getattr(system.recipe.train, name), system.dataset()
     if name == "compression":
