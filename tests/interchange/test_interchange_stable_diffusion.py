@@ -48,6 +48,9 @@ def test_a_single_file_with_its_text_encoder(kind, published, tmp_path, error):
     model = ldmkit.build(recipe)
     assert model.recipe.objective.name == ("v" if kind in ("2", "upscaler") else "epsilon")
     assert float(model.compression.scale[0]) == pytest.approx(0.18215)
+    # scripts/txt2img.py of either; the second's upscaler draws with the same.
+    (guide,) = model.recipe.guidance
+    assert guide.parameters["scale"] == (9.0 if kind in ("2", "upscaler") else 7.5)
     raw = {"caption": ["a red fox"]}
     ids = model.conditioners["caption"].prepare(raw)["caption"]
     if kind == "inpainting":

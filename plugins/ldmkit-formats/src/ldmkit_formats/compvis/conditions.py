@@ -17,6 +17,8 @@ from ldmkit_formats.guiding import guide
 
 SCALES = {"pretrained-text": 7.5, "paired-text": 5.0, "text-transformer": 5.0, "class-embedding": 3.0}
 """The scale of classifier-free guidance by which the published programs draw from each main condition."""
+OPEN_CLIP = ("FrozenOpenCLIPEmbedder", 9.0)
+"""Stable Diffusion 2's text encoder, and the scale of its programs (its scripts/txt2img.py)."""
 
 
 def read_conditions(
@@ -48,7 +50,9 @@ def read_conditions(
         conditioners["size"] = sizes
     _pictures(conditioners, params, main["name"])
     if _has_null(main):
-        guide(published, SCALES[main["name"]], "as the published program draws by default")
+        encoder, scale = OPEN_CLIP
+        scale = scale if class_of(params["cond_stage_config"]) == encoder else SCALES[main["name"]]
+        guide(published, scale, "as the published program draws by default")
 
 
 def _has_null(main: Mapping[str, Any]) -> bool:
