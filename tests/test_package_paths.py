@@ -69,6 +69,9 @@ def test_an_imported_text_model_draws_from_its_package_alone(imported: Path, tmp
     held = {
         path.relative_to(given) for part in ("text_encoder", "tokenizer") for path in given.glob(f"{part}/*")
     }
+    weights = {"compression.safetensors", "diffusion.safetensors", "manifest.json"}
+    others = {"README.md", "recipe.yaml", "training.yaml", "pictures", "files"}
+    assert {one.name for one in packed.iterdir()} == weights | others
     (path,) = (packed / "files").iterdir()
     copied = {one for one in path.rglob("*") if one.is_file()}
     assert {one.relative_to(path) for one in copied} == held

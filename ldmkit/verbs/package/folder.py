@@ -13,8 +13,8 @@ from torch import Tensor
 from ldmkit.checkpoint.files import seal, write_tensors
 from ldmkit.disk import write_text
 from ldmkit.engine.adapters import merged
-from ldmkit.engine.opening import open_recipe
-from ldmkit.engine.stage_state import stage_state
+from ldmkit.engine.opening import assembled, running_as_asked
+from ldmkit.engine.stage_state import load_stage, stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
@@ -75,14 +75,13 @@ def _packed(system: System, recipe: Recipe, out: Path, say: Say) -> System:
         if tensors:
             write_tensors(out / f"{stage}.safetensors", tensors)
     write_text(out / RECIPE, dump(recipe))
-    packed = open_recipe(out / RECIPE, runs=out, device=device, say=_nothing, data=False)
+    packed = assembled(out / RECIPE, device=device)
+    for stage in stages_of(recipe):
+        if (path := out / f"{stage}.safetensors").is_file():
+            load_stage(packed, stage, path)
     packed.recipe = packed.recipe.model_copy(update={"data": system.recipe.data})
     packed.trained_on = system.trained_on
-    return packed
-
-
-def _nothing(line: str) -> None:
-    """A `Say` that keeps silent."""
+    return running_as_asked(packed, say)
 
 
 def _half(name: str, tensor: Tensor) -> Tensor:
