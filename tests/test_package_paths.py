@@ -93,6 +93,20 @@ def test_an_imported_text_model_draws_from_its_package_alone(imported: Path, tmp
     assert Image.open(one).tobytes() == Image.open(picture).tobytes() == drawn.tobytes()
 
 
+def test_a_moved_package_draws_again_from_the_picture_that_it_holds(imported: Path, tmp_path: Path) -> None:
+    Image.linear_gradient("L").resize((16, 16)).convert("RGB").save(tmp_path / "sketch.png")
+    start = f"sample.init={tmp_path / 'sketch.png'}"
+    done = call("package", str(imported), "-o", str(tmp_path / "packed"), "-s", start)
+    assert done.exit_code == 0, done.output
+    moved = (tmp_path / "packed").rename(tmp_path / "moved")
+    (tmp_path / "sketch.png").unlink()
+    (picture,) = moved.glob("pictures/000-*.png")
+    again = call("sample", str(moved), "--again", str(picture), "--out", str(tmp_path / "again"))
+    assert again.exit_code == 0, again.output
+    (one,) = (tmp_path / "again").glob("000-*.png")
+    assert Image.open(one).tobytes() == Image.open(picture).tobytes()
+
+
 def test_what_lies_in_the_recipes_own_folder_unsorted_is_refused(imported: Path, tmp_path: Path) -> None:
     given = tmp_path / "given"
     shutil.copytree(imported, given)

@@ -139,6 +139,19 @@ def _with(inputs: Inputs, negative: str | None, start: Any) -> Inputs:
     return replace(inputs, negative=negative, init=inputs.init if start is not None else ())
 
 
+def _found(system: System, field: str, record: Mapping[str, Any]) -> str:
+    """The path that a record names; where that is gone, the recipe's own picture of the same content, which
+    moves with a package."""
+    sample = system.recipe.sample
+    own = [sample.init] if field == "init" else list(sample.fields.get(field, ()))
+    named = str(record["file"])
+    if Path(named).is_file():
+        return named
+    beside = (system.recipe.located(one) for one in own if one and is_picture_file(one))
+    alike = (str(one) for one in beside if one.is_file() and sha256(one) == record.get("sha256"))
+    return next(alike, named)
+
+
 def _value(system: System, field: str, record: Any, replaced: Mapping[str, Any]) -> Any:
     """The value that a record stands for."""
     if not isinstance(record, dict):
@@ -146,7 +159,7 @@ def _value(system: System, field: str, record: Any, replaced: Mapping[str, Any])
     if "file" in record:
         if not isinstance(record["file"], str):
             raise UserError(f"the picture's {field} cannot be read: its file is {record['file']!r}, no path")
-        path = str(next(iter(replaced.get(field) or ()), record["file"]))
+        path = str(next(iter(replaced.get(field) or ()), _found(system, field, record)))
         if not Path(path).is_file():
             raise UserError(f"{field}: {path} is gone; say where it is with --input {field}=PATH")
         if sha256(Path(path)) != record.get("sha256"):
