@@ -143,11 +143,11 @@ def json_of(text: str) -> Any:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("it holds half of a character (a lone surrogate)") from None
+        raise ValueError("holds half of a character (a lone surrogate)") from None
     except RecursionError as error:
         raise ValueError(str(error)) from None
     if "\\u0000" in text:
-        raise ValueError("it holds a null character, as text that was read as UTF-16 does")
+        raise ValueError("holds a null character, as text that was read as UTF-16 does")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -72,8 +73,10 @@ def _row(place: str, line: str, base: str) -> Row:
     """One line; lists become tuples, so that what examples hold cannot change."""
     try:
         values = json_of(line)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ValueError(f"{place}: not JSON, one object a line ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
     name = values.pop("file_name", None) if isinstance(values, dict) else None
     if not isinstance(name, str) or not name.strip("./"):
         raise ValueError(f'{place}: expects an object with "file_name"')
