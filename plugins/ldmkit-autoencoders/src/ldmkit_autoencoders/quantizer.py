@@ -14,6 +14,10 @@ from torch.nn import functional as F
 from ldmkit.types import Latent, Posterior
 
 Count = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Order = Literal["paper", "legacy"]
+Decay = Annotated[float, Field(gt=0, lt=1)]
+Passes = Annotated[int, Field(ge=0)]
 Codes = Int[Tensor, "b h w"]
 Vectors = Float[Tensor, "n c"]
 
@@ -62,10 +66,10 @@ class VectorQuantizer(nn.Module):
         *,
         channels: Count = 4,
         codebook_size: Count = 8192,
-        beta: Annotated[float, Field(ge=0)] = 0.25,
-        order: Literal["paper", "legacy"] = "paper",
-        ema: Annotated[float, Field(gt=0, lt=1)] | None = None,
-        revive_after: Annotated[int, Field(ge=0)] = 100,
+        beta: Weight = 0.25,
+        order: Order = "paper",
+        ema: Decay | None = None,
+        revive_after: Passes = 100,
     ) -> None:
         super().__init__()
         self.ema, self.revive_after = ema, revive_after

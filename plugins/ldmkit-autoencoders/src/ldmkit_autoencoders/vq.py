@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from ldmkit.types import Image, Latent
 from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder, Count
-from ldmkit_autoencoders.quantizer import Codes, VectorQuantizer
+from ldmkit_autoencoders.quantizer import Codes, Decay, Order, Passes, VectorQuantizer, Weight
 
 VQ_MULTIPLIERS = {**MULTIPLIERS, 8: (1, 2, 2, 4)}
 """The paper's widths of each level for its VQ autoencoders (table 8), by factor."""
@@ -39,10 +37,10 @@ class VQAutoencoder(Autoencoder):
         factor: Count = 4,
         channels: Count = 3,
         codebook_size: Count = 8192,
-        beta: Annotated[float, Field(ge=0)] = 0.25,
-        order: Literal["paper", "legacy"] = "paper",
-        ema: Annotated[float, Field(gt=0, lt=1)] | None = None,
-        revive_after: Annotated[int, Field(ge=0)] = 100,
+        beta: Weight = 0.25,
+        order: Order = "paper",
+        ema: Decay | None = None,
+        revive_after: Passes = 100,
         **networks: Any,
     ) -> None:
         quantizer = VectorQuantizer(
