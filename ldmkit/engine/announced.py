@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any, get_args
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.types import ConditionSpec, FieldKind, LatentSpec
 
 
@@ -36,7 +36,7 @@ def _compression(component: Any) -> Iterator[str]:
         yield f"latent is {_kind(latent)}, no ldmkit.types.LatentSpec"
         return
     for name, value in (("channels", latent.channels), ("factor", latent.factor)):
-        if not _count(value) or value < 1:
+        if not is_whole(value) or value < 1:
             yield f"latent.{name} is {value!r}, no whole number above 0"
             return
     buffers = dict(component.named_buffers())
@@ -54,7 +54,7 @@ def _conditioner(component: Any) -> Iterator[str]:
         yield f"spec.fields is {spec.fields!r}, no tuple of at least one name"
     for name in ("tokens", "concat", "vector"):
         width = getattr(spec, name)
-        if not _count(width) or width < 0:
+        if not is_whole(width) or width < 0:
             yield f"spec.{name} is {width!r}, no whole number of at least 0"
     if not isinstance(spec.kinds, Mapping):
         yield f"spec.kinds is {_kind(spec.kinds)}, no mapping of fields to what they hold"
@@ -69,7 +69,7 @@ def _conditioner(component: Any) -> Iterator[str]:
 
 def _schedule(component: Any) -> Iterator[str]:
     steps = component.timesteps
-    if steps is not None and (not _count(steps) or steps < 1):
+    if steps is not None and (not is_whole(steps) or steps < 1):
         yield f"timesteps is {steps!r}, neither a whole number above 0 nor None"
     if not isinstance(component.zero_snr, bool):
         yield f"zero_snr is {component.zero_snr!r}, neither True nor False"
@@ -112,10 +112,6 @@ def _names(value: Any) -> bool:
     return (
         isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value)
     )
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _kind(value: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
 from ldmkit.pictures import OTHER_SUFFIXES, SUFFIXES
 
@@ -187,7 +188,7 @@ def _of_each(values: Any, chosen: Sequence[int]) -> Any:
 
 def whole(name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least `least`; UserError that names the option for anything else."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise UserError(f"{name} {value!r}: expects a whole number of at least {least}")
     return int(value)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any
 
 from ldmkit.engine.parts import Parts
+from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
 from ldmkit.types import Conditions, Latent
 
@@ -17,7 +17,7 @@ def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     if size is None:
         raise UserError("no picture size: set sample.size to [height, width]")
     factor = system.compression.latent.factor
-    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_whole, size)):
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(is_whole, size)):
         raise UserError(f"size {size!r}: expects (height, width)")
     size = int(size[0]), int(size[1])
     if any(s % factor or s < factor for s in size):
@@ -31,10 +31,6 @@ def misfit(system: Parts, latent: Latent, error: ValueError) -> UserError:
     of = f" (a position of the latent is {factor}x{factor} pixels)" if factor > 1 else ""
     height, width = (side * factor for side in latent.shape[2:])
     return UserError(f"size {height}x{width}: denoiser ({slot.name if slot else ''}): {error}{of}")
-
-
-def _whole(side: Any) -> bool:
-    return isinstance(side, Integral) and not isinstance(side, bool)
 
 
 def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:

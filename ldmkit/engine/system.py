@@ -18,6 +18,7 @@ from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.requests import check_strength, inputs_of
+from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
 from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
@@ -195,7 +196,7 @@ def _check_objective(objective: Objective, schedule: NoiseSchedule, recipe: Reci
 
 def _out_channels(objective: Objective, latent_channels: int, recipe: Recipe) -> int:
     channels = objective.out_channels(latent_channels)
-    if not isinstance(channels, int) or channels < 1:
+    if not is_whole(channels) or channels < 1:
         raise component_error(
             "objective", recipe.objective, f"out_channels gives {channels!r}, no whole number above 0"
         )
