@@ -83,6 +83,15 @@ class ConditionSpec:
     vector: int = 0
     kinds: Mapping[str, FieldKind] = field(default_factory=dict, hash=False)
 
+    def check(self, condition: Condition) -> None:
+        """For a denoiser that was built for this spec: raises ValueError naming the first part of `condition`
+        that is missing, not foreseen or of another width."""
+        for name, axis in (("tokens", 2), ("concat", 1), ("vector", 1)):
+            tensor, width = getattr(condition, name), getattr(self, name)
+            given = 0 if tensor is None else tensor.shape[axis]
+            if given != width:
+                raise ValueError(f"condition.{name}: width {given} given, the denoiser was built for {width}")
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -85,6 +85,15 @@ def renamed(theirs):
     return state
 
 
+def test_a_condition_that_it_was_not_built_for_is_refused():
+    dit = DiT(LATENT, ConditionSpec((), tokens=8), 4, **SMALL)
+    z, time = torch.randn(2, 4, 8, 8), torch.ones(2)
+    with pytest.raises(ValueError, match=r"condition\.tokens: width 0 given, .*built for 8"):
+        dit(z, time, Condition())
+    with pytest.raises(ValueError, match=r"condition\.vector: width 5 given, .*built for 0"):
+        dit(z, time, Condition(tokens=torch.randn(2, 3, 8), vector=torch.randn(2, 5)))
+
+
 def test_it_starts_as_zero_whatever_the_condition():
     dit = DiT(LATENT, ConditionSpec((), tokens=8), 4, **SMALL)
     z, condition = torch.randn(2, 4, 8, 8), Condition(tokens=torch.randn(2, 3, 8))

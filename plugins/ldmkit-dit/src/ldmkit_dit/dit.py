@@ -71,7 +71,7 @@ class DiT(nn.Module):
 
     def bind(self, condition: Condition) -> Callable[[Latent, PerPicture], Latent]:
         """The network on one condition, whose keys, values and vector embedding are computed here, once."""
-        _check_condition(condition, self.conditions)
+        self.conditions.check(condition)
         memory = self._memory(condition)
         vector = None
         if self.vector_embed is not None and condition.vector is not None:
@@ -123,15 +123,6 @@ class DiT(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
             elif owner.endswith(("modulation", "modulation_out", "cross.out")) or owner == "out":
                 nn.init.zeros_(parameter)
-
-
-def _check_condition(condition: Condition, spec: ConditionSpec) -> None:
-    """Each part of the condition is there exactly where there are layers for it, at their width."""
-    for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
-        tensor, expected = getattr(condition, name), getattr(spec, name)
-        width = 0 if tensor is None else tensor.shape[axis]
-        if width != expected:
-            raise ValueError(f"condition.{name}: width {width} given, the DiT was built for {expected}")
 
 
 def _check_size(z: Latent, patch: int) -> None:

@@ -1,11 +1,11 @@
-"""What a UNet refuses, and what it tells of: sizes, conditions, inputs that it would not see."""
+"""What a UNet refuses, and what it tells of: sizes, inputs that it would not see."""
 
 from __future__ import annotations
 
 from warnings import warn
 
 from ldmkit.errors import Note
-from ldmkit.types import Condition, ConditionSpec, Latent
+from ldmkit.types import Latent
 from ldmkit_unet.blocks import GROUPS
 
 
@@ -34,15 +34,6 @@ def note_blindness(width: int, multipliers: tuple[int, ...], scale_shift: bool) 
             Note,
             stacklevel=3,
         )
-
-
-def check_condition(condition: Condition, spec: ConditionSpec) -> None:
-    """Each part of the condition is there exactly where the UNet has layers for it, at their width."""
-    for name, axis in (("tokens", -1), ("concat", 1), ("vector", -1)):
-        tensor, expected = getattr(condition, name), getattr(spec, name)
-        width = 0 if tensor is None else tensor.shape[axis]
-        if width != expected:
-            raise ValueError(f"condition.{name}: width {width} given, the UNet was built for {expected}")
 
 
 def check_size(z: Latent, multiple: int) -> None:

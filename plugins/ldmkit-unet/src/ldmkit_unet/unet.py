@@ -22,7 +22,7 @@ from ldmkit_unet.blocks import (
     time_features,
     zeroed,
 )
-from ldmkit_unet.checks import check_condition, check_size, check_widths, note_blindness
+from ldmkit_unet.checks import check_size, check_widths, note_blindness
 from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.layout import Layout
 from ldmkit_unet.reuse import Forecast
@@ -141,7 +141,7 @@ class UNet(nn.Module):
     def _bound(
         self, condition: Condition, forecast: Forecast | None
     ) -> Callable[[Latent, PerPicture], Latent]:
-        check_condition(condition, self.conditions)
+        self.conditions.check(condition)
         memory = remember(self, condition)
         vector = None
         if self.vector_embed is not None and condition.vector is not None:
