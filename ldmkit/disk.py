@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,19 @@ def atomic(path: Path) -> Iterator[Path]:
 
 TRAINING_CACHE = "cache"
 """The folder below that of all runs, formerly below each run, with latents and text states of trainings."""
+
+
+def check_file(path: Path) -> None:
+    """OSError for a pipe, a socket or a device, which would be read for ever, and for what is not there."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError("it is no file: a pipe, a socket or a device")
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file that a user names, for reading. OSError as in `check_file`, and as `open` raises it."""
+    check_file(path)
+    return path.open("rb")
 
 
 def cache_folder() -> Path:

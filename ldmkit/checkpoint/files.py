@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ldmkit.checkpoint.sums import sha256
-from ldmkit.disk import DiskError, atomic, write_json
+from ldmkit.disk import DiskError, atomic, check_file, opened, write_json
 from ldmkit.errors import UserError
 
 POINTER = b"version https://git-lfs"
@@ -40,6 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 def about(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file; UserError where it is missing or damaged."""
     try:
+        check_file(path)
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
@@ -49,6 +50,7 @@ def about(path: Path) -> dict[str, str]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; UserError where it is missing or damaged."""
     try:
+        check_file(path)
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(_unreadable(path, error)) from error
@@ -57,7 +59,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception) -> str:
     """Why a safetensors file cannot be read; what a clone without Git LFS leaves in its place is named."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             pointer = file.read(len(POINTER)) == POINTER
     except OSError:
         pointer = False

@@ -15,7 +15,7 @@ NAME = "sums.json"
 
 def sha256(path: Path) -> str:
     """The file's digest, in hexadecimal. Raises DiskError."""
-    with disk.explained(path, "read"), path.open("rb") as file:
+    with disk.explained(path, "read"), disk.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

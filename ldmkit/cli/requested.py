@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ldmkit.disk import text_of
+from ldmkit.disk import opened, text_of
 from ldmkit.errors import UserError
 from ldmkit.verbs.arguments import PictureArguments
 
@@ -104,7 +104,8 @@ def all_prompts(prompts: tuple[str, ...], prompts_file: Path | None) -> list[str
     if prompts_file is None:
         return list(prompts)
     try:
-        text = text_of(prompts_file.read_bytes())
+        with opened(prompts_file) as file:
+            text = text_of(file.read())
     except (OSError, ValueError) as error:
         raise UserError(f"--prompts-file: {prompts_file} cannot be read ({error})") from error
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]

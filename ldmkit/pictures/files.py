@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ldmkit.disk import check_file
 from ldmkit.errors import UserError
 from ldmkit.pictures.colours import to_srgb
 from ldmkit.pictures.storage import note
@@ -112,9 +112,8 @@ def decode_bytes(
 def _loaded(source: str | Path | BytesIO, name: str, max_pixels: int, room: ExitStack) -> Pillow.Image:
     """The picture in memory, for which `room` waits first."""
     try:
-        # opening a pipe would wait for ever
-        if not isinstance(source, BytesIO) and not stat.S_ISREG(os.stat(source).st_mode):
-            raise PictureError(f"{name}: cannot be read (it is no file)")
+        if not isinstance(source, BytesIO):
+            check_file(Path(source))
         with Pillow.open(source, formats=FORMATS) as picture:
             pixels = picture.width * picture.height
             if pixels > max_pixels:

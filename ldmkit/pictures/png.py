@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
-from ldmkit.disk import atomic
+from ldmkit.disk import atomic, opened
 from ldmkit.errors import UserError
 
 KEY = "ldmkit"
@@ -29,7 +29,7 @@ def save_picture(picture: PIL.Image.Image, path: Path, about: Mapping[str, str])
 def read_about(path: Path) -> dict[str, str]:
     """What `save_picture` recorded; UserError where the file is no picture of ours."""
     try:
-        with PIL.Image.open(path, formats=["PNG"]) as picture:
+        with opened(path) as file, PIL.Image.open(file, formats=["PNG"]) as picture:
             text = dict(getattr(picture, "text", {}))
     except (OSError, PIL.Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable PNG ({error})") from error

@@ -84,13 +84,18 @@ def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]
 
 def _file(path: Path) -> Path:
     """The recipe's file, by path, by the folder of a packaged model, or by name."""
-    if path.is_file():
+    if _is_there(path):
         return path
     if (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
     if path.suffix or path.is_dir():
         raise UserError(_no_file(path))
     return find_recipe(path.as_posix())
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something that is no folder stands there; `read_file` refuses what is no file."""
+    return path.exists() and not path.is_dir()
 
 
 def _extended(values: Any, where: Source) -> tuple[Any, Source]:
@@ -106,7 +111,7 @@ def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     if not isinstance(named, str):
         raise UserError(f"{place}: extends: should be a recipe's file or name")
     beside = where.located(named)
-    base, source = read_file(beside if beside.is_file() else _file(Path(named)))
+    base, source = read_file(beside if _is_there(beside) else _file(Path(named)))
     if not isinstance(base, Mapping) or "extends" in base:
         raise UserError(f"{place}: extends: {named} is no recipe, or extends one itself")
     keys = {p: x for p, x in source.keys.items() if p[0] not in own}

@@ -19,6 +19,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from ldmkit.disk import opened
 from ldmkit.errors import UserError
 from ldmkit.recipe.problems import MAX_SHOWN
 from ldmkit.recipe.sources import Place, Source
@@ -176,7 +177,7 @@ def _syntax(error: yaml.YAMLError, label: str, positions: bool) -> str:
 def read_file(path: Path) -> tuple[Any, Source]:
     """The value of a recipe file; UserError for one that is missing, too large or not text."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             data = file.read(MAX_BYTES + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:

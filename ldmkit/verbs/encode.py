@@ -115,7 +115,7 @@ def estimate(system: System, source: Path, out: Path, say: Say) -> None:
 
 def _size_of(path: Path) -> tuple[int, int] | None:
     try:
-        with path.open("rb") as file:
+        with disk.opened(path) as file:
             return upright_size(file, str(path))
     except (PictureError, OSError):
         return None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import PIL.Image
 
+from ldmkit.disk import opened
+
 MAX_SIDE = 900
 """Pixels of a picture's longer side; larger ones are scaled down."""
 
@@ -24,7 +26,7 @@ class Picture:
 def source_of(path: Path, side: int = MAX_SIDE) -> str | None:
     """A PNG file as a data URI; None where it cannot be read."""
     try:
-        with PIL.Image.open(path, formats=["PNG"]) as picture:
+        with opened(path) as file, PIL.Image.open(file, formats=["PNG"]) as picture:
             return data_uri(picture, side)
     except (OSError, ValueError, PIL.Image.DecompressionBombError):
         return None

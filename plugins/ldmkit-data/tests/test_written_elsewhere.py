@@ -121,3 +121,16 @@ def test_empty_captions_of_metadata_are_counted(tmp_path: Path) -> None:
     lines = [json.dumps({"file_name": f"{i}.png", "caption": "a" if i else ""}) for i in range(3)]
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
     assert "pictures with an empty caption: 1, such as 0.png" in opened(tmp_path).notes
+
+
+def test_class_folders_in_which_no_picture_opens_are_named(tmp_path: Path) -> None:
+    for name in ("cat/0.png", "cat/1.png", "dog/2.png", "fox/3.png"):
+        paint(tmp_path / name, 5)
+    (tmp_path / "bird" / "more").mkdir(parents=True)
+    (tmp_path / "fox" / "3.png").write_bytes(b"no picture")
+    data = ImageFolder(path=tmp_path, size=8, max_broken=0.5)
+    assert data.notes == [
+        "class folders without a picture that opens: 1 (bird)",
+        "class folders without a picture that opens: 1 (fox)",
+    ]
+    assert data.classes == ("cat", "dog", "fox")  # a picture of fox may be mended; bird is no class

@@ -13,7 +13,7 @@ from ldmkit_data.digests import digest_of
 from ldmkit_data.files import FieldFiles
 from ldmkit_data.index import Index
 from ldmkit_data.listing import list_folder
-from ldmkit_data.rows import Row, uncollected
+from ldmkit_data.rows import Row, note_of_classes, uncollected
 
 DECODED = 4096
 """Pictures up to which a folder is read whole when it is first seen, so that damaged files are found then."""
@@ -55,7 +55,7 @@ class ImageFolder(PictureData):
     def _look(self) -> None:
         """Lists the folder's files and looks at each."""
         listing = list_folder(self._root)
-        self._rows, self.classes, self._left_alone = listing.rows, listing.classes, listing.notes
+        self._rows, self.classes = listing.rows, listing.classes
         self._index = Index(self._root)
         self._files = FieldFiles(self._root, self._index, {})
         sound = [row.name for row in self._rows if row.problem is None]
@@ -64,6 +64,8 @@ class ImageFolder(PictureData):
         lacks = {i: Lack(listing.fields, row.lacks) for i, row in enumerate(self._rows) if row.lacks}
         keys = [row.name for row in self._rows]
         self._open(str(self._root), keys, listing.fields, problems, lacks)
+        opening = {row.values.get("class_name") for i, row in enumerate(self._rows) if i not in problems}
+        self._left_alone = (*listing.notes, *note_of_classes({*self.classes} - opening))
 
     @property
     def notes(self) -> Sequence[str]:

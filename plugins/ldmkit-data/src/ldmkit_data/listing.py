@@ -7,7 +7,7 @@ from pathlib import Path
 from ldmkit.pictures import SUFFIXES, shown
 from ldmkit_data.captions import read_caption
 from ldmkit_data.metadata import described
-from ldmkit_data.rows import Listing, Row, note, note_of_empty
+from ldmkit_data.rows import Listing, Row, note, note_of_classes, note_of_empty
 from ldmkit_data.tree import METADATA, UNREAD, Files, files_below, stem
 
 
@@ -107,4 +107,11 @@ def _classified(root: Path, files: Files) -> Listing:
         return Row(name, values[folder])
 
     rows = [row(name) for name in sorted(files.pictures)]
-    return Listing(rows, ("label", "class_name"), tuple(classes), _notes_of_unread(files))
+    notes = (*_notes_of_unread(files), *note_of_classes(_folders(root) - {*classes}))
+    return Listing(rows, ("label", "class_name"), tuple(classes), notes)
+
+
+def _folders(root: Path) -> set[str]:
+    return {
+        x.name for x in root.iterdir() if not x.name.startswith(".") and x.is_dir() and not x.is_symlink()
+    }

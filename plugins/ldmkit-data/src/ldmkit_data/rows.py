@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ldmkit.pictures import shown
+
+NAMED = 20
+"""Class folders that a line names, at most."""
 
 
 class Row(NamedTuple):
@@ -45,6 +48,12 @@ def note_of_empty(rows: Sequence[Row]) -> list[str]:
     """A line on the pictures whose caption is empty."""
     empty = [row.name for row in rows if row.values.get("caption") == ""]
     return note(empty, "pictures with an empty caption")
+
+
+def note_of_classes(folders: Collection[str]) -> list[str]:
+    """A line that names class folders in which no picture opens."""
+    names = ", ".join(map(shown, sorted(folders)[:NAMED])) + ("..." if len(folders) > NAMED else "")
+    return [f"class folders without a picture that opens: {len(folders)} ({names})"] if folders else []
 
 
 @contextmanager

@@ -1,0 +1,79 @@
+"""Pipes, sockets and devices in the place of files are refused in one line; nothing waits for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from small_recipes import PIXELS
+
+from ldmkit.artifacts import read_folder
+from ldmkit.cli import main
+from ldmkit.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """A read that waits for ever fails instead."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("waits for a pipe")
+
+    signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**PIXELS, "name": "mine", "sample": {"size": [8, 8]}}))
+    return str(path)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> str:
+    os.mkfifo(tmp_path / "pipe")
+    return str(tmp_path / "pipe")
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 2, result.output
+    assert result.output.count("error: ") == 1
+    return result.output
+
+
+@pytest.mark.parametrize("option", ["--prompts-file", "--again"])
+def test_an_option_that_names_a_pipe(option: str, recipe: str, pipe: str, tmp_path: Path) -> None:
+    output = refused("sample", recipe, option, pipe, "--runs", str(tmp_path / "runs"))
+    assert f"{pipe}" in output
+    assert "it is no file: a pipe, a socket or a device" in output
+
+
+def test_sockets_and_devices_hold_no_prompts(recipe: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "socket"))
+        assert "it is no file" in refused("sample", recipe, "--prompts-file", str(tmp_path / "socket"))
+    assert "it is no file" in refused("sample", recipe, "--prompts-file", "/dev/zero")
+
+
+def test_a_recipe_and_what_it_extends_are_no_pipes(pipe: str, tmp_path: Path) -> None:
+    assert f"{pipe}: it is no file" in refused("check", pipe)
+    (tmp_path / "own.yaml").write_text("extends: pipe\nname: own\n")
+    assert "pipe: it is no file" in refused("check", str(tmp_path / "own.yaml"))
+
+
+def test_a_shard_of_weights_is_no_pipe(tmp_path: Path) -> None:
+    name = "model-00001-of-00001.safetensors"
+    (tmp_path / "model.safetensors.index.json").write_text(f'{{"weight_map": {{"x": "{name}"}}}}')
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: .*it is no file"):
+        read_folder(tmp_path, "model")
