@@ -1,12 +1,13 @@
 """Pictures.
 
-Files and tensors (`files`, `storage`); raw inputs as batches (`batches`); the part of a picture that is shown
-(`cutting`, `views`); the base of data sets of picture files (`data`, `examples`, `broken`, `lacking`); colour
-profiles (`colours`); conditions drawn as pictures (`painted`); PNG files that say how they were sampled
-(`png`) and from what (`inputs`); lists of pictures that notebooks show (`listed`); contact sheets (`sheet`).
+Files and tensors (`files`, `storage`); raw inputs as tensors (`values`) and as batches (`batches`); the part
+of a picture that is shown (`cutting`, `views`); the base of data sets of picture files (`data`, `examples`,
+`broken`, `lacking`); colour profiles (`colours`); conditions drawn as pictures (`painted`); PNG files that
+say how they were sampled (`png`) and from what (`inputs`); lists of pictures that notebooks show (`listed`);
+contact sheets (`sheet`).
 """
 
-from ldmkit.pictures.batches import batch, class_maps, fitted, masks, read
+from ldmkit.pictures.batches import batch, class_maps, fitted, masks
 from ldmkit.pictures.cutting import Cut, middle
 from ldmkit.pictures.data import PictureData
 from ldmkit.pictures.files import (
@@ -28,6 +29,7 @@ from ldmkit.pictures.files import (
 from ldmkit.pictures.lacking import Lack
 from ldmkit.pictures.listed import Pictures
 from ldmkit.pictures.painted import colours, paint
+from ldmkit.pictures.values import read
 from ldmkit.pictures.views import Crop, Scale, Views
 
 __all__ = [

@@ -13,8 +13,9 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from torch import Tensor
 
-from ldmkit.pictures.batches import batch, masks, read
+from ldmkit.pictures.batches import batch, masks
 from ldmkit.pictures.files import to_pictures
+from ldmkit.pictures.values import read
 from ldmkit.types import FieldKind
 
 TURN = 0.61803398875

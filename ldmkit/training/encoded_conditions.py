@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,14 +19,13 @@ from ldmkit.engine.pretrained import digest_once, tensors_of
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
+from ldmkit.training.distinct_inputs import Inputs, hash_of
 from ldmkit.training.shards import Shards, whole, write
 from ldmkit.types import Condition, Say
 
 BATCH = 64
 HALF_ABOVE = 2**30
 """Bytes of encoded states from which on they are kept in float16."""
-READ = 1024
-"""Examples read at a time where all are looked through."""
 INDEX = "index.safetensors"
 """The file with a hash of every input, in the order of the rows, and the null condition."""
 
@@ -63,11 +61,6 @@ class States:
         return joined.map(lambda x: x.float() if x.dtype == torch.float16 else x)
 
 
-def key_of(values: Sequence[Any]) -> Hashable:
-    """An input's content: texts and numbers as they are, id sequences as tuples."""
-    return tuple(tuple(v.tolist()) if isinstance(v, Tensor) else v for v in values)
-
-
 def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequence[str]) -> bool:
     """Whether its outputs are cached: it has weights, all frozen, and inputs that recur (texts, numbers,
     ids)."""
@@ -78,41 +71,6 @@ def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequen
         for v in alternatives(example, f)
     )
     return bool(parameters) and small and not any(p.requires_grad for p in parameters)
-
-
-def hash_of(values: Sequence[Any]) -> int:
-    """64 bits of an input's content: among a million inputs a collision has a chance of 1 in 40 million."""
-    return int.from_bytes(hashlib.sha256(repr(key_of(values)).encode()).digest()[:8], signed=True)
-
-
-class Inputs:
-    """Every distinct input that training may draw from the examples: a hash, and where it was first seen."""
-
-    def __init__(self, examples: Examples, fields: Sequence[str]) -> None:
-        self._examples, self._fields = examples, fields
-        hashes: dict[int, None] = {}
-        places: list[tuple[int, int]] = []
-        for indices in examples.indices(READ):
-            for index, example in zip(indices, examples.read(indices), strict=True):
-                for number, values in enumerate(self._offered(example)):
-                    key = hash_of(values)
-                    if key not in hashes:
-                        hashes[key] = None
-                        places.append((index, number))
-        self.hashes = np.fromiter(hashes, np.int64, len(hashes))
-        self._places = np.array(places, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def take(self, rows: range) -> list[tuple[Any, ...]]:
-        """Some inputs, a value a field."""
-        places = self._places[rows.start : rows.stop].tolist()
-        examples = self._examples.read([index for index, _ in places])
-        return [self._offered(e)[number] for e, (_, number) in zip(examples, places, strict=True)]
-
-    def _offered(self, example: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        return [*product(*([*alternatives(example, f), example[f]] for f in self._fields))]
 
 
 def cached_states(
