@@ -15,10 +15,15 @@ from ldmkit_formats.compvis.state import CONDITION, belongs_nowhere
 from ldmkit_formats.encoders import copy_tokenizer, write_encoder
 from ldmkit_formats.guiding import guide
 
-SCALES = {"pretrained-text": 7.5, "paired-text": 5.0, "text-transformer": 5.0, "class-embedding": 3.0}
-"""The scale of classifier-free guidance by which the published programs draw from each main condition."""
-OPEN_CLIP = ("FrozenOpenCLIPEmbedder", 9.0)
-"""Stable Diffusion 2's text encoder, and the scale of its programs (its scripts/txt2img.py)."""
+SCALES = {
+    "ClassEmbedder": 3.0,
+    "BERTEmbedder": 5.0,
+    "TransformerEmbedder": 5.0,
+    "FrozenCLIPEmbedder": 7.5,
+    "FrozenOpenCLIPEmbedder": 9.0,  # Stable Diffusion 2's, in its scripts/txt2img.py
+    "GeneralConditioner": 5.0,  # the two encoders of Stable Diffusion XL
+}
+"""The scale of classifier-free guidance by which the published programs draw, by the condition's class."""
 
 
 def read_conditions(
@@ -49,17 +54,17 @@ def read_conditions(
     if (sizes := engine.sizes(params["cond_stage_config"])) is not None:
         conditioners["size"] = sizes
     _pictures(conditioners, params, main["name"])
-    if _has_null(main):
-        encoder, scale = OPEN_CLIP
-        scale = scale if class_of(params["cond_stage_config"]) == encoder else SCALES[main["name"]]
+    section = params["cond_stage_config"]
+    scale = SCALES.get(class_of(section)) if isinstance(section, Mapping) else None
+    if scale is not None and _has_null(main):
         guide(published, scale, "as the published program draws by default")
 
 
 def _has_null(main: Mapping[str, Any]) -> bool:
     """Whether guidance has something to steer away from: an empty text, or a class that stands for any."""
-    without = {"text-transformer": main.get("tokenizer", "bert") != "bert"}
-    without["class-embedding"] = main.get("unconditional") is None
-    return main["name"] in SCALES and not without.get(main["name"])
+    if main["name"] == "class-embedding":
+        return main.get("unconditional") is not None
+    return main["name"] != "text-transformer" or main.get("tokenizer", "bert") == "bert"
 
 
 def _pictures(conditioners: dict[str, Any], params: Mapping[str, Any], main: str) -> None:
