@@ -143,7 +143,7 @@ def peak_during(job: Job, train: bool, *, warm: bool = True) -> int:
     """Megabytes that the process holds at most while it works, above what it holds between two calls."""
     with torch.inference_mode(not train):
         if warm:
-            job()  # what comes once: imports, the state of an optimiser
+            job()  # what comes once: imports, the state of an optimizer
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         before = held("VmRSS")

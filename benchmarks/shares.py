@@ -23,7 +23,7 @@ SORTS: Mapping[str, tuple[str, ...]] = {
     "attention": ("attention",),
     "norms": ("norm",),
     "SiLU, GELU": ("silu", "gelu"),
-    "optimiser": ("adam",),
+    "optimizer": ("adam",),
 }
 """By what an operation's name holds; the first that fits."""
 

@@ -6,7 +6,7 @@ Ours is the training loop's own step on the emoji, with recipes/text2img.yaml's 
 latents and text states, noise, forward, backward, clipping, fused AdamW, moving average. Theirs takes the
 same sizes and weights through `UNet2DConditionModel`, `DDPMScheduler`, fused AdamW and `EMAModel`, from
 tensors in memory. The caches are made on the first run, below runs/. The last line is ours alone: the share
-of a step that a bare forward, backward and optimiser step of the same network would not take.
+of a step that a bare forward, backward and optimizer step of the same network would not take.
 """
 
 from __future__ import annotations
@@ -142,4 +142,4 @@ CASES = (Case("step, width 96, 16x8x8, batch 32", jobs, train=True),)
 if __name__ == "__main__":
     main(CASES, __doc__ or "")
     if "--only" not in sys.argv:
-        print(f"\nOutside forward, backward and optimiser: {overhead():.1%} of a step.")
+        print(f"\nOutside forward, backward and optimizer: {overhead():.1%} of a step.")

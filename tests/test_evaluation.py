@@ -66,7 +66,7 @@ def recipe(tmp_path_factory):
     }
     torch.manual_seed(0)
     made = assemble(resolve(load(values), host().registry), host().registry)
-    for parameter in made.parameters():  # zero-initialised outputs would show nothing of their input
+    for parameter in made.parameters():  # zero-initialized outputs would show nothing of their input
         torch.nn.init.normal_(parameter, std=0.1)
     for stage in ("compression", "diffusion"):
         write_tensors(folder / f"{stage}.safetensors", stage_state(made, stage))

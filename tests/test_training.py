@@ -125,7 +125,7 @@ def test_the_adversary_costs_nothing_before_its_start(monkeypatch, tmp_path):
 
 
 def test_passes_add_up_to_the_same_step(tmp_path):
-    """Accumulation changes memory, not the result (batch normalisation and dropout are left out)."""
+    """Accumulation changes memory, not the result (batch normalization and dropout are left out)."""
     plain = ["train.compression.adversary=null", "compression.dropout=0", *SHORT[:2]]
     one = weights_of(tmp_path / "one", *plain, stages=["compression"])
     two = weights_of(tmp_path / "two", *plain, "train.compression.accumulate=2", stages=["compression"])

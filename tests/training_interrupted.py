@@ -60,7 +60,7 @@ def killed(runs, delay, *overrides):
 
 def main(runs, signals, seed, *overrides):
     """An uninterrupted training in runs/whole, and one that gets signals at random moments in runs/broken."""
-    import ldmkit.training  # noqa: F401 (imported once, before any fork; so is what optimisers import late)
+    import ldmkit.training  # noqa: F401 (imported once, before any fork; so is what optimizers import late)
 
     torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
     began = time.monotonic()

@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("name", metavar="ORGANISATION/NAME")
+@click.argument("name", metavar="ORGANIZATION/NAME")
 @click.option("--private", is_flag=True, help="Only its owners see it.")
 def command(folder: Path, name: str, private: bool) -> None:
     """Upload the packaged model in FOLDER to the Hugging Face hub, and print what a recipe says to use it.

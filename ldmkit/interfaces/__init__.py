@@ -74,7 +74,7 @@ KIND_OF: Mapping[type, str] = {
     Metric: "metric",
     KeyMap: "keymap",
 }
-"""The registry's kind for each Protocol: how a nested component is recognised in a constructor."""
+"""The registry's kind for each Protocol: how a nested component is recognized in a constructor."""
 
 __all__ = [
     "KIND_OF",

@@ -69,7 +69,7 @@ def _train(session: Session, stage: StageName) -> None:
     system, store, say = session.system, session.store, session.say
     data, origin = session.open(system.dataset)
     store.about = {"recipe": system.recipe.name, "stage": stage, **origin.about()}
-    start = _initialise(system, stage)
+    start = _initialize(system, stage)
     if start is not None and not store.steps():
         say(f"{stage}: {start}")
     system.to(session.accelerator.device)
@@ -80,7 +80,7 @@ def _train(session: Session, stage: StageName) -> None:
     system.weights[stage], system.trained_on = Sums(store.folder.parent).of(store.weights), origin.data
 
 
-def _initialise(system: System, stage: StageName) -> str | None:
+def _initialize(system: System, stage: StageName) -> str | None:
     """Gives the stage its initial weights: the recipe's, with a line about them, else new ones from its
     seed."""
     path = initial_weights(system.recipe, system.registry, stage)

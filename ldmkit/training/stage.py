@@ -16,7 +16,7 @@ from ldmkit.recipe.stages import TrainingSettings
 from ldmkit.training.optim import adam, groups_of
 
 Losses = dict[str, Tensor]
-"""Scalars by name; "loss" is what is minimised, the others are logged."""
+"""Scalars by name; "loss" is what is minimized, the others are logged."""
 
 
 @dataclass

@@ -242,7 +242,7 @@ def test_parents_of_the_output_are_made_on_success_only(place, tmp_path, checkpo
 
 
 def test_what_training_code_leaves_in_its_files(tmp_path, reference, monkeypatch):
-    """Class names as keys, optimiser state, sampler tables: read past, and nothing imported for it."""
+    """Class names as keys, optimizer state, sampler tables: read past, and nothing imported for it."""
     module = "pytorch_lightning.callbacks.model_checkpoint"
     for name in ("pytorch_lightning", "pytorch_lightning.callbacks", module):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))

@@ -107,7 +107,7 @@ def clip(size):
 
 
 def penultimate(size):
-    """open_clip's encoder, as FrozenOpenCLIPEmbedder holds it: states before the last block, normalised."""
+    """open_clip's encoder, as FrozenOpenCLIPEmbedder holds it: states before the last block, normalized."""
     made = open_clip.transformer.TextTransformer(
         context_length=77, vocab_size=size, width=WIDTH, heads=1, layers=3, output_dim=32
     )

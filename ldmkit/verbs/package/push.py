@@ -10,7 +10,7 @@ from ldmkit.verbs.package.folder import recipe_in
 
 
 def push(folder: Path, name: str, *, private: bool = False) -> str:
-    """Uploads a package's folder as the model ORGANISATION/NAME; the commit, to be named as `revision`.
+    """Uploads a package's folder as the model ORGANIZATION/NAME; the commit, to be named as `revision`.
 
     Where to and with which token, huggingface_hub decides (HF_ENDPOINT, HF_TOKEN, `hf auth login`). Raises
     UserError for a folder that is no package or is damaged, and where the hub refuses or is out of reach.

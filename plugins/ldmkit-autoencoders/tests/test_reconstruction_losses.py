@@ -136,15 +136,15 @@ def test_losses_by_hand(loss):
 def test_the_discriminator_learns_to_tell_sharp_from_blurred(loss, norm):
     torch.manual_seed(0)
     adversary = PatchAdversarial(loss=loss, norm=norm, layers=1, width=32)
-    optimiser = torch.optim.Adam(adversary.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(adversary.parameters(), 1e-3)
     sharp = pictures(size=16)
     blurred = nn.functional.avg_pool2d(sharp, 3, 1, 1)
     before = adversary.generator_loss(blurred).item()
     for _ in range(25):
         value = adversary.discriminator_loss(sharp, blurred)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
-        optimiser.step()
+        optimizer.step()
     assert value.item() < 0.4
     assert adversary.generator_loss(blurred).item() > before + 0.5
 

@@ -133,16 +133,16 @@ def test_a_short_training_uses_the_codebook_and_learns():
     model = VQAutoencoder(
         factor=2, channels=3, codebook_size=64, width=32, blocks=1, middle_attention=False, revive_after=5
     )
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3, betas=(0.5, 0.9))
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3, betas=(0.5, 0.9))
     y, x = torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij")
     image = torch.stack([torch.stack([x * a, y, x * y * a]) for a in (1.0, -1.0, 0.3, -0.5)])
     errors = []
     for _ in range(40):
         posterior = model.posterior(image)
         error = (model.decode(posterior.mode) - image).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (error + posterior.penalty.mean()).backward()
-        optimiser.step()
+        optimizer.step()
         errors.append(error.item())
     assert errors[-1] < 0.1 * errors[0]
     assert posterior.metrics["usage"] > 0.3

@@ -186,7 +186,7 @@ def new_model(folder: Path) -> Any:
 
 
 class Training:
-    """The network, its optimiser and where it stands."""
+    """The network, its optimizer and where it stands."""
 
     def __init__(self, model: Any, steps: int) -> None:
         self.model, self.step = model, 0

@@ -24,7 +24,7 @@ from ldmkit.types import LatentSpec
 
 
 class Pictures:
-    """Random pictures, numbered so that a split is recognised."""
+    """Random pictures, numbered so that a split is recognized."""
 
     fields: tuple[str, ...] = ("caption",)
     skipped: tuple[Path, ...] = ()

@@ -118,7 +118,7 @@ def batches(foreign: int, data: Encoded, generator: torch.Generator) -> Iterator
 
 
 def losses(aligner: Aligner, data: Encoded, rows: Int[Tensor, " b"]) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean squared error of the standardised states, the cross-entropy of their number, and how often the
+    """The mean squared error of the standardized states, the cross-entropy of their number, and how often the
     number is right."""
     counts, targets = data.counts[data.row[rows]], data.targets[data.row[rows]].float()
     length = int(data.mask[rows].sum(1).max())
@@ -147,7 +147,7 @@ def measure(aligner: Aligner, data: Encoded, rows: Int[Tensor, " b"]) -> dict[st
 
 
 class Training:
-    """An aligner with its optimiser, and the folder that they are kept in."""
+    """An aligner with its optimizer, and the folder that they are kept in."""
 
     def __init__(self, folder: Path, steps: int, data: Encoded) -> None:
         torch.manual_seed(0)
@@ -155,8 +155,8 @@ class Training:
         visible = data.targets.float()[torch.arange(LENGTH) < data.counts.unsqueeze(1)]
         self.aligner.mean.copy_(visible.mean(0))
         self.aligner.std.copy_(visible.std(0).clamp_min(SMALLEST))
-        self.optimiser = torch.optim.AdamW(self.aligner.parameters(), LR, betas=(0.9, 0.98))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: rate(step, steps))
+        self.optimizer = torch.optim.AdamW(self.aligner.parameters(), LR, betas=(0.9, 0.98))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(step, steps))
         self.data, self.state, self.done = data, folder / "state.pt", 0
         if self.state.exists():
             self._resume()
@@ -164,10 +164,10 @@ class Training:
     def step(self, rows: Int[Tensor, " b"]) -> None:
         """One update."""
         error, entropy, _ = losses(self.aligner, self.data, rows)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         (error + COUNTS * entropy).backward()
         torch.nn.utils.clip_grad_norm_(self.aligner.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.schedule.step()
         self.done += 1
 
@@ -183,7 +183,7 @@ class Training:
             part.load_state_dict(kept[name])
 
     def _parts(self) -> dict[str, Any]:
-        return {"aligner": self.aligner, "optimiser": self.optimiser, "schedule": self.schedule}
+        return {"aligner": self.aligner, "optimizer": self.optimizer, "schedule": self.schedule}
 
 
 @click.command()

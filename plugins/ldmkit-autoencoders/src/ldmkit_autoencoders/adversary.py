@@ -37,11 +37,11 @@ def patch_network(layers: int, width: int, norm: Norm) -> nn.Sequential:
         parts.append(nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=norm == "none"))
         parts += [*normalize(norm, after), nn.LeakyReLU(0.2)]
     network = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, padding=1))
-    return network.apply(initialise)
+    return network.apply(initialize)
 
 
-def initialise(module: nn.Module) -> None:
-    """The published initialisation of one layer."""
+def initialize(module: nn.Module) -> None:
+    """The published initialization of one layer."""
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.GroupNorm):
         nn.init.normal_(module.weight, 0.0 if isinstance(module, nn.Conv2d) else 1.0, 0.02)
         if module.bias is not None:

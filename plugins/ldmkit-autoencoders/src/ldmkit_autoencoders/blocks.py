@@ -23,7 +23,7 @@ class Norm(nn.GroupNorm):
         super().__init__(GROUPS, channels, eps=1e-6)
 
     def forward(self, input: Tensor) -> Tensor:
-        """The normalised map."""
+        """The normalized map."""
         return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 

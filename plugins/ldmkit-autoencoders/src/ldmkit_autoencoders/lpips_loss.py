@@ -62,7 +62,7 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(self, reconstruction: Image, image: Image) -> Float[Tensor, "b 1 1 1"]:
-        """The weighted distance, without the package's own normalisation: its gradient is NaN where all
+        """The weighted distance, without the package's own normalization: its gradient is NaN where all
         features of a position are 0."""
         with torch.no_grad():
             target = self.features(image)

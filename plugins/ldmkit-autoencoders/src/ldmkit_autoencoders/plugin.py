@@ -51,7 +51,7 @@ def ldmkit_register(registry: Registrar) -> None:
         "loss",
         "perceptual",
         "ldmkit_autoencoders.losses:Perceptual",
-        "Distance of a feature network's normalised maps.",
+        "Distance of a feature network's normalized maps.",
     )
     registry.add(
         "loss", "lpips", "ldmkit_autoencoders.lpips_loss:LPIPS", "LPIPS, on trunk weights from a local file."

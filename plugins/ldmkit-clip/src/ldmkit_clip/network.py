@@ -76,7 +76,7 @@ class Clip(nn.Module):
 
     @torch.no_grad()
     def token_states(self, ids: Ids) -> Float[Tensor, "b l d"]:
-        """The text tower's normalised states of all positions, before pooling."""
+        """The text tower's normalized states of all positions, before pooling."""
         features = self.model.forward_intermediates(
             text=ids, text_indices=1, normalize_intermediates=True, intermediates_only=True
         )

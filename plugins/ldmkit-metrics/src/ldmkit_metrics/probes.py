@@ -18,7 +18,7 @@ GRID = 4
 """Feature maps are averaged to so many positions a side, so that a judge knows where something is."""
 DEEPEST = 3
 DECAY = 1e-2
-"""Weight of the squared norm beside the mean cross-entropy, for standardised features."""
+"""Weight of the squared norm beside the mean cross-entropy, for standardized features."""
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ class Classifier:
         targets = self.targets(labels)
         self._weight = torch.zeros(features.shape[1], len(self.names), requires_grad=True)
         self._bias = torch.zeros(len(self.names), requires_grad=True)
-        self._fit(self._standardised(features), targets)
+        self._fit(self._standardized(features), targets)
 
     def _fit(self, x: Float[Tensor, "n e"], targets: Int[Tensor, " n"]) -> None:
         optimizer = torch.optim.LBFGS(
@@ -57,7 +57,7 @@ class Classifier:
 
         optimizer.step(closure)
 
-    def _standardised(self, features: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
+    def _standardized(self, features: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
         return (features - self._mean) / self._std
 
     def targets(self, labels: Sequence[str]) -> Int[Tensor, " n"]:
@@ -68,7 +68,7 @@ class Classifier:
     @torch.no_grad()
     def accuracy(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> float:
         """The share of examples whose most likely label is the given one."""
-        scores = self._standardised(features) @ self._weight + self._bias
+        scores = self._standardized(features) @ self._weight + self._bias
         return float((scores.argmax(1) == self.targets(labels)).float().mean())
 
 

@@ -25,7 +25,7 @@ SHALLOW = 4
 class Segmenter(nn.Module):
     """Class ids of every pixel from a frozen network's first feature maps, the picture and the position.
 
-    The maps are normalised, enlarged to half the picture's size and read by two 3x3 convolutions: what is
+    The maps are normalized, enlarged to half the picture's size and read by two 3x3 convolutions: what is
     called a hypercolumn (Hariharan et al. 2015).
     """
 

@@ -35,7 +35,7 @@ class Norm(nn.GroupNorm):
         super().__init__(GROUPS, channels, eps=eps)
 
     def forward(self, input: Tensor) -> Tensor:
-        """The normalised map, of the type of `input`."""
+        """The normalized map, of the type of `input`."""
         small = input.device.type == "cpu" and input.shape[2:].numel() < SLOW_BELOW
         if small and input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32:
             return self._normed(input.float()).to(input.dtype)
