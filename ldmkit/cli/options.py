@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+"""A command; casts say that what an option wraps is one still."""
 
 
 def say(line: str) -> None:

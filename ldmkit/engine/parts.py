@@ -157,6 +157,7 @@ class Parts(nn.Module):
 
     def named_conditioners(self) -> list[tuple[str, Conditioner]]:
         """The conditioners by the recipe's id, in its order."""
+        # A cast, since a ModuleDict does not say what it holds.
         return [(name, cast(Conditioner, module)) for name, module in self.conditioners.items()]
 
     @property

@@ -19,6 +19,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.engine.rehearsal import COUNT, announced, blank
 from ldmkit.engine.sizes import misfit
 from ldmkit.errors import UserError
+from ldmkit.interfaces import CompressionModel
 
 PIXEL = 8192
 """Bytes a pixel that no model exceeds: where even so many are free, nothing is estimated."""
@@ -72,20 +73,19 @@ def check_fits(system: Parts, size: tuple[int, int]) -> None:
 
 def _denoising(system: Parts, latent: Tensor) -> Callable[[], Any]:
     likes = {name: announced(c, latent) for name, c in system.named_conditioners()}
-    network: Any = system.denoiser
-    return _call(network, latent, torch.zeros(COUNT, device=latent.device), joining.merge(likes))
+    time = torch.zeros(COUNT, device=latent.device)
+    return _call(system.get_submodule("denoiser"), latent, time, joining.merge(likes))
 
 
 class _Decoder(nn.Module):
     """A compression model's decoder as a call."""
 
-    def __init__(self, compression: Any) -> None:
+    def __init__(self, compression: CompressionModel) -> None:
         super().__init__()
         self.compression = compression
 
     def forward(self, latent: Tensor) -> Tensor:
-        decoded: Tensor = self.compression.decode(latent)
-        return decoded
+        return self.compression.decode(latent)
 
 
 def _call(module: nn.Module, *inputs: Any) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.weights import stages_of
+from ldmkit.interfaces import Module
 
 
 def encoders(system: Parts) -> dict[str, str]:
@@ -41,7 +42,7 @@ def digest(system: Parts, plan: Plan) -> str | None:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest() if found else None
 
 
-def digest_once(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
+def digest_once(module: Module, tensors: Mapping[str, Tensor]) -> str:
     """The digest of a module's tensors, computed again only after they have changed."""
     if any(x.is_inference() for x in tensors.values()):  # torch does not count their changes
         return tensors_digest(tensors)
@@ -52,10 +53,10 @@ def digest_once(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
     return known[1]
 
 
-_digests: WeakKeyDictionary[nn.Module, tuple[Hashable, str]] = WeakKeyDictionary()
+_digests: WeakKeyDictionary[Module, tuple[Hashable, str]] = WeakKeyDictionary()
 """By module, where its tensors were and how often each had been changed in place, and their digest then."""
 
 
-def tensors_of(module: nn.Module) -> Mapping[str, Tensor]:
+def tensors_of(module: Module) -> Mapping[str, Tensor]:
     """All parameters and buffers by name."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.components import component_error
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import check_posterior, check_type, same, shape_of
+from ldmkit.engine.running import reusing
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described, raised_by_it, text_of
+from ldmkit.interfaces import Conditioner, Module
 from ldmkit.recipe.components import Component
-from ldmkit.types import Condition
+from ldmkit.types import Condition, Image, Latent
 
 META = torch.device("meta")
 COUNT = 2
@@ -49,7 +50,7 @@ def rehearse(system: Parts, size: tuple[int, int]) -> None:
                 if not system.compression.decode(latent.clone().requires_grad_()).requires_grad:
                     raise ValueError("decode: is not differentiable, so that no encoder could learn")
         if system.denoiser is not None:
-            likes = {n: _rehearsed(system, n, latent) for n, _ in system.named_conditioners()}
+            likes = {n: _rehearsed(system, n, c, latent) for n, c in system.named_conditioners()}
             _denoise(system, latent, joining.merge(likes))
 
 
@@ -63,9 +64,8 @@ def blank(system: Parts, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         raise UserError(f"size {size[0]}x{size[1]}: there are no pictures so large") from error
 
 
-def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
+def _rehearsed(system: Parts, name: str, conditioner: Conditioner, latent: Tensor) -> Condition:
     """A condition of the shapes that the conditioner announces, after a check of its null condition."""
-    conditioner: Any = system.conditioners[name]
     like = announced(conditioner, latent)
     with named("conditioner", system.recipe.conditioners[name]):
         null = conditioner.null(like)
@@ -78,7 +78,7 @@ def _rehearsed(system: Parts, name: str, latent: Tensor) -> Condition:
     return like
 
 
-def announced(conditioner: Any, latent: Tensor) -> Condition:
+def announced(conditioner: Conditioner, latent: Tensor) -> Condition:
     """A condition as the conditioner announces it, with a mask of its tokens, which some always make."""
     like = joining.zeros(conditioner.spec, COUNT, latent.shape[2:], latent.device)
     if like.tokens is None:
@@ -98,8 +98,7 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
         if system.recipe.train.diffusion is not None:
             _check_learns(system, latent, time, condition)
         if system.recipe.sampler.reuse > 1:
-            network: Any = system.network
-            bound = network.bind_reusing(condition, system.recipe.sampler.reuse)
+            bound = reusing(system.network, condition, system.recipe.sampler.reuse)
             for _ in range(2):  # the second call is the first that reuses
                 same("the output of bind_reusing", bound(latent, time), raw)
     with named("objective", system.recipe.objective):
@@ -111,8 +110,7 @@ def _denoise(system: Parts, latent: Tensor, condition: Condition) -> None:
 
 def _check_learns(system: Parts, latent: Tensor, time: Tensor, condition: Condition) -> None:
     """ValueError where the output does not depend on weights that are to be trained."""
-    module: Any = system.denoiser
-    if any(weight.requires_grad for weight in module.parameters()):
+    if any(weight.requires_grad for weight in system.network.parameters()):
         with torch.enable_grad():
             if not system.network(latent, time, condition).requires_grad:
                 raise ValueError("the output does not depend on its weights, so that it could not learn")
@@ -125,7 +123,7 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
     """
     image, _ = blank(system, size)
 
-    def compression() -> Any:
+    def compression() -> Image:
         posterior = system.compression.posterior(image)
         return system.compression.decode(posterior.mode)
 
@@ -133,14 +131,14 @@ def activations(system: Parts, stage: str, size: tuple[int, int]) -> int:
     return _kept(system, forward) // COUNT
 
 
-def denoised(system: Parts, size: tuple[int, int]) -> Any:
+def denoised(system: Parts, size: tuple[int, int]) -> Latent:
     """The network's output for COUNT pictures of that size."""
     _, latent = blank(system, size)
     likes = {n: announced(c, latent) for n, c in system.named_conditioners()}
     return system.network(latent, torch.zeros(COUNT, device=META), joining.merge(likes))
 
 
-def _kept(system: Parts, forward: Callable[[], Any]) -> int:
+def _kept(system: Parts, forward: Callable[[], Tensor]) -> int:
     """Bytes that autograd keeps of a call, without the weights; each storage counts once."""
     weights = {x.untyped_storage()._cdata for x in system.parameters()}
     kept: dict[int, Tensor] = {}
@@ -159,7 +157,7 @@ def _kept(system: Parts, forward: Callable[[], Any]) -> int:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: Module) -> Iterator[None]:
     """Within, the module is in evaluation mode; afterwards each part of it is in the mode that it had."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ class Running:
         check_reuse(network, reuse, compiled=self._compiler is not None)
         device = _device_of(network)
         with self._within(device):
-            bound = network.bind(condition) if reuse == 1 else _reusing(network, condition, reuse)
+            bound = network.bind(condition) if reuse == 1 else reusing(network, condition, reuse)
         if self._compiler is not None:
             bound = self._compiler.compiled(network, bound, steps)
 
@@ -79,10 +80,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def _reusing(network: Denoiser, condition: Condition, reuse: int) -> BoundNetwork:
-    bind: Any = getattr(network, "bind_reusing", None)
-    bound: BoundNetwork = bind(condition, reuse)
-    return bound
+def reusing(network: Denoiser, condition: Condition, reuse: int) -> BoundNetwork:
+    """The network on one condition by its optional `bind_reusing`, which the Protocol does not declare."""
+    bind: Callable[[Condition, int], BoundNetwork] | None = getattr(network, "bind_reusing", None)
+    assert bind is not None  # see check_reuse
+    return bind(condition, reuse)
 
 
 def check_reuse(network: nn.Module | Denoiser | None, reuse: int, *, compiled: bool) -> None:

@@ -7,7 +7,6 @@ shapes, whether numbers are finite and levels fall. A component that breaks its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan
 from ldmkit.engine.promises import check_estimate, check_latent, check_level, check_numbers, same
 from ldmkit.engine.rehearsal import COUNT, announced, named
+from ldmkit.interfaces import Guidance, NoiseSchedule
 from ldmkit.types import Estimate, Latent, Level, Levels, Request
 
 STEPS = 8
@@ -51,7 +51,7 @@ def try_process(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
                     _guidance(system, guide, estimate, levels, like)
 
 
-def _schedule(schedule: Any, size: tuple[int, int]) -> None:
+def _schedule(schedule: NoiseSchedule, size: tuple[int, int]) -> None:
     times = torch.linspace(0, 1, TIMES, dtype=torch.float64)
     level = check_level("level", schedule.level(times, size), TIMES)
     if not (level.alpha[1:] * level.sigma[:-1] < level.alpha[:-1] * level.sigma[1:]).all():
@@ -67,7 +67,7 @@ def _schedule(schedule: Any, size: tuple[int, int]) -> None:
 
 def _objective(system: Parts, size: tuple[int, int]) -> Callable[[Latent, Level], Estimate]:
     """Looks at the objective; the estimate that a network would give whose output is small noise."""
-    objective: Any = system.objective
+    objective = system.objective
     channels = system.compression.latent.channels
     generator = torch.Generator().manual_seed(0)
     clean, noise = (torch.randn(COUNT, channels, *size, generator=generator) for _ in range(2))
@@ -96,7 +96,11 @@ def _sampler(plan: Plan, estimate: Callable[[Latent, Level], Estimate], levels: 
 
 
 def _guidance(
-    system: Parts, guide: Any, estimate: Callable[[Latent, Level], Estimate], levels: Levels, like: Latent
+    system: Parts,
+    guide: Guidance,
+    estimate: Callable[[Latent, Level], Estimate],
+    levels: Levels,
+    like: Latent,
 ) -> None:
     size, factor = like.shape[2:], system.compression.latent.factor
     conditions = {n: announced(c, like) for n, c in system.named_conditioners()}

@@ -28,6 +28,7 @@ def check_metric(metric: Metric, evaluation: MetricInput) -> Mapping[str, Any]:
     evaluation: an `ldmkit.evaluation.Evaluation`; a stand-in needs only those members of `MetricInput` that
     the metric uses.
     """
+    # A cast, since its members are looked up when the metric asks for them.
     offered = cast(MetricInput, Offered(evaluation))
     before = torch.get_rng_state()
     figures = metric(offered)

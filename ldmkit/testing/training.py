@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import PIL.Image
 import torch
@@ -118,11 +117,12 @@ def check_callback(make: Callable[[], Callback], folder: Path) -> None:
     make: builds the callback as a recipe would. folder: an empty one for the run's files.
     """
     recipe = {"recipe": 1, "name": "toy", "train": {"compression": {"loss": ({"name": "toy"},)}}}
-    for first, last, outcome in ((0, 20, "stopped"), (10, 30, "finished")):
+    parts: tuple[tuple[int, int, Outcome], ...] = ((0, 20, "stopped"), (10, 30, "finished"))
+    for first, last, outcome in parts:
         callback = make()
         callback.begin(TrainingRun(recipe, "compression", folder, first, 30))
         for step in range(first + 10, last + 1, 10):
             callback.figures(step, {"loss": 1 / step, "lr": 1e-3})
         callback.figures(last, {"validation_loss": 0.5})
         callback.picture(last, PIL.Image.new("RGB", (12, 8), (255, 0, 0)))
-        callback.end(cast(Outcome, outcome))
+        callback.end(outcome)

@@ -25,6 +25,7 @@ class Auxiliaries(nn.Module):
 
     def __init__(self, losses: Mapping[str, Auxiliary], denoiser: Denoiser) -> None:
         super().__init__()
+        # Casts: a Protocol cannot inherit from nn.Module, and a ModuleDict does not say what it holds.
         self.losses = nn.ModuleDict(cast(dict[str, nn.Module], losses))
         self._layers: dict[nn.Module, str] = {}
         known = dict(denoiser.named_modules())
@@ -49,8 +50,7 @@ class Auxiliaries(nn.Module):
     def forward(self, features: Mapping[str, Any], image: Image, level: Level) -> dict[str, Tensor]:
         """The mean of each loss, by name."""
         values: dict[str, Tensor] = {}
-        for name, module in self.losses.items():
-            loss = cast(Auxiliary, module)
+        for name, loss in zip(self.losses, self.each(), strict=True):
             own = {layer: features[layer] for layer in loss.layers}
             values[name] = loss(own, image, level).mean()
         return values

@@ -47,6 +47,7 @@ class CompressionStep(nn.Module):
         """last: the weight of the decoder's last layer, where the adversary compares gradients."""
         super().__init__()
         self.compression = compression
+        # A cast, since a Protocol cannot inherit from nn.Module.
         self.losses = nn.ModuleList(cast(Sequence[nn.Module], losses))
         self.log_variance: nn.Parameter | None = None
         if options.learn_variance:

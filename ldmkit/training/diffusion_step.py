@@ -80,11 +80,16 @@ class DiffusionStep(nn.Module):
             encoded[name] = self._encoded(name, prepared, draws, generator)
         return {name: encoded[name] for name in self.conditioners}
 
+    def conditioner(self, name: str) -> Conditioner:
+        """The conditioner of that id."""
+        # A cast, since a ModuleDict does not say what it holds.
+        return cast(Conditioner, self.conditioners[name])
+
     def _encoded(
         self, name: str, prepared: Prepared, draws: DiffusionDraws, generator: torch.Generator
     ) -> Condition:
         """tau_theta(y), or the null condition where a picture drops it (for classifier-free guidance)."""
-        conditioner = cast(Conditioner, self.conditioners[name])
+        conditioner = self.conditioner(name)
         condition = conditioner.encode(prepared, generator)
         drop = self.dropped(name, draws.drop)
         return condition if drop is None else replaced(condition, conditioner.null(condition), drop)

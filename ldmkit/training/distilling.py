@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from ldmkit.engine.components import build
 from ldmkit.engine.conditions import concatenate, merge
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Conditioner, Distillation, EstimateFunction, TeacherEstimate
+from ldmkit.interfaces import Distillation, EstimateFunction, TeacherEstimate
 from ldmkit.recipe.components import Component
 from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.auxiliary import Auxiliaries
@@ -82,10 +82,7 @@ class DistillationStep(DiffusionStep):
         """The teacher's estimates under the pictures' conditions and the null ones, in one batch."""
         teacher = self.teacher
         conditions = teacher.conditions(batch["conditions"], draws)
-        null = {
-            name: cast(Conditioner, teacher.conditioners[name]).null(condition)
-            for name, condition in conditions.items()
-        }
+        null = {name: teacher.conditioner(name).null(c) for name, c in conditions.items()}
         both = concatenate([merge(conditions), merge(null)])
 
         @torch.no_grad()

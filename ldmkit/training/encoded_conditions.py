@@ -6,12 +6,12 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldmkit.checkpoint import files
 from ldmkit.engine.conditions import PARTS, concatenate, padded
@@ -61,7 +61,7 @@ class States:
         return joined.map(lambda x: x.float() if x.dtype == torch.float16 else x)
 
 
-def cacheable(conditioner: nn.Module, example: Mapping[str, Any], fields: Sequence[str]) -> bool:
+def cacheable(conditioner: Conditioner, example: Mapping[str, Any], fields: Sequence[str]) -> bool:
     """Whether its outputs are cached: it has weights, all frozen, and inputs that recur (texts, numbers,
     ids)."""
     parameters = list(conditioner.parameters())
@@ -87,8 +87,7 @@ def cached_states(
     identity: what determines the conditioner besides its weights: its place in the recipe.
     """
     conditioner.eval()
-    module = cast(nn.Module, conditioner)
-    weights = digest_once(module, tensors_of(module))
+    weights = digest_once(conditioner, tensors_of(conditioner))
     content = f"{identity} {weights} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if not _everywhere(whole(place_of_all / INDEX)):

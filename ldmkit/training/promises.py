@@ -1,6 +1,7 @@
 """Checks of what joins a training, before its first step: losses, adversaries, optimizers, adapters.
 
-Each raises UserError that names the component which does not do what `ldmkit.interfaces` says.
+Each raises UserError that names the component which does not do what `ldmkit.interfaces` says. What a
+component returns is typed Any here, since it may be anything.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ def try_losses(
             with named("loss", slot, WRONG):
                 _loss(loss, decoded, image)
         if adversary is not None and options.adversary is not None:
-            module: Any = adversary
-            with named("adversary", options.adversary, WRONG), evaluating(module):
+            with named("adversary", options.adversary, WRONG), evaluating(adversary):
                 _adversary(adversary, decoded, image)  # whose norms do not learn of the grey picture
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldmkit.engine.data import drawn_of, field_kinds
 from ldmkit.engine.parts import Parts
@@ -93,7 +93,7 @@ class Split:
         self, conditioner: Conditioner, identity: str, folder: Path, device: torch.device, say: Say
     ) -> States | None:
         fields = conditioner.spec.fields
-        if self._drawn & {*fields} or not cacheable(cast(nn.Module, conditioner), self.examples[0], fields):
+        if self._drawn & {*fields} or not cacheable(conditioner, self.examples[0], fields):
             return None
         return cached_states(conditioner, identity, self.examples, folder, device, say)
 

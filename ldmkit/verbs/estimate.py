@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.store import KEPT
@@ -132,7 +131,7 @@ def _work(system: System, name: str, runs: Path | None) -> Iterator[tuple[str, f
         path, store = find_adapter(system, name, runs), adapter_run(system, name, runs)
         work = _adapter(system, name)
     else:
-        stage = known = cast(StageName, name)
+        stage = known = cast(StageName, name)  # what is no adapter is a stage
         path = find_weights(system.recipe, system.registry, stage, runs)
         store = RunStore(stage_folder(system.recipe, system.registry, stage, runs), stage)
         work = _stage(system, stage)
@@ -181,7 +180,7 @@ def _cached(system: System, data: Dataset, split: str, flip: bool) -> Iterator[t
         fields = conditioner.spec.fields
         texts = Examples(data, fields)
         fixed = not drawn_of(data) & {*fields}
-        if fixed and cacheable(cast(nn.Module, conditioner), texts[0], fields):
+        if fixed and cacheable(conditioner, texts[0], fields):
             count, room, seconds = measured(conditioner, texts, system.device)
             yield f"states of {name} ({split}): {count} inputs, {size(room)}", seconds
 

@@ -35,6 +35,7 @@ class EfficientNetLite(Frozen):
         super().__init__()
         self.resize = resize
         file = Path(path) if path else packaged(self.distribution, ".pth", self.sha256)
+        # Casts: timm says Module of every architecture, and a union of what it returns.
         self.network = cast("EfficientNet", timm.create_model(self.architecture))
         load_in_order(self.network, read_tensors(file), file)
         self.network.reset_classifier(0)

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class Onnx:
         """Fills the folder; UserError where the file's output is not the network's."""
         library("onnx", self.runtime)
         seen = example_of(system)
-        graph = Graph(cast(nn.Module, system.network), seen.condition)
+        graph = Graph(system.get_submodule("denoiser"), seen.condition)
         _traced(graph, seen, out / "denoiser.onnx")
         self._finish(out)
         difference = self._difference(graph, seen, out / self.file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -52,7 +52,7 @@ class Alignment(nn.Module):
         self.layers = (layer,)
         self.features, self.level = features, level
         self.weight, self.manifold = weight, manifold
-        for parameter in cast(nn.Module, features).parameters():
+        for parameter in features.parameters():
             parameter.requires_grad_(False)
         with torch.no_grad():
             maps = features(torch.zeros(1, 3, PROBED, PROBED))

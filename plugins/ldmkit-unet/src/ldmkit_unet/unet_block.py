@@ -37,4 +37,5 @@ class UNetBlock(nn.Module):
 
 def unet_blocks(modules: nn.ModuleList) -> list[UNetBlock]:
     """The blocks of one of a UNet's three lists."""
+    # A cast, since a ModuleList does not say what it holds.
     return [cast(UNetBlock, module) for module in modules]
