@@ -22,6 +22,9 @@ from ldmkit.recipe.resolve import resolve_component
 from ldmkit.recipe.slots import replace_components
 from ldmkit.recipe.sources import Place
 
+LEFT_OUT = "not-in-this-package"
+"""The path that a packaged recipe has for files that the package does not hold."""
+
 
 def build(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:
     """The component made with its recipe's parameters and, of `supplied`, what its constructor asks for.
@@ -36,6 +39,7 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
     entry = registry.get(kind, component.name)
     declared, checked = parameters_of(entry), component.checked
     values = {key: located(value, checked.folder) for key, value in checked.values.items()}
+    _check_held(kind, component, values)
     for key, slot in declared.nested.items():
         values[key] = _nested(registry, slot, checked.nested[key], supplied)
     constructor = entry.load()
@@ -115,6 +119,14 @@ def located(value: Any, folder: Path) -> Any:
     if isinstance(value, BaseModel):
         return value.model_copy(update={key: located(one, folder) for key, one in value})
     return value
+
+
+def _check_held(kind: str, component: Component, values: Mapping[str, Any]) -> None:
+    """UserError for a path of files that the recipe's package does not hold."""
+    for key, value in values.items():
+        if isinstance(value, Path) and value.name == LEFT_OUT:
+            why = f"the package does not hold the data: set {key} to where they are"
+            raise component_error(kind, component, why)
 
 
 def _nested(registry: Registry, slot: Nested, value: Any, supplied: dict[str, Any]) -> Any:

@@ -38,7 +38,10 @@ def validation(system: System, fields: Sequence[str]) -> Dataset:
     options = " ".join("--prompt ..." if f == prompt else f"--input {f}=..." for f in fields)
     if system.recipe.data is None:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
-    data = reading(system.dataset(), fields)
+    try:
+        data = reading(system.dataset(), fields)
+    except UserError as error:
+        raise UserError(f"{needs} {options}, or sample.fields; {error}") from error
     if missing := [f for f in fields if f != "image" and f not in data.fields]:
         there = ", ".join(data.fields) or "no fields"
         raise UserError(f"{needs} {options}, or sample.fields; the data lack {', '.join(missing)}: {there}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from ldmkit.recipe.sources import Place
 CARD = "README.md"
 
 
-def write_card(system: System, packaged: Recipe, out: Path, runs: Path, license: str) -> None:
+def write_card(
+    system: System, packaged: Recipe, out: Path, runs: Path, license: str, left_out: Collection[str]
+) -> None:
     """Writes `out`/README.md for a packaged recipe; figures come from the report of `ldmkit evaluate` below
-    `runs`, if any."""
+    `runs`, if any. left_out: where the recipe names data by a path."""
     recipe = system.recipe
     environment = Environment(
         loader=PackageLoader("ldmkit.verbs.package", "."), undefined=StrictUndefined, trim_blocks=True
@@ -37,6 +39,7 @@ def write_card(system: System, packaged: Recipe, out: Path, runs: Path, license:
         figures=_figures(runs / recipe.name / "evaluation" / "metrics.json"),
         grid="pictures/grid.png" if (out / "pictures/grid.png").is_file() else "pictures/reconstructions.png",
         data=recipe.data and {"name": recipe.data.name, **recipe.data.flat()},
+        left_out=[*left_out],
         distributions={name: version(name) for name in distributions(packaged, system.registry)},
     )
     write_text(out / CARD, text)

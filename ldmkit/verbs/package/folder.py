@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from ldmkit.engine.stage_state import load_stage, stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
-from ldmkit.recipe import Recipe, dump
+from ldmkit.recipe import Component, Recipe, dump
 from ldmkit.recipe.stages import Train
 from ldmkit.recipe.yaml import read_file
 from ldmkit.types import Say
 from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.package.card import write_card
-from ldmkit.verbs.package.paths import Carried
+from ldmkit.verbs.package.paths import Carried, LeftOut
 from ldmkit.verbs.run import draws, make_pictures, make_reconstructions, recorded_inputs
 
 RECIPE = "recipe.yaml"
@@ -45,28 +46,31 @@ def package(system: System, out: Path, runs: Path, license: str, say: Say) -> No
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another folder")
-    carried = Carried(system.recipe, system.registry)
-    recipe = carried.moved().model_copy(update={"train": Train(), "weights": ".", "adapters": {}})
+    carried, data = (kind(system.recipe, system.registry) for kind in (Carried, LeftOut))
+    training = data.components_of(carried.moved())
+    recipe = training.model_copy(update={"train": Train(), "weights": ".", "adapters": {}})
     out.mkdir(parents=True)
     try:
         carried.copy(out)
+        write_text(out / TRAINING, dump(training))
         packed = _packed(system, recipe, out, say)
         if draws(packed):
             make_pictures(packed, recorded_inputs(packed, PictureArguments()), out / PICTURES, say)
         else:
             make_reconstructions(packed, out / PICTURES, say)
-        write_card(system, packed.recipe, out, runs, license)
+        write_card(system, packed.recipe, out, runs, license, data.files)
         seal(out)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
+    for place, path in data.files.items():
+        say(f"{place}: {path} is not in the package; it draws without, a training from it must set {place}")
 
 
 def _packed(system: System, recipe: Recipe, out: Path, say: Say) -> System:
     """The system of the package, opened from the recipe and the weights that are written here; its data are
     where the model's are."""
     device = system.device
-    write_text(out / TRAINING, dump(system.recipe))
     for line in merged(system.to("cpu")):
         say(line)
     system.recipe = system.recipe.model_copy(update={"adapters": {}})
@@ -79,9 +83,17 @@ def _packed(system: System, recipe: Recipe, out: Path, say: Say) -> System:
     for stage in stages_of(recipe):
         if (path := out / f"{stage}.safetensors").is_file():
             load_stage(packed, stage, path)
-    packed.recipe = packed.recipe.model_copy(update={"data": system.recipe.data})
+    packed.recipe = packed.recipe.model_copy(update={"data": _read_where_it_is(system.recipe, packed.recipe)})
     packed.trained_on = system.trained_on
     return running_as_asked(packed, say)
+
+
+def _read_where_it_is(given: Recipe, packed: Recipe) -> Component | None:
+    """The package's data, read from where those of the model are."""
+    if given.data is None or packed.data is None:
+        return None
+    checked = replace(given.data.checked, parameters=packed.data.parameters)
+    return packed.data.with_checked(checked)
 
 
 def _half(name: str, tensor: Tensor) -> Tensor:

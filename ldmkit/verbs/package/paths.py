@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ldmkit.artifacts import check_inside
-from ldmkit.engine.components import located
+from ldmkit.engine.components import LEFT_OUT, located
 from ldmkit.engine.requests import is_picture_file
 from ldmkit.errors import UserError
 from ldmkit.hookspecs import Reads
@@ -45,12 +45,16 @@ class Carried:
     def moved(self) -> Recipe:
         """The recipe with the paths in the package for those of its components and of the pictures that it
         draws from; paths of data stay as they are. UserError for a path whose files cannot be carried."""
-        moved = replace_components(self.recipe, self._component)
+        moved = self.components_of(self.recipe)
         inputs = self.recipe.sample.fields.items()
         fields = {name: [self._input(one) for one in _all(value)] for name, value in inputs}
         update = {"fields": fields, "init": self._input(self.recipe.sample.init)}
         sample: Sample = moved.sample.model_copy(update=update)
         return moved.model_copy(update={"sample": sample})
+
+    def components_of(self, recipe: Recipe) -> Recipe:
+        """The recipe with the paths in the package for those of its components."""
+        return replace_components(recipe, self._component)
 
     def copy(self, out: Path) -> None:
         """Copies the files into the package's folder."""
@@ -59,7 +63,7 @@ class Carried:
             shutil.copyfile(source, out / target)
 
     def _component(self, place: Place, kind: str, component: Component) -> Component:
-        if kind == "data":
+        if not self._carries(kind):
             return component
         if component.checked.parameters is None:
             component = resolve_component(kind, component, self.registry, self.recipe.folder)
@@ -67,11 +71,17 @@ class Carried:
         parameters = dict(component.parameters)
         for key, value in checked.values.items():
             if _has_path(value):
-                where = located(_plain(value), checked.folder)
-                parameters[key] = self._parameter((*place, key), where, declared.reads.get(key, Reads()))
+                value = self._started(_plain(value), checked.folder)
+                parameters[key] = self._parameter((*place, key), value, declared.reads.get(key, Reads()))
         for key, slot in declared.nested.items():
             parameters[key] = self._nested((*place, key), slot.kind, checked.nested.get(key))
         return component.model_copy(update={"parameters": parameters})
+
+    def _carries(self, kind: str) -> bool:
+        return kind != "data"
+
+    def _started(self, value: Any, folder: Path) -> Any:
+        return located(value, folder)
 
     def _nested(self, place: Place, kind: str, held: Any) -> Any:
         if isinstance(held, tuple):
@@ -109,6 +119,21 @@ class Carried:
             target = f"{INPUTS}/{source.stem}-{number}{source.suffix}"
         self.files[target] = source
         return target
+
+
+class LeftOut(Carried):
+    """The paths of data, which a package does not hold: `files` has them by their place in the recipe."""
+
+    def _carries(self, kind: str) -> bool:
+        return kind == "data"
+
+    def _started(self, value: Any, folder: Path) -> Any:
+        return value
+
+    def _path(self, place: Place, source: Path, reads: Reads) -> str:
+        """An absolute path as it is; a relative one would name something else from the package's folder."""
+        self.files[".".join(map(str, place))] = source
+        return str(source) if source.expanduser().is_absolute() else LEFT_OUT
 
 
 def _held(source: Path, reads: Reads, recipe: Path) -> Iterator[Path]:
