@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from ldmkit_serve.drawing import Step
 from ldmkit_serve.painter import read_boxes, read_map
 from ldmkit_serve.settings import request
 from small_recipes import PIXELS, UNET
@@ -184,6 +186,38 @@ def test_what_is_missing_is_told_on_the_page(page, out):
     page.wait_for_selector(".toast-body", timeout=20_000)
     assert "paint" in page.locator(".toast-body").inner_text()
     assert len(list(out.glob("*.png"))) == before
+
+
+def slow(*_):
+    """A drawing that takes too long for anybody."""
+    for step in range(10_000):
+        time.sleep(0.05)
+        yield Step(step / 10_000, None)
+
+
+def test_a_picture_that_forms_or_waits_is_cancelled_and_the_next_is_drawn(
+    page, browser, address, monkeypatch
+):
+    from ldmkit_serve import answering
+
+    other = browser.new_context(viewport={"width": 1300, "height": 2400}).new_page()
+    other.goto(address)
+    said = "document.querySelector('#words').innerText.includes({!r})"
+    with monkeypatch.context() as patched:
+        patched.setattr(answering, "draw", slow)
+        for visitor in (page, other):
+            fill_in(visitor)
+            visitor.click("#draw")
+        page.wait_for_function(said.format("%"))
+        other.click("#cancel")
+        page.click("#cancel")
+        for visitor in (page, other):
+            visitor.wait_for_function(said.format("cancelled"))
+            assert "Error" not in visitor.locator("#picture").inner_text()
+    draw(page)
+    assert "cancelled" not in page.locator("#words").inner_text()
+    assert other.locator("#history img").count() == 0
+    other.context.close()
 
 
 def drop(page, written):

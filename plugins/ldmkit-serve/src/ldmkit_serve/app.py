@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,20 +12,16 @@ import gradio
 
 import ldmkit
 from ldmkit.errors import UserError
-from ldmkit.pictures.png import read_about, save_picture
+from ldmkit.pictures.png import read_about
 from ldmkit_serve import metadata
 from ldmkit_serve import settings as choices
+from ldmkit_serve.answering import PRESS, PRESSED, Served, answer, numbers
 from ldmkit_serve.controls import Control, Facts, controls, holds, random_example
-from ldmkit_serve.drawing import draw
 from ldmkit_serve.facts import facts_of, named_pictures
 from ldmkit_serve.kept import Kept
 
 MAX_UPLOAD = "16mb"
-HISTORY = 60
-"""Pictures that a visitor's history holds."""
 WAIT = "looking for an example; where the data set is read for the first time, this may take minutes"
-UNSAID = ("recipe", "inputs", "init", "options")
-"""What a picture's file says but not the line below it: the same for all, or long."""
 FONTS = ["system-ui", "sans-serif"]
 COLUMNS = 10
 """Pictures of a row of the history."""
@@ -37,16 +31,6 @@ STYLE = f"""
 #history .grid-wrap {{ padding-top: 2rem; }}
 """
 """gradio alone would give the history's first picture all of its width, and show a strip of it."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """What is served: pictures go to the folder `out`. overrides: those with which the recipe was opened."""
-
-    system: ldmkit.System
-    out: Path
-    kept: Kept
-    overrides: Sequence[str] = ()
 
 
 def launch(
@@ -106,16 +90,17 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
                 words = gradio.Markdown(elem_id="words")
         gallery = _gallery()
         dropped = gradio.File(label="drop a picture of ours: its settings come back", file_types=[".png"])
-        history = gradio.State([])
+        history, press = gradio.State([]), gradio.Textbox(visible=False, max_length=40)
         components = [c for one in conditions for c in one.components]
         inputs = [*components, *chosen.values()]
-        drawing = go.click(
-            partial(_draw, served, conditions, chosen, _numbers(out)),
-            [history, *inputs],
+        go.click(
+            partial(answer, served, conditions, chosen, numbers(out)),
+            [press, history, *inputs],
             [picture, words, gallery, history],
             concurrency_id="sampling",
+            js=PRESS,
         )
-        stop.click(lambda: "cancelled", None, words, cancels=[drawing])
+        stop.click(served.cancelled.append, press, None, js=PRESSED, queue=False)
         example.click(lambda: WAIT, None, words).then(
             partial(_example, conditions, facts), None, [*components, words]
         )
@@ -157,47 +142,6 @@ def _gallery() -> gradio.Gallery:
         buttons=["download"],
         elem_id="history",
     )
-
-
-def _numbers(out: Path) -> Iterator[int]:
-    """Numbers of the pictures in the folder, from the first after those that are there."""
-    there = [int(path.name[:5]) for path in out.glob("[0-9][0-9][0-9][0-9][0-9]-*.png")]
-    return itertools.count(max(there, default=-1) + 1)
-
-
-def _draw(
-    served: Served,
-    conditions: Sequence[Control],
-    chosen: choices.Settings,
-    numbers: Iterator[int],
-    history: list[tuple[str, str]],
-    *values: Any,
-) -> Iterator[tuple[Any, ...]]:
-    """The page's updates while one picture forms: (picture, words, gallery, history)."""
-    try:
-        fields, options = choices.request(conditions, chosen, values)
-        for step in draw(served.system, {"fields": fields, **options}):
-            if not step.finished or step.picture is None:
-                shown = gradio.skip() if step.picture is None else step.picture
-                yield shown, f"{100 * step.share:.0f} %", gradio.skip(), gradio.skip()
-                continue
-            about = _about(served, fields, options)
-            path = served.out / f"{next(numbers):05d}-{options['seed']}.png"
-            save_picture(step.picture, path, about)
-            told = {key: value for key, value in about.items() if key not in UNSAID}
-            words = ", ".join(v if k == "prompt" else f"{k} {v}" for k, v in told.items())
-            history = [(str(path), words), *history][:HISTORY]
-            yield str(path), words, history, history
-    except (UserError, ValueError) as error:
-        gradio.Warning(str(error))  # and not an Error, which would cover picture and history
-        yield gradio.skip(), f"**{error}**", gradio.skip(), gradio.skip()
-
-
-def _about(served: Served, fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
-    """What a picture's file says of it."""
-    recipe = served.system.recipe
-    overrides = [*served.overrides, metadata.sampler_override(recipe.sampler, options)]
-    return metadata.about(recipe.name, served.system.prompt_field, fields, options, served.kept, overrides)
 
 
 def _example(conditions: Sequence[Control], facts: Facts) -> list[Any]:

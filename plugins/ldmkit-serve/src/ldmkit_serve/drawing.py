@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ class Stopped(Exception):
     """Raised in the drawing when the user has cancelled."""
 
 
-def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Iterator[Step]:
+def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Generator[Step]:
     """The steps of one picture, the finished one last; closing the iterator stops the drawing.
 
     `request` are arguments of `System.sample` for one picture. Raises what the sampling raises.
