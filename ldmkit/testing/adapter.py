@@ -15,10 +15,14 @@ TOLERANCE = 1e-4
 
 
 def check_adapter(make: Callable[[], Adapter], system: nn.Module, run: Callable[[nn.Module], Tensor]) -> None:
-    """AssertionError says which promise of `Adapter` is broken.
+    """Checks that an adapter changes nothing before it is trained, learns, and can be switched off and
+    merged.
 
-    make: a new adapter as a recipe would build it. system: a small one with the layers that it adapts, which
-    is copied. run: an output of the system that depends on those layers, in eval mode.
+    make: returns a new adapter, as a recipe would build it. system: a small module with the layers that it
+    adapts; it is copied. run: returns an output of the system, in evaluation mode, that depends on those
+    layers.
+
+    Raises AssertionError naming the promise of `Adapter` that is broken.
     """
     adapted, own = copy.deepcopy(system).eval(), dict(system.state_dict())
     flags = [p.requires_grad for p in adapted.parameters()]

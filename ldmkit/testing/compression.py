@@ -1,6 +1,6 @@
 """Contracts of compression models, regularisers, losses, adversaries and key maps, for your tests.
 
-Each raises AssertionError saying which promise of `ldmkit.interfaces` is broken.
+Each check raises AssertionError naming the promise of `ldmkit.interfaces` that is broken.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ HALF = 0.1
 
 
 def pictures(size: int, count: int = 2) -> Image:
-    """Random pictures in [-1, 1], always the same."""
+    """Random pictures "count 3 size size" with values in [-1, 1], the same at every call."""
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def check_compression(model: CompressionModel, size: int = 64) -> None:
-    """Shapes follow from `latent`, scale and shift act as the interface says, decoding is differentiable.
+    """Checks that shapes follow from `latent`, that scale and shift act as the interface says, and that
+    decoding is differentiable.
 
-    size: a side in pixels of the pictures to try it on, a multiple of the factor.
+    size: height and width in pixels of the pictures that it is tried on, a multiple of the factor.
     """
     assert isinstance(model, nn.Module), "a compression model is an nn.Module"
     was_training = model.training
@@ -104,7 +105,8 @@ def _check_gradient(model: CompressionModel, image: Image) -> None:
 
 
 def check_regulariser(regulariser: Regulariser, channels: int = 4) -> None:
-    """Sizes agree, and what the decoder is shown lets a gradient through."""
+    """Checks the sizes of mode and posterior for a latent of `channels` channels, and that a gradient passes
+    through `restore`, whose result the decoder reads."""
     count = regulariser.moments(channels)
     moments = torch.randn(2, count, 6, 5, generator=torch.Generator().manual_seed(0))
     mode, posterior = regulariser.mode(moments), regulariser.posterior(moments)
@@ -119,7 +121,11 @@ def check_regulariser(regulariser: Regulariser, channels: int = 4) -> None:
 
 
 def check_loss(loss: Loss, size: int = 64) -> None:
-    """Broadcasts to a picture's elements, is 0 for equal pictures, and teaches the reconstruction only."""
+    """Checks that a loss broadcasts to the elements of a picture, is 0 for equal pictures, and has a finite
+    gradient with respect to the reconstruction.
+
+    size: height and width of the pictures in pixels.
+    """
     image, reconstruction = pictures(size), (pictures(size) * 0.5).requires_grad_()
     value = loss(reconstruction, image)
     fits = value.ndim == 4 and all(n in (1, m) for n, m in zip(value.shape, image.shape, strict=True))
@@ -133,7 +139,11 @@ def check_loss(loss: Loss, size: int = 64) -> None:
 
 
 def check_adversary(adversary: Adversary, size: int = 64, horizon: int = 1_000_000) -> None:
-    """Once it counts it learns, its losses are scalars, each for its own learner."""
+    """Checks that both losses of an adversary are scalars that teach their own learner, and that it learns at
+    least from the step on at which it counts.
+
+    size: height and width of the pictures in pixels. horizon: the step by which its weight must be above 0.
+    """
     started = next((n for n in (0, *(2**i for i in range(40))) if adversary.weight(n) > 0), None)
     assert started is not None, "weight: above 0 at some step"
     assert started <= horizon, f"weight: above 0 within {horizon} steps"
@@ -170,9 +180,10 @@ def _check_balance(adversary: Adversary, reconstruction: Tensor) -> None:
 def check_keymap(
     keymap: KeyMap, component: Callable[..., nn.Module], parameters: Mapping[str, Any], *args: Any
 ) -> None:
-    """Configuration and tensors go out and come back, bit for bit; keys left over or missing are named.
+    """Checks that configuration and tensors can be written and read back bit for bit, and that the error for
+    a key that is left over or missing names it.
 
-    component: the class; args: what build would supply to it; parameters: what a recipe would set.
+    component: the component's class. parameters: what a recipe would set. args: what build would supply.
     """
     back = keymap.parameters(keymap.config(parameters))
     module, again = component(*args, **parameters), component(*args, **back)

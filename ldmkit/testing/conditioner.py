@@ -23,9 +23,11 @@ HALF = 0.1
 
 
 def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
-    """AssertionError says which promise of `Conditioner` is broken.
+    """Checks a conditioner as a whole: its inputs, conditions, null condition, half precision and state dict.
 
-    raw: inputs by field as a person would give them, for two pictures or more that differ.
+    raw: inputs by field, as a person would give them, for two or more pictures that differ.
+
+    Raises AssertionError naming the promise of `Conditioner` that is broken.
     """
     assert isinstance(conditioner, nn.Module), "a conditioner is an nn.Module"
     conditioner.eval()
@@ -39,8 +41,8 @@ def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
 
 
 def check_prepare(conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
-    """Raw inputs become tensors, batch first; prepared tensors are returned unchanged; a missing field is
-    refused."""
+    """Checks that raw inputs become tensors with the batch first, that prepared tensors are returned
+    unchanged, and that a missing field is refused."""
     assert isinstance(conditioner.spec, ConditionSpec), "spec: a ConditionSpec"
     assert conditioner.spec.fields, "spec.fields: names at least one batch field"
     prepared = conditioner.prepare(raw)
@@ -59,7 +61,8 @@ def check_prepare(conditioner: Conditioner, raw: Mapping[str, Any]) -> Prepared:
 
 
 def check_encode(conditioner: Conditioner, prepared: Prepared) -> Condition:
-    """The condition has the parts and widths that the spec announces, and repeats itself."""
+    """The condition of prepared inputs, after a check that it has the parts and widths that `spec` announces
+    and is the same for the same generator."""
     condition = conditioner.encode(prepared, _generator())
     check_shapes(conditioner.spec, condition, next(iter(prepared.values())).shape[0])
     again = conditioner.encode(prepared, _generator())
@@ -70,7 +73,7 @@ def check_encode(conditioner: Conditioner, prepared: Prepared) -> Condition:
 
 
 def check_shapes(spec: ConditionSpec, condition: Condition, n: int) -> None:
-    """What `spec` announces is there for n pictures, and nothing else."""
+    """Checks that a condition of n pictures has the parts that `spec` announces, and no others."""
     for name, dimensions in (("tokens", 3), ("concat", 4), ("vector", 2)):
         width, x = getattr(spec, name), getattr(condition, name)
         assert (x is not None) == bool(width), f"{name}: the spec says {width}, the condition has {_shape(x)}"
@@ -89,7 +92,7 @@ def check_shapes(spec: ConditionSpec, condition: Condition, n: int) -> None:
 
 
 def check_null(conditioner: Conditioner, condition: Condition) -> None:
-    """The null condition fits in the place of the given one, also for one picture."""
+    """Checks that the null condition has the shapes of the given one, for a single picture too."""
     for like in (condition, condition.map(lambda x: x[:1])):
         null = conditioner.null(like)
         held = next(x for x in (like.tokens, like.concat, like.vector) if x is not None)
@@ -105,7 +108,7 @@ def check_null(conditioner: Conditioner, condition: Condition) -> None:
 
 
 def check_independence(conditioner: Conditioner, prepared: Prepared, condition: Condition) -> None:
-    """A picture's condition does not depend on the others in its batch."""
+    """Checks that the condition of a picture does not depend on the others in its batch."""
     for i in range(next(iter(prepared.values())).shape[0]):
         alone = conditioner.encode({name: x[i : i + 1] for name, x in prepared.items()}, _generator())
         for name in PARTS:
@@ -115,7 +118,7 @@ def check_independence(conditioner: Conditioner, prepared: Prepared, condition: 
 
 
 def check_half(conditioner: nn.Module, prepared: Prepared, condition: Condition) -> None:
-    """In half precision the condition is that of single precision, as far as the type holds it."""
+    """Checks that in bfloat16 and float16 the condition is that of float32, as far as the type holds it."""
     for kind in (torch.bfloat16, torch.float16):
         half: Any = copy.deepcopy(conditioner).to(kind)
         half_inputs = {n: x.to(kind) if x.is_floating_point() else x for n, x in prepared.items()}
@@ -129,7 +132,7 @@ def check_half(conditioner: nn.Module, prepared: Prepared, condition: Condition)
 
 
 def check_state(conditioner: nn.Module) -> None:
-    """The state dict goes back in, whole."""
+    """Checks that the state dict can be loaded again as a whole."""
     conditioner.load_state_dict(conditioner.state_dict(), strict=True)
 
 

@@ -32,10 +32,14 @@ def check_denoiser(
     concat: int = 2,
     vector: int = 5,
 ) -> None:
-    """AssertionError says which promise of `Denoiser` is broken.
+    """Checks a denoiser as a whole, without a condition and with one: shapes, `bind`, dependence on its
+    inputs, gradients and half precision.
 
-    build: makes a small denoiser. size: of the latents to try. tokens, concat, vector: widths of a condition
-    to try; 0 for a part that the denoiser does not take. Tried without any condition too.
+    build: returns a small denoiser for a latent, conditions and a number of output channels. latent: by
+    default of 4 channels and factor 8. size: the latents' (h, w). tokens, concat, vector: widths of the parts
+    of the condition; 0 for a part that the denoiser does not take.
+
+    Raises AssertionError naming the promise of `Denoiser` that is broken.
     """
     latent = latent or LatentSpec(4, 8)
     for spec in (ConditionSpec(()), ConditionSpec((), tokens=tokens, concat=concat, vector=vector)):
@@ -51,7 +55,8 @@ def check_denoiser(
 
 
 def trained(denoiser: Any) -> nn.Module:
-    """The denoiser moved off its initial weights, whose zeros would hide what is wrong; in eval mode."""
+    """A copy of the denoiser in evaluation mode with random numbers added to its weights: layers that start
+    at zero would hide mistakes."""
     assert isinstance(denoiser, nn.Module), "a denoiser is an nn.Module"
     generator = torch.Generator().manual_seed(0)
     moved = copy.deepcopy(denoiser).eval()
@@ -64,7 +69,8 @@ def trained(denoiser: Any) -> nn.Module:
 def inputs(
     latent: LatentSpec, spec: ConditionSpec, size: tuple[int, int]
 ) -> tuple[Latent, Tensor, Condition]:
-    """z_t, time and a condition with all that `spec` announces; of the tokens some do not count."""
+    """z_t "2 c h w", time "2" and a condition with all parts that `spec` announces, some of whose tokens are
+    masked."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
@@ -82,7 +88,8 @@ def inputs(
 def check_output(
     denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition, out_channels: int
 ) -> None:
-    """The output has the channels asked for, is finite and in z_t's type, and depends on z_t and time."""
+    """Checks that the output has `out_channels` channels and z_t's type, is finite, and depends on z_t and
+    time."""
     with torch.inference_mode():
         raw = denoiser(z, time, condition)
         later, other = denoiser(z, time * 0.5, condition), denoiser(z + 1, time, condition)
@@ -95,7 +102,7 @@ def check_output(
 
 
 def check_bind(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> None:
-    """`bind` gives the figures of a plain call, at every step."""
+    """Checks that `bind` gives the figures of a plain call at every step."""
     with torch.inference_mode():
         bound = denoiser.bind(condition)
         for step in (time, time * 0.5):
@@ -105,7 +112,8 @@ def check_bind(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> 
 
 
 def check_reuse(denoiser: Any, z: Latent, time: Tensor, condition: Condition) -> None:
-    """Where there is `bind_reusing`: exact at the first of every so many calls, finite in between."""
+    """Checks, of a denoiser that has `bind_reusing`, that the first of every `interval` calls is exact and
+    those between are finite."""
     if not hasattr(denoiser, "bind_reusing"):
         return
     with torch.inference_mode():
@@ -119,7 +127,7 @@ def check_reuse(denoiser: Any, z: Latent, time: Tensor, condition: Condition) ->
 
 
 def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
-    """A picture's output does not depend on the others in its batch."""
+    """Checks that the output for a picture does not depend on the others in its batch."""
     with torch.inference_mode():
         together = denoiser(z, time, condition)
         alone = torch.cat(
@@ -130,7 +138,8 @@ def check_independence(denoiser: nn.Module, z: Latent, time: Tensor, condition: 
 
 
 def check_condition(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
-    """Each part of the condition counts, save masked tokens; a missing part is refused."""
+    """Checks that each part of the condition has an effect, that masked tokens have none, and that a
+    condition without one of the parts is refused."""
     parts = {name: getattr(condition, name) for name in ("tokens", "mask", "concat", "vector")}
     with torch.inference_mode():
         raw = denoiser(z, time, condition)
@@ -149,7 +158,8 @@ def check_condition(denoiser: nn.Module, z: Latent, time: Tensor, condition: Con
 
 
 def check_gradients(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
-    """Gradients reach every parameter, and the condition, whose encoder is trained jointly."""
+    """Checks that gradients reach every parameter, and the condition, whose encoder may be trained
+    jointly."""
     leaf = condition.map(lambda x: x.clone().requires_grad_() if x.is_floating_point() else x)
     denoiser(z, time, leaf).square().mean().backward()
     without = [n for n, p in denoiser.named_parameters() if p.requires_grad and p.grad is None]
@@ -165,7 +175,7 @@ def _converted(x: Tensor, kind: torch.dtype) -> Tensor:
 
 
 def check_half(denoiser: nn.Module, z: Latent, time: Tensor, condition: Condition) -> None:
-    """In half precision the output is that of single precision, as far as the type holds it."""
+    """Checks that in bfloat16 and float16 the output is that of float32, as far as the type holds it."""
     whole = denoiser(z, time, condition).detach()
     for kind in (torch.bfloat16, torch.float16):
         half = copy.deepcopy(denoiser).to(kind)

@@ -1,6 +1,6 @@
-"""Contracts of schedules, spacings, objectives, samplers and guidance: call them from tests of yours.
+"""Contracts of schedules, spacings, objectives, samplers and guidance, for your tests.
 
-Each raises AssertionError saying which promise of `ldmkit.interfaces` is broken.
+Each check raises AssertionError naming the promise of `ldmkit.interfaces` that is broken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ TOLERANCE = 1e-3
 
 
 def check_schedule(schedule: NoiseSchedule, size: tuple[int, int] | None = None) -> None:
-    """Levels go from clean to noise in float64 and invert; draws repeat; `zero_snr` says the truth."""
+    """Checks that levels go from clean to noise in float64 and can be inverted, that draws repeat with the
+    same generator, and that `zero_snr` is true.
+
+    size: the latent's (h, w), for schedules that shift with the resolution.
+    """
     t = torch.linspace(0, 1, 101, dtype=torch.float64)
     levels = schedule.level(t, size)
     for name, x in (("alpha", levels.alpha), ("sigma", levels.sigma), ("time", levels.time)):
@@ -57,7 +61,11 @@ def _check_draw(schedule: NoiseSchedule, size: tuple[int, int] | None) -> None:
 
 
 def check_spacing(spacing: Spacing, schedule: NoiseSchedule, size: tuple[int, int] | None = None) -> None:
-    """Any number of steps gets its levels; less than one, or more than the schedule has, a ValueError."""
+    """Checks the levels for several numbers of steps, and that fewer than one step, or more than the schedule
+    has, is a ValueError.
+
+    size: the latent's (h, w).
+    """
     most = schedule.timesteps or 1000
     for steps in {1, 2, 3, 7, 10, most // 3, most // 2 + 1, most - 1, most}:
         check_levels(spacing(schedule, steps, size), schedule, steps, size)
@@ -68,7 +76,8 @@ def check_spacing(spacing: Spacing, schedule: NoiseSchedule, size: tuple[int, in
 def check_levels(
     levels: Levels, schedule: NoiseSchedule, steps: int, size: tuple[int, int] | None = None
 ) -> None:
-    """One spacing's levels for so many steps."""
+    """Checks that there are `steps` + 1 levels in float64, noisiest first, within the schedule's times, which
+    end on its first level or on clean."""
     alpha, sigma = levels.alpha, levels.sigma
     assert len(levels) == steps + 1, f"{steps} steps: {steps + 1} levels, not {len(levels)}"
     assert alpha.dtype == sigma.dtype == torch.float64, f"{steps} steps: levels are float64"
@@ -83,9 +92,10 @@ def check_levels(
 
 
 def check_objective(objective: Objective, schedule: NoiseSchedule, channels: int = 4) -> None:
-    """The output that stands for a picture and its noise has the least loss, and z_t is their sum.
+    """Checks that `estimate` and `loss` agree: the output that stands for a picture and its noise has the
+    least loss.
 
-    Nothing is checked where the objective refuses the schedule.
+    channels: of the latent. Nothing is checked where the objective refuses the schedule.
     """
     if refuses(lambda: objective.check(schedule)):
         return
@@ -111,7 +121,8 @@ def check_objective(objective: Objective, schedule: NoiseSchedule, channels: int
 
 
 def output_for(objective: Objective, clean: Latent, noise: Latent, level: Level) -> Latent:
-    """The raw output whose estimate is (clean, noise): the estimate is affine in it."""
+    """The raw output whose estimate is (clean, noise), by solving the estimate, which is affine in the
+    output."""
     z, at = level.add_noise(clean, noise), level.like(clean)
     zero = z.new_zeros(len(z), objective.out_channels(z.shape[1]), *z.shape[2:])
 
@@ -125,7 +136,8 @@ def output_for(objective: Objective, clean: Latent, noise: Latent, level: Level)
 
 
 def check_sampler(sampler: Sampler, levels: Levels) -> None:
-    """Ends on the picture if it is all the data; a picture does not depend on its batch; z stays as given."""
+    """Checks that a sampler ends on the picture where the data are that picture alone, that a picture does
+    not depend on its batch, and that z is not changed in place."""
     generator = torch.Generator().manual_seed(0)
     picture, drawn = (torch.randn(3, 2, 4, 4, generator=generator) for _ in range(2))
     z = levels[0].add_noise(picture, drawn)
@@ -143,7 +155,7 @@ def check_sampler(sampler: Sampler, levels: Levels) -> None:
 
 
 def point_estimate(picture: Latent) -> EstimateFunction:
-    """The exact estimate for data that are one picture (each entry of the batch its own)."""
+    """The exact estimate for data that consist of one picture, of another one for each entry of the batch."""
 
     def estimate(z: Latent, level: Level) -> Estimate:
         at = level.like(z)
@@ -153,7 +165,8 @@ def point_estimate(picture: Latent) -> EstimateFunction:
 
 
 def step_noise(seeds: Sequence[int]) -> NoiseSource:
-    """noise(i) for pictures of these seeds, "2 4 4" each; AssertionError for a negative step."""
+    """A noise source noise(i), "b 2 4 4", with a generator for each of the pictures' seeds; it raises
+    AssertionError for a negative step."""
 
     def noise(i: int) -> Latent:
         assert i >= 0, f"noise({i}): the index is that of the step"
@@ -164,9 +177,11 @@ def step_noise(seeds: Sequence[int]) -> NoiseSource:
 
 
 def check_guidance(guidance: Guidance, level: Level, raw: Mapping[str, Any] | None = None) -> None:
-    """One estimate for each set of conditions, that still sums to z_t and does not depend on the other sets.
+    """Checks that guidance gives one estimate for each set of conditions, that its parts add up to z_t, and
+    that it does not depend on the other sets.
 
-    raw: what the guidance reads of the request, for two pictures; latents and pictures here are "2 3 8 8".
+    level: a single noise level. raw: the fields of the request that the guidance reads, for two pictures;
+    latents and pictures here are "2 3 8 8".
     """
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(2, 3, 8, 8, generator=generator)
@@ -184,7 +199,7 @@ def check_guidance(guidance: Guidance, level: Level, raw: Mapping[str, Any] | No
 
 
 def toy_estimate(z: Latent, level: Level, conditions: Sequence[Conditions]) -> Sequence[Estimate]:
-    """A network of one line: the clean latent is half of z_t plus the condition's vector."""
+    """The estimates of a network of one line: the clean latent is half of z_t plus the condition's vector."""
     at, estimates = level.like(z), []
     for each in conditions:
         vector = each["c"].vector
@@ -195,13 +210,13 @@ def toy_estimate(z: Latent, level: Level, conditions: Sequence[Conditions]) -> S
 
 
 def check_near(x: Tensor, other: Tensor, what: str) -> None:
-    """Equal to `TOLERANCE` of the largest entry."""
+    """Checks that two tensors differ by at most `TOLERANCE` times the largest entry, or times 1."""
     worst = float((x - other).abs().max())
     assert worst <= TOLERANCE * max(float(other.abs().max()), 1.0), f"{what}: differs by {worst:.2g}"
 
 
 def refuses(function: Callable[[], Any]) -> bool:
-    """Does it raise ValueError?"""
+    """Whether calling the function raises ValueError."""
     try:
         function()
     except ValueError:

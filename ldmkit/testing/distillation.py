@@ -1,4 +1,4 @@
-"""Contract of distillations: call it from tests of yours."""
+"""The contract of a distillation: call `check_distillation` from a test of yours."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ PICTURES = 4
 
 
 def check_distillation(distillation: Distillation, schedule: NoiseSchedule) -> None:
-    """One finite loss a picture, of that picture alone; the student learns, the teacher does not.
+    """Checks that there is one finite loss for each picture, of that picture alone, from which the student
+    learns and the teacher does not.
 
-    AssertionError says which promise of `ldmkit.interfaces.Distillation` is broken. The data here are one
-    picture for each entry of the batch: a student that knows it has nothing to learn.
+    The data are one picture for each entry of the batch, so that a student which knows it has no loss.
+
+    Raises AssertionError naming the promise of `Distillation` that is broken.
     """
     generator = torch.Generator().manual_seed(0)
     clean, noise = (torch.randn(PICTURES, 3, 8, 8, generator=generator) for _ in range(2))

@@ -14,10 +14,14 @@ from ldmkit.interchange import export_model, import_model
 
 
 def check_format(name: str, system: System, folder: Path, source: str, config: str | None = None) -> None:
-    """AssertionError says which promise of `Format` is broken; `name` is a registered one.
+    """Checks that a format writes a system, reads the same tensors back, and refuses a file that is no model
+    in one line, without writing anything.
 
-    system: a small model that the format holds. folder: an empty one to work in. source and config: of the
-    files that the format writes, what `ldmkit import` and its --config are given; "" for their folder.
+    name: of a registered format. system: a small model that the format can hold. folder: an empty folder to
+    work in. source, config: which of the written files `ldmkit import` and its --config are given; "" for the
+    folder itself.
+
+    Raises AssertionError naming the promise of `Format` that is broken.
     """
     out = folder / "out"
     export_model(system, out, name)

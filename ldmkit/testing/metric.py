@@ -12,7 +12,7 @@ from ldmkit.interfaces import Metric, MetricInput
 
 
 class Offered:
-    """An evaluation that shows only what `MetricInput` has."""
+    """An evaluation of which only the members that `MetricInput` declares can be used."""
 
     def __init__(self, evaluation: MetricInput) -> None:
         self._evaluation = evaluation
@@ -23,10 +23,13 @@ class Offered:
 
 
 def check_metric(metric: Metric, evaluation: MetricInput) -> Mapping[str, Any]:
-    """AssertionError says which promise of `Metric` is broken; the figures.
+    """The figures of a metric, after a check that they can be stored as JSON, repeat, and leave torch's
+    random generator as it was.
 
-    evaluation: an `ldmkit.evaluation.Evaluation`; a stand-in needs only those members of `MetricInput` that
-    the metric uses.
+    evaluation: an `ldmkit.evaluation.Evaluation`, or an object with those members of `MetricInput` that the
+    metric uses.
+
+    Raises AssertionError naming the promise of `Metric` that is broken.
     """
     # A cast, since its members are looked up when the metric asks for them.
     offered = cast(MetricInput, Offered(evaluation))

@@ -1,8 +1,8 @@
-"""Data whose estimate is known in closed form: a mixture of normals in every entry of the latent.
+"""Data whose estimate is known in closed form: every entry of the latent is drawn from a mixture of normals.
 
-An entry's distribution at any noise level is known exactly, and the probability flow keeps each entry's rank
-in it (in one dimension the flow is monotone). So a sampler's error needs no reference solver: it is how far
-ranks moved, and how far ranks are from uniform.
+The distribution of an entry is known exactly at every noise level, and the probability flow keeps the rank of
+an entry in it, since the flow is monotone in one dimension. The error of a sampler therefore needs no
+reference solver: it is how far ranks moved, and how far they are from uniform.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from ldmkit.types import Estimate, Latent, Level
 
 @dataclass(frozen=True)
 class Mixture:
-    """Normals of equal weight at `means`, each of standard deviation `std`, independent in every entry."""
+    """Normals of equal weight around `means`, each of standard deviation `std`, independent in every
+    entry."""
 
     means: tuple[float, ...] = (-1.4, 0.5, 0.9)
     std: float = 0.25
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Latent:
-        """Clean latents, float64."""
+        """Clean latents of that shape in float64."""
         which = torch.randint(len(self.means), shape, generator=generator)
         spread = torch.randn(shape, generator=generator, dtype=torch.float64)
         return torch.tensor(self.means, dtype=torch.float64)[which] + self.std * spread
 
     def estimate(self, z: Latent, level: Level) -> Estimate:
-        """E[clean | z_t] and E[noise | z_t]."""
+        """The exact estimate: E[clean | z_t] and E[noise | z_t]."""
         at = level.like(z)
         gap = z[..., None] - at.alpha[..., None] * self._means(z)
         variance = (at.alpha * self.std) ** 2 + at.sigma**2
@@ -43,14 +44,16 @@ class Mixture:
         return Estimate(clean, at.sigma / variance * mean_gap)
 
     def rank(self, z: Latent, level: Level) -> Float[Tensor, "b c h w"]:
-        """The distribution function at this level: between 0 and 1, uniform for true samples."""
+        """The distribution function of each entry at this level, in [0, 1]; true samples are uniform in
+        it."""
         at = level.like(z)
         std = ((at.alpha * self.std) ** 2 + at.sigma**2).sqrt()
         gap = z[..., None] - at.alpha[..., None] * self._means(z)
         return torch.special.ndtr(gap / std[..., None]).mean(-1)
 
     def network(self, objective: Objective) -> EstimateFunction:
-        """The estimate as it comes out of an objective whose network is perfect."""
+        """The estimate of an objective whose network is perfect: the exact one, by way of the network's
+        output."""
 
         def estimate(z: Latent, level: Level) -> Estimate:
             exact = self.estimate(z, level)
@@ -63,12 +66,13 @@ class Mixture:
 
 
 def moved(start: Tensor, end: Tensor) -> float:
-    """How far a deterministic sampler moved ranks, on average: 0 is exact."""
+    """The mean distance by which a deterministic sampler moved ranks; 0 for an exact one."""
     return float((end - start).abs().mean())
 
 
 def unevenness(ranks: Tensor) -> float:
-    """Wasserstein distance of ranks from uniform: about 0.4 / sqrt(n) for n true samples."""
+    """The Wasserstein distance of ranks from the uniform distribution; about 0.4 / sqrt(n) for n true
+    samples."""
     ordered = ranks.flatten().sort().values
     n = ordered.numel()
     return float((ordered - (torch.arange(n, dtype=ordered.dtype) + 0.5) / n).abs().mean())

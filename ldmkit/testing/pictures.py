@@ -1,4 +1,4 @@
-"""Contracts of data sets and feature networks: call them from your tests."""
+"""Contracts of data sets and feature networks, for your tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ldmkit.interfaces import Dataset, FeatureNetwork
 
 
 def check_data(data: Dataset) -> None:
-    """Examples are uint8 pictures of one size with the fields announced, the same at every look; splits too.
+    """Checks the splits "train" and "validation": their examples are uint8 pictures "3 H W" of one size with
+    the announced fields, the same at every look.
 
-    AssertionError says which promise of `Dataset` is broken.
+    Raises AssertionError naming the promise of `Dataset` that is broken.
     """
     for name in ("train", "validation"):
         part = data.split(name)
@@ -36,9 +37,11 @@ def check_data(data: Dataset) -> None:
 
 
 def check_features(network: FeatureNetwork, size: int = 64) -> None:
-    """Frozen maps and one vector a picture, finite, independent of the batch, differentiable in the picture.
+    """Checks that a feature network is frozen, gives maps "b k i j" and one vector for each picture,
+    independent of the batch, and is differentiable in the picture.
 
-    AssertionError says which promise of `FeatureNetwork` is broken.
+    size: height and width of the pictures in pixels. Raises AssertionError naming the promise of
+    `FeatureNetwork` that is broken.
     """
     assert isinstance(network, nn.Module), "a feature network is an nn.Module"
     assert not any(p.requires_grad for p in network.parameters()), "its weights are frozen"

@@ -28,10 +28,11 @@ sys.exit("torch" in sys.modules)
 
 
 def check_registration(distribution: str) -> None:
-    """AssertionError lists what is wrong with the entries of an installed distribution.
+    """Checks what an installed distribution registers, by the distribution's name.
 
-    Each must be importable, its parameters derivable and documented under "Args:", its summary one line; the
-    module of the hook must not import torch.
+    Each component must be importable, its summary must be one line, its parameters must have types and be
+    explained under "Args:", and the module of the hook must not import torch. Raises AssertionError that
+    lists all that is wrong.
     """
     loaded = host()
     problems = [b.error for b in loaded.broken if b.distribution == distribution]

@@ -1,4 +1,4 @@
-"""Contracts of optimizers, auxiliary losses and callbacks: call them from your tests."""
+"""Contracts of optimizers, auxiliary losses and callbacks, for your tests."""
 
 from __future__ import annotations
 
@@ -41,9 +41,12 @@ def _trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: range,
 
 
 def check_optimizer(make: Optimizer, lr: float = 1e-2) -> None:
-    """It trains every parameter, obeys the learning rate and its factors, and resumes bit for bit.
+    """Checks that an optimizer trains every parameter, obeys the learning rate and its factors, and resumes
+    bit for bit.
 
-    AssertionError says which promise of `ldmkit.interfaces.Optimizer` is broken.
+    lr: a learning rate with which a few steps lower the loss of a small network.
+
+    Raises AssertionError naming the promise of `Optimizer` that is broken.
     """
     options = TrainingSettings(steps=1, batch=1, lr=lr, lr_factors={"embedding": 0.0})
     network = _network()
@@ -91,9 +94,13 @@ def _check_resume(make: Optimizer, lr: float) -> None:
 def check_auxiliary(
     auxiliary: Auxiliary, features: Mapping[str, torch.Tensor], image: Image, level: Level | None = None
 ) -> None:
-    """One finite loss a picture; gradients reach the features, and trained weights if there are any.
+    """Checks that there is one finite loss for each picture, whose gradients reach the features and the
+    loss's own trained weights, if it has any.
 
-    features: outputs of the layers that it reads, such as a denoiser gives for the pictures.
+    features: outputs of the layers that it reads, by name, as a denoiser would give them. image: the
+    pictures, "b 3 H W" in [-1, 1]. level: their noise level, by default one of alpha 0.8.
+
+    Raises AssertionError naming the promise of `Auxiliary` that is broken.
     """
     assert isinstance(auxiliary, nn.Module), "an auxiliary loss is an nn.Module"
     assert set(auxiliary.layers) == set(features), f"layers: {tuple(auxiliary.layers)}"
@@ -112,9 +119,9 @@ def check_auxiliary(
 
 
 def check_callback(make: Callable[[], Callback], folder: Path) -> None:
-    """Takes the events of a training that stops and goes on, as the loop sends them; raises at none.
+    """Sends a callback the events of a training that stops and goes on, as the loop does; none may raise.
 
-    make: builds the callback as a recipe would. folder: an empty one for the run's files.
+    make: returns a new callback, as a recipe would build it. folder: an empty folder for the run's files.
     """
     recipe = {"recipe": 1, "name": "toy", "train": {"compression": {"loss": ({"name": "toy"},)}}}
     parts: tuple[tuple[int, int, Outcome], ...] = ((0, 20, "stopped"), (10, 30, "finished"))

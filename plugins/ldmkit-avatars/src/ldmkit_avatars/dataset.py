@@ -43,7 +43,8 @@ class Row:
 
 
 class Drawings:
-    """Drawings of some styles in turn, the i-th of a style always the same; see `Avatars`."""
+    """Base of data sets of drawings in some styles, which take turns; the i-th of a style and seed is always
+    the same."""
 
     classes: Sequence[str] = CLASSES
     fields: tuple[str, ...] = (
@@ -71,7 +72,7 @@ class Drawings:
 
     @property
     def class_names(self) -> Mapping[str, Sequence[str]]:
-        """What the classes of each field are called, by id."""
+        """The names of the classes of each field, by id."""
         return {"label": self._styles, "segmentation": CLASSES, "layout": CLASSES}
 
     def __len__(self) -> int:
@@ -94,19 +95,20 @@ class Drawings:
 
     @property
     def digest(self) -> str:
-        """sha256 of what determines the examples: parameters, split, words, the libraries that draw."""
+        """The sha256 of all that determines the examples: parameters, split, words, and the versions of the
+        libraries that draw."""
         drawing = [version(name) for name in LIBRARIES]
         content = json.dumps([self._settings, self._split, drawing, text()])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def contents(self) -> Mapping[str, str]:
-        """The versions of the libraries that draw, and a digest of the words: all else is in the recipe."""
+        """The versions of the libraries that draw, and a digest of the words; all else is in the recipe."""
         words = hashlib.sha256(json.dumps(text()).encode()).hexdigest()[:12]
         return {**{name: version(name) for name in LIBRARIES}, "words": words}
 
     def split(self, name: str) -> Drawings:
-        """The examples of one split; ValueError names the splits there are."""
+        """The examples of one split. Raises ValueError, which names the splits, for another one."""
         if name not in SPLITS:
             raise ValueError(f"avatars have no split '{name}'; there are {', '.join(SPLITS)}")
         part = copy(self)
@@ -116,17 +118,18 @@ class Drawings:
 
 
 class Avatars(Drawings):
-    """Avatars in several styles, in any number and size: the i-th avatar of a seed is always the same one.
+    """Avatars in several styles, in any number and size; the i-th avatar of a seed is always the same one.
 
-    Examples: image (uint8 "3 H W"), caption (a full description in the first language), captions (also the
-    shorter ones, and those in the other languages), label (the style's place in `styles`), class_name (the
-    style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), layout (a
-    tuple of (class, x, y, width, height) with sides in [0, 1], one a class that is seen).
+    Examples hold image (uint8 "3 H W"), caption (a full description in the first language), captions (the
+    shorter ones too, and those in the other languages), label (the style's place in `styles`), class_name
+    (the style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), and layout
+    (a tuple of (class, x, y, width, height) with sides in [0, 1], one for each class that can be seen).
 
-    Drawn on first use, by all cores, and kept below $LDMKIT_CACHE (default ~/.cache/ldmkit). Splits: "unseen"
-    has a combination of two attributes (hair and clothes, say) that "train" and "validation" never show
-    together, though they show each; "validation" is about 5 % of the rest. Raises ValueError for a style that
-    has no open licence or is not known. Licences and credits: NOTICE.
+    They are drawn when they are first used, on all cores, and kept below $LDMKIT_CACHE (default
+    ~/.cache/ldmkit). The split "unseen" has combinations of two attributes (hair and clothes, say) that
+    "train" and "validation" never show together, though they show each by itself; "validation" is about 5 %
+    of the rest. Raises ValueError for a style that is not known or has no open licence. Licences and credits:
+    NOTICE.
 
     Args:
         size: height and width of the pictures and maps.
@@ -172,7 +175,7 @@ class Landscapes(Drawings):
 
 
 def split_of(style: str, seed: str, drawn: Drawn) -> str:
-    """The split of an avatar; it depends on its style, seed and attributes alone."""
+    """The split of an avatar, which depends on its style, seed and attributes alone."""
     values = attributes(style, drawn.choice)
     pair = [values.get(name, "") for name in knowledge(style).unseen]
     if _fraction(f"apart {style} {pair}") < UNSEEN:

@@ -1,4 +1,4 @@
-"""From a seed to a picture."""
+"""Draws an avatar from a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ldmkit_avatars.styles import definition, style
 
 @dataclass(frozen=True)
 class Choice:
-    """What a seed has drawn: each part's variant (parts that are left out are missing), each named colour."""
+    """What a seed has drawn: the variant of each part (parts that are left out are missing) and each named
+    colour."""
 
     variants: Mapping[str, str]
     colours: Mapping[str, str]
@@ -37,7 +38,7 @@ def choose(name: str, seed: str) -> tuple[Choice, str]:
 
 
 def render(svg: str, size: int, background: str = "white") -> Image.Image:
-    """The SVG on a colour, `size` pixels a side."""
+    """The SVG drawn on a background colour, `size` x `size` pixels."""
     encoded = resvg_py.svg_to_bytes(
         svg_string=svg, background=background, width=size, height=size, skip_system_fonts=True
     )

@@ -1,7 +1,7 @@
-"""Maps of classes, and boxes out of them.
+"""Maps of classes, and the boxes that follow from them.
 
-A map is drawn, not guessed from the picture: the same avatar once more without anti-aliasing, every shape in
-a flat colour that stands for its class. Later shapes cover earlier ones, so a map shows what can be seen.
+A map is drawn, not estimated from the picture: it is the same avatar without anti-aliasing, with every shape
+in a flat colour that stands for its class. Later shapes cover earlier ones, so a map shows what can be seen.
 Shapes that only shade what lies below them are left out.
 """
 
@@ -27,7 +27,7 @@ Box = tuple[int, float, float, float, float]
 
 
 def draw_map(name: str, seed: str, size: int) -> UInt8[np.ndarray, "H W"]:
-    """The class of each pixel of the avatar that `seed` draws."""
+    """The class of each pixel of the avatar that `seed` draws in the style `name`."""
     painted = np.asarray(render(_flat(name, seed), size, _hex(0)))
     codes = painted[..., 0]
     sure = (painted == _code(codes)).all(-1) & (codes < len(CLASSES))
@@ -35,7 +35,8 @@ def draw_map(name: str, seed: str, size: int) -> UInt8[np.ndarray, "H W"]:
 
 
 def boxes(labels: UInt8[np.ndarray, "H W"]) -> tuple[Box, ...]:
-    """The box around all that is seen of each class but the background, in the order of ids."""
+    """The box around all visible pixels of each class but the background, in the order of ids, with sides in
+    [0, 1]."""
     height, width = labels.shape
     objects = []
     for kind in sorted(set(np.unique(labels).tolist()) - {0}):

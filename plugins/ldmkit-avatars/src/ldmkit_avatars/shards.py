@@ -1,8 +1,8 @@
-"""Pictures and maps, drawn once and kept: zip files of 250 avatars each, drawn by several processes.
+"""Pictures and maps, drawn once by several processes and kept in zip files of 250 avatars each.
 
 A shard's folder is named by all that determines its pixels: style, size, seed, the versions of the libraries
-that draw, and the classes of the parts. A shard is written aside and renamed, so that an interrupted drawing
-goes on with the next one; a file whose checksums fail is drawn again.
+that draw, and the classes of the parts. A shard is written to a temporary file and renamed, so that an
+interrupted drawing goes on with the next one; a file whose checksums fail is drawn again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Shard:
-    """Avatars `number` * 250 and on of one style; `size` pixels a side."""
+    """The avatars of one style from `number` * 250 on, `size` x `size` pixels each."""
 
     style: str
     size: int
@@ -47,18 +47,18 @@ class Shard:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The file that holds the shard."""
         folder = f"{self.style}-{self.size}-{self.seed}-{_identity(self.style)}"
         return cache_folder() / "avatars" / folder / f"{self.number:05d}.zip"
 
     def seed_of(self, index: int) -> str:
-        """What the avatar's choices are drawn from; `index` counts in the shard."""
+        """The seed of an avatar's choices; `index` counts within the shard."""
         return f"{self.seed}/{self.number * SHARD + index}"
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One avatar: PNG files of picture and map, and what its seed has chosen."""
+    """One avatar: PNG files of its picture and map, and the choices of its seed."""
 
     picture: bytes
     labels: bytes
@@ -66,7 +66,7 @@ class Drawn:
 
 
 def read_all(shards: Sequence[Shard]) -> list[list[Drawn]]:
-    """The content of all shards; those that are missing or damaged are drawn first."""
+    """The avatars of each shard; shards that are missing or damaged are drawn first."""
     missing = [shard for shard in shards if _read(shard) is None]
     if missing:
         _draw_all(missing)
@@ -74,7 +74,7 @@ def read_all(shards: Sequence[Shard]) -> list[list[Drawn]]:
 
 
 def draw(shard: Shard) -> None:
-    """Draws a shard and writes its file."""
+    """Draws the avatars of a shard and writes its file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         choices = []
@@ -150,7 +150,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """A PNG's pixels, "H W 3" or, of a map, "H W"."""
+    """The pixels of a PNG file: "H W 3" of a picture, "H W" of a map."""
     return np.array(Image.open(io.BytesIO(encoded), formats=["PNG"]))
 
 

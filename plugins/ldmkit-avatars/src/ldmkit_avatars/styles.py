@@ -24,11 +24,11 @@ class _Frozen(BaseModel):
 
 
 class Attribute(_Frozen):
-    """One attribute of a caption: a part's variant, a named colour, or both.
+    """One attribute of a caption: the variant of a part, a named colour, or both.
 
-    part: the part whose variant counts; by default the attribute's own name. colours: named colours of the
-    style that may go before the words; the first counts that the variant is painted in. tone: say the colour
-    as a skin tone. after: what follows a colour alone.
+    part: the part whose variant counts; by default the attribute's own name. colours: the style's named
+    colours that may stand before the words; the first one in which the variant is painted counts. tone:
+    whether the colour is named as a skin tone. after: the word that follows a colour alone.
     """
 
     part: str | None = None
@@ -39,7 +39,7 @@ class Attribute(_Frozen):
 
 
 class Knowledge(_Frozen):
-    """One style; the head of styles.yaml describes the keys."""
+    """What styles.yaml says of one style; the head of that file describes the keys."""
 
     name: Words
     base: str
@@ -58,7 +58,7 @@ class ColourWord(_Frozen):
 
 
 class Table(_Frozen):
-    """All of styles.yaml."""
+    """The content of styles.yaml."""
 
     classes: tuple[str, ...]
     colours: Mapping[str, ColourWord]
@@ -67,13 +67,13 @@ class Table(_Frozen):
 
 @cache
 def text() -> str:
-    """styles.yaml as it is."""
+    """The text of styles.yaml."""
     return files("ldmkit_avatars").joinpath("styles.yaml").read_text(encoding="utf-8")
 
 
 @cache
 def table() -> Table:
-    """styles.yaml, checked."""
+    """The content of styles.yaml, validated."""
     return Table.model_validate(yaml.safe_load(text()))
 
 
@@ -83,7 +83,7 @@ CLASSES: tuple[str, ...] = table().classes
 
 @cache
 def definition(name: str) -> Mapping[str, Any]:
-    """A style's definition; ValueError for one without a licence to use, or that is not there."""
+    """A style's definition. Raises ValueError for one that does not exist or has no open licence."""
     source = files("dicebear_styles").joinpath(f"{name}.json")
     if not name.replace("-", "").isalnum() or not source.is_file():
         raise ValueError(f"unknown style '{name}'; there are {', '.join(table().styles)}")
@@ -98,7 +98,7 @@ def definition(name: str) -> Mapping[str, Any]:
 
 
 def knowledge(name: str) -> Knowledge:
-    """What is known of a style; ValueError for one that styles.yaml does not describe."""
+    """What is known of a style. Raises ValueError for one that styles.yaml does not describe."""
     definition(name)
     if name not in table().styles:
         raise ValueError(
@@ -109,12 +109,12 @@ def knowledge(name: str) -> Knowledge:
 
 @cache
 def painted_in(name: str, part: str, variant: str) -> frozenset[str]:
-    """The named colours that a variant of a part is painted in."""
+    """The named colours in which a variant of a part is painted."""
     drawn = json.dumps(definition(name)["components"][part]["variants"][variant])
     return frozenset(re.findall(r'"type": "color", "name": "(\w+)"', drawn))
 
 
 @cache
 def style(name: str) -> Style:
-    """The style, ready to draw."""
+    """The style, ready to draw from."""
     return Style(dict(definition(name)))

@@ -14,10 +14,11 @@ HILLS = tuple(CLASSES.index(name) for name in ("far hills", "middle hills", "nea
 
 
 class WideMap:
-    """An endless landscape map: column x is a matter of the seed and of x alone.
+    """A landscape map without end to either side, whose column x depends on the seed and x alone.
 
-    The maps of square landscapes stand side by side and overlap by a quarter; there the outline of each hill
-    fades from one square's into the next one's. Suns that would reach into an overlap are left out.
+    The maps of square landscapes stand side by side and overlap by a quarter of their width; there the
+    outline of each hill fades from one square's into the next one's. Suns that would reach into an overlap
+    are left out.
     """
 
     def __init__(self, seed: int, height: int = 128) -> None:
@@ -29,7 +30,7 @@ class WideMap:
         self._pace = height - self._overlap
 
     def columns(self, start: int, stop: int) -> UInt8[np.ndarray, "H w"]:
-        """Columns start up to stop as class ids; start may be negative."""
+        """The columns from `start` up to `stop`, as class ids; `start` may be negative."""
         width, height = stop - start, self._height
         outlines, weights = np.zeros((len(HILLS), width)), np.zeros(width)
         suns = np.zeros((height, width), bool)

@@ -24,7 +24,8 @@ NONE = "none"
 
 
 def attributes(name: str, choice: Choice) -> dict[str, str]:
-    """English values by attribute: "hair": "spiky hair", "hair colour": "brown"; of missing parts "none"."""
+    """English values by attribute, such as "hair": "spiky hair" and "hair colour": "brown"; "none" for parts
+    that are missing."""
     phrases = {}
     for key, attribute in knowledge(name).attributes.items():
         variant = choice.variants.get(attribute.part or key)
@@ -37,7 +38,7 @@ def attributes(name: str, choice: Choice) -> dict[str, str]:
 
 
 def captions(name: str, choice: Choice, languages: tuple[Language, ...]) -> tuple[str, ...]:
-    """The whole caption in each language, then, in each, the style with its first two phrases."""
+    """The whole caption in each language, followed, in each, by the style with its first two phrases."""
     known = knowledge(name)
     phrases = [p for key, a in known.attributes.items() if (p := _phrase(name, key, a, choice)) is not None]
     sentences = [
@@ -81,7 +82,7 @@ def _tone(colour: str) -> Words:
 
 @cache
 def colour_word(colour: str) -> Words:
-    """The word of the nearest example of a colour, by distance in CIELAB."""
+    """The word of the colour whose example is nearest by distance in CIELAB."""
     examples = ((name, entry.ko, like) for name, entry in table().colours.items() for like in entry.like)
     name, korean, _ = min(examples, key=lambda example: _distance(example[2], colour))
     return name, korean

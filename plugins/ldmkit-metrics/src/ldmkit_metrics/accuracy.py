@@ -63,7 +63,8 @@ class CaptionAccuracy:
         self.shown = shown
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Shares and distances for the samples and the controls of each split, with what they are of."""
+        """The shares and distances of the samples and of the controls, by split, with the network that judged
+        them and its preprocessing. Raises UserError for data without the captions' field."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, judge, split) for split in self.splits}
         shape = evaluation.pixels(self.splits[0])
@@ -126,12 +127,13 @@ def _controls(evaluation: MetricInput, judge: Network, chosen: Chosen, targets: 
 
 
 def shares(ranks: Ranks) -> dict[str, float]:
-    """How often the concept is nearest, and among the nearest five."""
+    """The shares of captions whose concept is the nearest (`first`) and one of the nearest five
+    (`within_5`)."""
     return {"first": float((ranks <= 1).float().mean()), "within_5": float((ranks <= 5).float().mean())}
 
 
 def by_style(styles: Sequence[str], ranks: Ranks) -> dict[str, Any]:
-    """The shares for each style's captions, where there are several."""
+    """The shares of each style's captions under "sample/STYLE"; empty where all captions are of one style."""
     names = sorted(set(styles))
     if len(names) < 2:
         return {}
@@ -140,5 +142,5 @@ def by_style(styles: Sequence[str], ranks: Ranks) -> dict[str, Any]:
 
 
 def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
-    """Bytes as a picture."""
+    """A picture of bytes as a PIL picture."""
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

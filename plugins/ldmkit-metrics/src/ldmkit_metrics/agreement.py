@@ -53,7 +53,8 @@ class MapAgreement:
         self.pictures, self.examples, self.steps, self.seed = pictures, examples, steps, seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Figures by split, with what judged them."""
+        """`agreement` and `mean_iou` of samples, shuffled maps and real pictures, by split, with the network
+        that judged them and its preprocessing. Raises UserError for data without the field of the maps."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
         shape = evaluation.pixels(self.splits[0])
@@ -100,7 +101,8 @@ class MapAgreement:
 
 
 def compared(predicted: Maps, maps: Maps, classes: int) -> dict[str, float]:
-    """Share of equal pixels, and the mean intersection over union of the classes that either has."""
+    """The share of pixels whose classes are equal, and the mean intersection over union of the classes that
+    occur in either; both in [0, 1]."""
     confusion = torch.bincount((maps * classes + predicted).flatten(), minlength=classes**2)
     confusion = confusion.reshape(classes, classes).double()
     both = confusion.diagonal()

@@ -53,7 +53,8 @@ class AttributeAccuracy:
         self.pictures, self.examples, self.seed = pictures, examples, seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Accuracies by split, with the field, the network and its preprocessing."""
+        """The accuracies in [0, 1] by split, with the field, the network and its preprocessing. Raises
+        UserError for data without the field."""
         judge = evaluation.network("features", self.features)
         figures: dict[str, Any] = {split: self._measure(evaluation, split) for split in self.splits}
         shape = evaluation.pixels(self.splits[0])

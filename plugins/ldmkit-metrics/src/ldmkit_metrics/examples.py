@@ -1,4 +1,5 @@
-"""Which examples are drawn: the same ones with the same seeds in every metric, so that samples are shared."""
+"""Which examples metrics draw: the same ones with the same seeds in every metric, so that samples are
+shared."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ from ldmkit.types import Pixels
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some examples of a split: their places in it, the condition inputs for their samples, a seed for each.
+    """Some examples of a split: their places in it, the condition inputs of their samples, and a seed for
+    each.
 
-    captions: empty texts where the data have none.
+    captions: the examples' captions; empty texts where the data have none.
     """
 
     index: tuple[int, ...]
@@ -26,21 +28,21 @@ class Chosen:
     seeds: tuple[int, ...]
 
     def samples(self, evaluation: MetricInput) -> Pixels:
-        """A picture drawn for each."""
+        """A sample for each example, uint8 "n 3 H W"."""
         return evaluation.sample(self.fields, self.seeds)
 
 
 def check_field(evaluation: MetricInput, data: Dataset, field: str) -> None:
-    """UserError, which lists the fields that there are, for data without a field that a metric reads."""
+    """Raises UserError, which lists the fields of the data, where they lack the field that a metric reads."""
     if field not in data.fields:
         there = ", ".join(data.fields) or "no fields"
         raise evaluation.error(f"the data have no '{field}'; they have {there}")
 
 
 def choose(evaluation: MetricInput, split: str, count: int, seed: int, language: str | None = None) -> Chosen:
-    """`count` examples of a split, or all where it has fewer, in an order that `seed` draws.
+    """`count` examples of a split in an order that `seed` draws; all of them where it has fewer.
 
-    language: captions are those of the data set in that language; it has to hold the same pictures in the
+    language: takes the captions of the data set in that language, which must hold the same pictures in the
     same order. Raises UserError for data without that language or without a field that the recipe reads.
     """
     data = evaluation.data(split)
@@ -61,17 +63,17 @@ def choose(evaluation: MetricInput, split: str, count: int, seed: int, language:
 
 
 def concept_of(example: Mapping[str, Any], captions: str = "caption") -> str:
-    """What the picture is of: the field `concept`, else its caption, which is in the field `captions`."""
+    """What the picture shows: its field `concept`, or else its caption, which is in the field `captions`."""
     return str(example.get("concept", example.get(captions, "")))
 
 
 def style_of(example: Mapping[str, Any]) -> str:
-    """The field `style`; data without it have one style, whose name is empty."""
+    """The example's field `style`; empty where there is none, so that such data are of one style."""
     return str(example.get("style", ""))
 
 
 def preprocessing(pixels: Pixels, settings: Mapping[str, Any]) -> str:
-    """The preprocessing of pictures before a network, for reports."""
+    """A line for reports on how pictures were prepared for a network."""
     height, width = pixels.shape[2:]
     listing = ", ".join(f"{key} {'none' if value is None else value}" for key, value in settings.items())
     return f"{height}x{width} 8-bit RGB, no crop" + (f"; {listing}" if listing else "")

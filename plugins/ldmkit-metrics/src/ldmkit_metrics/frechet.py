@@ -47,7 +47,8 @@ class Frechet:
         self.seed = seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """The distance, its floor at this count, and what they are of."""
+        """The distance, its lowest value at this number of pictures, and how many pictures it compares.
+        Raises UserError for a split of fewer than two pictures."""
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
         pixels = evaluation.pixels(self.split)
         if len(chosen.index) < 2:
@@ -67,7 +68,8 @@ class Frechet:
 
 
 def frechet_distance(reference: Float[Tensor, "m e"], other: Float[Tensor, "n e"]) -> float:
-    """|mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)) of the embeddings' means and covariances."""
+    """The Frechet distance of two sets of embeddings: |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)) of
+    their means and covariances."""
     from torchmetrics.image.fid import FrechetInceptionDistance  # here: a recipe is checked without it
 
     metric = FrechetInceptionDistance(feature=_Embedded(reference.shape[1]))

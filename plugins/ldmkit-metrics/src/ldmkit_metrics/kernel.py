@@ -17,7 +17,7 @@ Embedded = Float[Tensor, "n e"]
 
 
 class Compared:
-    """What the two metrics below share: samples and reference pictures as embeddings.
+    """Base of the metrics that compare embeddings of samples with those of a split's pictures.
 
     Args:
         features: the feature network whose embeddings are compared.
@@ -69,7 +69,8 @@ class KernelDistance(Compared):
         self.subsets = subsets
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """The distance, and what it is of."""
+        """The distance and its standard deviation over the draws, with the numbers of pictures and the
+        preprocessing."""
         network, samples, reference, about = self._embedded(evaluation)
         distances = kernel_distances(samples, reference, self.subsets, self.seed)
         name = f"kid_{network.name}"
@@ -97,7 +98,7 @@ class PrecisionRecall(Compared):
         self.neighbours = neighbours
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Both, and what they are of."""
+        """Precision and recall in [0, 1], with the numbers of pictures and the preprocessing."""
         network, samples, reference, about = self._embedded(evaluation)
         return {
             f"precision_{network.name}": covered(samples, reference, self.neighbours),
@@ -107,7 +108,8 @@ class PrecisionRecall(Compared):
 
 
 def kernel_distances(samples: Embedded, reference: Embedded, subsets: int, seed: int) -> Float[Tensor, " s"]:
-    """The unbiased squared maximum mean discrepancy of equal draws from both."""
+    """The unbiased squared maximum mean discrepancy of `subsets` draws of equally many samples and reference
+    embeddings, at most 1000 of each."""
     from torchmetrics.image.kid import poly_mmd  # here: a recipe is checked without it
 
     draws, size = torch.Generator().manual_seed(seed), min(len(samples), len(reference), 1000)
@@ -119,7 +121,8 @@ def kernel_distances(samples: Embedded, reference: Embedded, subsets: int, seed:
 
 
 def covered(embedded: Embedded, by: Embedded, neighbours: int) -> float:
-    """The share of embeddings within the radius of one of the others."""
+    """The share of `embedded` that lies within the radius of one of `by`: the distance to its `neighbours`-th
+    nearest neighbour in `by`."""
     count = min(neighbours, len(by) - 1)
     radius = torch.cdist(by, by).kthvalue(count + 1, dim=1).values  # the nearest of all is itself
     return float((torch.cdist(embedded, by) <= radius).any(1).double().mean())

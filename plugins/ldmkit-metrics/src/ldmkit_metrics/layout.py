@@ -57,7 +57,8 @@ class LayoutAccuracy:
         self.examples, self.smallest, self.crop, self.seed = examples, smallest, crop, seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """The shares of boxes, and what judged them."""
+        """The shares of boxes whose class the classifier finds, in [0, 1], with the network that judged them
+        and its preprocessing. Raises UserError for data without the field of the layouts."""
         judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
         check_field(evaluation, data, self.field)
         chosen = choose(evaluation, self.split, self.pictures, self.seed)

@@ -23,7 +23,8 @@ DECAY = 1e-2
 
 @torch.no_grad()
 def describe(network: FeatureNetwork, pixels: Pixels) -> Float[Tensor, "n e"]:
-    """The embedding of each picture and the network's last three feature maps on a grid of 4 x 4."""
+    """For each picture the network's embedding, and its last three feature maps on a grid of 4 x 4, as one
+    vector."""
     rows = []
     for part in pixels.split(BATCH):
         image = normalize(part)
@@ -33,7 +34,8 @@ def describe(network: FeatureNetwork, pixels: Pixels) -> Float[Tensor, "n e"]:
 
 
 class Classifier:
-    """Multinomial logistic regression with an L2 penalty: features to one of the labels it was fitted to."""
+    """Multinomial logistic regression with an L2 penalty, from features to one of the labels that it was
+    fitted to."""
 
     def __init__(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> None:
         self.names = sorted(set(labels))
@@ -61,21 +63,22 @@ class Classifier:
         return (features - self._mean) / self._std
 
     def targets(self, labels: Sequence[str]) -> Int[Tensor, " n"]:
-        """Places of labels among the names; -1 for one that was never seen, which no prediction matches."""
+        """The number of each label's name; -1 for a label that was not fitted, which no prediction
+        matches."""
         known = {name: i for i, name in enumerate(self.names)}
         return torch.tensor([known.get(label, -1) for label in labels])
 
     @torch.no_grad()
     def accuracy(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> float:
-        """The share of examples whose most likely label is the given one."""
+        """The share of examples whose most likely label is the given one, in [0, 1]."""
         scores = self._standardized(features) @ self._weight + self._bias
         return float((scores.argmax(1) == self.targets(labels)).float().mean())
 
 
 def fitting_examples(available: int, most: int, seed: int, judged: Sequence[int]) -> list[int]:
-    """Indices of the training pictures that a judge is fitted to: `most` of them, in random order.
+    """Indices of `most` training pictures, in an order that `seed` draws, to which a judge is fitted.
 
-    Pictures in `judged`, which it will be measured on, are left out unless there are no others.
+    Pictures in `judged`, on which it will be measured, are left out unless there are no others.
     """
     order = torch.randperm(available, generator=torch.Generator().manual_seed(seed + 1)).tolist()
     left_out = set(judged)
@@ -83,5 +86,6 @@ def fitting_examples(available: int, most: int, seed: int, judged: Sequence[int]
 
 
 def shuffled(count: int) -> list[int]:
-    """For each of some examples in random order another one, whose condition the control takes."""
+    """For each of `count` examples in random order the index of another one, whose condition the control
+    takes."""
     return [(i + max(1, count // 2)) % count for i in range(count)]

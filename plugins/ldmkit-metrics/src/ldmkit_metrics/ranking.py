@@ -24,7 +24,11 @@ Ranks = Int[Tensor, " n"]
 
 @dataclass(frozen=True)
 class Reference:
-    """The training pictures, then those of another split, with unit embeddings and what they are of."""
+    """The training pictures, followed by those of another split: their unit embeddings, captions, concepts
+    and styles.
+
+    trained: the number of training pictures.
+    """
 
     pixels: Pixels
     embedded: Float[Tensor, "r e"]
@@ -35,7 +39,7 @@ class Reference:
 
     @classmethod
     def of(cls, evaluation: MetricInput, judge: Network, split: str, field: str = "caption") -> Reference:
-        """The reference for captions of `split`, which are in `field`."""
+        """The reference for the captions of `split`, which are in the data's field `field`."""
         splits = ["train"] if split == "train" else ["train", split]
         data = [evaluation.data(name) for name in splits]
         examples = [part[i] for part in data for i in range(len(part))]
@@ -50,21 +54,22 @@ class Reference:
         )
 
     def targets(self, split: str, index: Sequence[int]) -> Targets:
-        """The examples `index` of `split` as places in the reference."""
+        """The places in the reference of the examples `index` of `split`."""
         first = 0 if split == "train" else self.trained
         return Targets(self, torch.tensor(index) + first)
 
     def counts(self) -> dict[str, int]:
-        """Pictures by style."""
+        """The number of pictures by style; under "all" where the data have no styles."""
         return {style or "all": self.styles.count(style) for style in sorted(set(self.styles))}
 
     def nearest_trained(self, embedded: Embedded) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-        """Cosine distance to the nearest training picture of any style, and which one that is."""
+        """For each embedding the cosine distance to the nearest training picture of any style, in [0, 2], and
+        the place of that picture."""
         best = (F.normalize(embedded) @ self.embedded[: self.trained].T).max(1)
         return (1 - best.values).clamp(min=0), best.indices
 
     def distance(self, embedded: Embedded) -> float:
-        """The mean distance to the nearest training picture."""
+        """The mean cosine distance to the nearest training picture."""
         return float(self.nearest_trained(embedded)[0].mean())
 
 
@@ -89,11 +94,12 @@ class Targets:
         return ids[self.place, None] == ids[None]
 
     def ranks(self, embedded: Embedded) -> Ranks:
-        """The rank of each caption's concept for the picture in the same row."""
+        """The rank of each caption's concept for the picture in the same row; 1 is the best."""
         return self._ranks(F.normalize(embedded) @ self.reference.embedded.T, slice(None))
 
     def ranks_of_all(self, embedded: Float[Tensor, "m e"]) -> Int[Tensor, " nm"]:
-        """The rank of each caption's concept for every picture: what pictures made blindly score."""
+        """The ranks of each caption's concept for every picture, caption by caption: what pictures that know
+        no caption score."""
         cosine = F.normalize(embedded) @ self.reference.embedded.T
         every = [self._ranks(cosine, slice(i, i + 1)) for i in range(len(self.place))]
         return torch.cat(every)
@@ -104,12 +110,13 @@ class Targets:
         return ((cosine > own + TIE) & style & ~concept).sum(1) + 1
 
     def other_style(self) -> tuple[Int[Tensor, " k"], Targets]:
-        """Places of training pictures that show a caption's concept in another style, and those captions."""
+        """The places of training pictures that show a caption's concept in another style, and the targets of
+        those captions."""
         there = self._same_concept & ~self._same_style
         there[:, self.reference.trained :] = False
         matches = there.any(1)
         return there[matches].int().argmax(1), Targets(self.reference, self.place[matches])
 
     def styles(self) -> list[str]:
-        """The style that each caption asks for."""
+        """The style of each caption's own picture."""
         return [self.reference.styles[i] for i in self.place.tolist()]

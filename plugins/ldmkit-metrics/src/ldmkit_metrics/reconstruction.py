@@ -44,7 +44,7 @@ class Reconstruction:
         self.features = features
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Figures by split, and by split/style."""
+        """The figures by split, and by "SPLIT/STYLE" where the data have styles, with the preprocessing."""
         figures: dict[str, Any] = {}
         for split in self.splits:
             scores = self._scores(evaluation, split)
@@ -69,7 +69,8 @@ class Reconstruction:
 
 
 def fidelity(pixels: Pixels, reconstructions: Pixels) -> dict[str, Float[Tensor, " n"]]:
-    """Squared errors (of values in 0..1) and SSIM of each picture, over all and over non-white pixels."""
+    """The mean squared error (of values in [0, 1]) and SSIM of each picture over all pixels and over those
+    that are not white, and the share of the latter."""
     from torchmetrics.functional.image import (  # here: a recipe is checked without it
         structural_similarity_index_measure,
     )
@@ -96,7 +97,7 @@ def _mean(values: Float[Tensor, "n 3 H W"], where: Bool[Tensor, "n 3 H W"]) -> F
 
 
 def summary(scores: Mapping[str, Float[Tensor, " n"]]) -> dict[str, Any]:
-    """Means over pictures, squared errors as PSNR in dB."""
+    """The means of `fidelity` over pictures, with squared errors as PSNR in dB."""
     figures: dict[str, Any] = {"pictures": len(scores["mse"])}
     weights = {"": torch.ones_like(scores["mse"]), "_non_white": scores["weight_non_white"]}
     for suffix, weight in weights.items():

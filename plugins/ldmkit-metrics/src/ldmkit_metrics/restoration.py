@@ -24,10 +24,11 @@ RELAXATIONS = 60
 
 
 class Restoration:
-    """What the two metrics below share: which examples are restored, and how they are compared.
+    """Base of the metrics that compare samples with the pictures that their conditions were made from.
 
     Args:
-        features: a network that is in no loss and no guidance.
+        features: a network that is in no loss and no guidance; without one no distance of embeddings is
+            measured.
         split: where conditions are drawn from.
         pictures: how many are sampled.
         seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
@@ -80,7 +81,8 @@ class SuperResolution(Restoration):
         self.field = field
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Figures of the samples and of the enlargement."""
+        """The figures of the samples and of the bicubic enlargement. Raises UserError where the recipe does
+        not read the condition, or samples are of another size than the data's pictures."""
         chosen = self._chosen(evaluation, self.field)
         small = batch(chosen.fields, self.field)
         samples, real = chosen.samples(evaluation), chosen.pixels
@@ -113,7 +115,8 @@ class Inpainting(Restoration):
         self.image, self.mask = image, mask
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """Figures of the samples and of the smooth fill."""
+        """The figures of the samples and of the smooth fill. Raises UserError where the recipe does not read
+        the conditions, or samples are of another size than the data's pictures."""
         chosen = self._chosen(evaluation, self.image, self.mask)
         hole, real = masks(chosen.fields, self.mask) > 0, chosen.pixels
         samples = chosen.samples(evaluation)
@@ -133,7 +136,7 @@ class Inpainting(Restoration):
 
 
 def psnr(pixels: Pixels, restored: Pixels, where: Bool[Tensor, "n 1 H W"]) -> float:
-    """The mean over pictures of the PSNR in dB over some pixels; equal pictures count as 100 dB."""
+    """The mean over pictures of the PSNR in dB over the pixels `where`; equal pictures count as 100 dB."""
     error = ((pixels.double() - restored.double()) / 255).square().mean(1, keepdim=True)
     mean = (error * where).sum((1, 2, 3)) / where.sum((1, 2, 3)).clamp_min(1)
     there = where.flatten(1).any(1)
@@ -141,7 +144,8 @@ def psnr(pixels: Pixels, restored: Pixels, where: Bool[Tensor, "n 1 H W"]) -> fl
 
 
 def consistent(pixels: Pixels, small: Float[Tensor, "n 3 h w"]) -> float:
-    """PSNR in dB of pictures, reduced to the size of `small` (in [-1, 1]), to it."""
+    """The PSNR in dB between pictures, reduced to the size of `small`, and `small`, whose values are in [-1,
+    1]."""
     size = (int(small.shape[2]), int(small.shape[3]))
     reduced = F.interpolate(pixels.float(), size, mode="bicubic", antialias=True, align_corners=False)
     everywhere = torch.ones(len(small), 1, *size, dtype=torch.bool)
@@ -149,7 +153,8 @@ def consistent(pixels: Pixels, small: Float[Tensor, "n 3 h w"]) -> float:
 
 
 def smooth_fill(image: Float[Tensor, "n c H W"], hole: Bool[Tensor, "n 1 H W"]) -> Float[Tensor, "n c H W"]:
-    """The pictures with holes that solve Laplace's equation: from coarse to fine, by Jacobi steps."""
+    """The pictures with each hole filled by a solution of Laplace's equation, by Jacobi steps from coarse to
+    fine."""
     known = (~hole).to(image)
     filled = image * known
     if min(image.shape[2:]) > 2:

@@ -23,10 +23,11 @@ SHALLOW = 4
 
 
 class Segmenter(nn.Module):
-    """Class ids of every pixel from a frozen network's first feature maps, the picture and the position.
+    """Predicts the class of every pixel from a frozen network's first feature maps, the picture and the
+    position.
 
-    The maps are normalized, enlarged to half the picture's size and read by two 3x3 convolutions: what is
-    called a hypercolumn (Hariharan et al. 2015).
+    The maps are normalized, enlarged to half the picture's size, joined (a hypercolumn; Hariharan et al.
+    2015) and read by two 3x3 convolutions.
     """
 
     def __init__(self, network: FeatureNetwork, classes: int) -> None:
@@ -39,7 +40,7 @@ class Segmenter(nn.Module):
         )
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b k H W"]:
-        """Scores of each class, at the picture's size."""
+        """The score of each class at every pixel, for pictures of bytes."""
         with torch.no_grad():
             columns = self._columns(normalize(pixels))
         return F.interpolate(self.head(columns), pixels.shape[2:], mode="bilinear", align_corners=False)
@@ -60,7 +61,8 @@ class Segmenter(nn.Module):
 
 
 def train(segmenter: Segmenter, pixels: Pixels, maps: Maps, steps: int, seed: int) -> None:
-    """Adam on the cross-entropy of random batches; the learning rate falls to zero along a cosine."""
+    """Trains the segmenter by Adam on the cross-entropy of random batches, with a learning rate that falls to
+    zero along a cosine."""
     draws = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(segmenter.head.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -75,7 +77,11 @@ def train(segmenter: Segmenter, pixels: Pixels, maps: Maps, steps: int, seed: in
 
 
 def cached(segmenter: Segmenter, folder: Path | None, *key: object) -> Path | None:
-    """The file of a trained segmenter's weights, loaded where it is there already; None without a folder."""
+    """The file for a segmenter's weights in `folder`, which are loaded where the file exists; None without a
+    folder.
+
+    key: all that determines the weights.
+    """
     if folder is None:
         return None
     name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
@@ -86,7 +92,7 @@ def cached(segmenter: Segmenter, folder: Path | None, *key: object) -> Path | No
 
 
 def keep(segmenter: Segmenter, path: Path) -> None:
-    """Writes the weights aside first, so that no half file is left."""
+    """Writes the weights to a temporary file first and then renames it, so that no file is half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
     save_file(segmenter.state_dict(), aside)

@@ -18,9 +18,10 @@ SHOWN = 6
 
 
 def show(evaluation: MetricInput, title: str, chosen: Chosen, columns: Mapping[str, Pixels]) -> None:
-    """Appends the first examples to the contact sheet: their conditions, then a picture of each column.
+    """Appends a section to the contact sheet: for each of the first examples its conditions and a picture of
+    each column.
 
-    A condition that is words or a number stands in the row's label, as does the caption.
+    Conditions that are words or numbers stand in the row's label and note.
     """
     painted = {field: _painted(evaluation, chosen, field) for field in chosen.fields}
     shown = {field: pictures for field, pictures in painted.items() if pictures is not None}

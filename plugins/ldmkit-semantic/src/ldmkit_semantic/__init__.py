@@ -1,1 +1,1 @@
-"""Semantic-map encoders."""
+"""Conditioners that encode semantic maps."""

@@ -1,4 +1,4 @@
-"""A segmentation backbone that reads semantic maps."""
+"""A conditioner that encodes semantic maps by a segmentation backbone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ Size = Annotated[int, Field(gt=0)]
 
 
 class SmpEncoder(nn.Module):
-    """An encoder of segmentation-models-pytorch over a semantic map, trained jointly with the denoiser.
+    """Encodes a semantic map by a network of segmentation-models-pytorch that is trained jointly with the
+    denoiser.
 
-    Classes become three learned colours; the backbone's maps of every depth are projected to `channels`,
-    brought to the latent's size and added. Null: zeros. Nothing is downloaded.
+    Each class gets a learned colour. The backbone's feature maps of all depths are projected to `channels`,
+    resized to the latent's size and added up. The null condition is zeros. Nothing is downloaded. Raises
+    ValueError for a backbone that the library does not have and for weights that do not fit it.
 
     Args:
         field: the batch field that holds the maps, class ids "b H W".
@@ -62,11 +64,12 @@ class SmpEncoder(nn.Module):
         )
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Maps to class ids "b H W"; ValueError says what is expected."""
+        """The maps as class ids "b H W". Raises ValueError that says what is expected."""
         return {self.field: class_maps(raw, self.field, self.classes)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """concat "b channels h w", or tokens "b h*w channels"."""
+        """A condition with concat "b channels h w" or tokens "b h*w channels"; (h, w) is the latent's
+        size."""
         ids = prepared[self.field]
         size = (ids.shape[1] // self.factor, ids.shape[2] // self.factor)
         maps = self.backbone(self.colours(ids).permute(0, 3, 1, 2))[1:]
@@ -81,7 +84,7 @@ class SmpEncoder(nn.Module):
         return Condition(concat=joined)
 
     def null(self, like: Condition) -> Condition:
-        """Zeros."""
+        """A condition of zeros."""
         return like.map(torch.zeros_like)
 
 

@@ -1,4 +1,4 @@
-"""`SpatialRescaler` of the published single file."""
+"""The key map of the published single file's `SpatialRescaler`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ DEFAULTS = {"stages": 1, "classes": 3, "channels": None, "method": "bilinear", "
 
 
 class CompvisSpatialRescaler:
-    """`config` is the published class's `params`; the tensors have the same names here."""
+    """The published class `SpatialRescaler`, whose tensors have the same names as here; `config` is its
+    `params`."""
 
     classes = ("ldm.modules.encoders.modules.SpatialRescaler",)
     condition = "segmentation"
 
     def parameters(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """spatial-rescaler's parameters; ValueError for what it cannot be."""
+        """The parameters of spatial-rescaler. Raises ValueError for a configuration that it cannot have."""
         check_entries(config, (*RENAMED, "method", "bias"), fixed={"multiplier": (0.5,)})
         config_values = {RENAMED.get(key, key): value for key, value in config.items() if key != "multiplier"}
         values = {**DEFAULTS, **config_values}

@@ -1,4 +1,4 @@
-"""The paper's encoder of semantic maps: few channels beside z_t."""
+"""The paper's encoder of semantic maps, which joins a few channels to z_t."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Size = Annotated[int, Field(gt=0)]
 
 
 class SpatialRescaler(nn.Module):
-    """A one-hot map, halved `stages` times and mapped to a few channels by a 1x1 convolution (section 4.3.2).
+    """Halves a one-hot map `stages` times and maps it to a few channels by a 1x1 convolution.
 
-    Both steps are linear and act on different axes, so the channels are mapped first: a look-up by class id
-    instead of a channel a class at full size. The result is the published one but for rounding. Null: zeros.
+    Both steps are linear and act on different axes, so the channels are mapped first, by a look-up of the
+    class id, which needs no channel for each class at full size. The result is that of the published order up
+    to rounding. The null condition is zeros. Source: Rombach et al. 2022, section 4.3.2.
 
     Args:
         field: the batch field that holds the maps, class ids "b H W".
         classes: how many classes there are.
-        channels: what joins z_t.
-        stages: halvings; 2^stages is the compression model's factor.
+        channels: how many channels join z_t.
+        stages: how often the map is halved; 2^stages is the compression model's factor.
         method: how a halving interpolates.
         bias: give the 1x1 convolution a bias.
     """
@@ -50,18 +51,18 @@ class SpatialRescaler(nn.Module):
         self.channel_mapper = nn.Conv2d(classes, channels, 1, bias=bias)
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
-        """Maps to class ids "b H W"; ValueError says what is expected."""
+        """The maps as class ids "b H W". Raises ValueError that says what is expected."""
         return {self.field: class_maps(raw, self.field, self.classes)}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
-        """concat "b channels h w"."""
+        """A condition with concat "b channels h w"; h and w are the map's sides over 2^stages."""
         x = self._map_channels(prepared[self.field])
         for _ in range(self.stages):
             x = interpolate(x, scale_factor=0.5, mode=self.method)
         return Condition(concat=x)
 
     def null(self, like: Condition) -> Condition:
-        """Zeros."""
+        """A condition of zeros."""
         return like.map(torch.zeros_like)
 
     def _map_channels(self, ids: Tensor) -> Tensor:

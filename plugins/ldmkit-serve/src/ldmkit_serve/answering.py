@@ -33,8 +33,8 @@ UNSAID = ("recipe", "inputs", "init", "options")
 
 @dataclass(frozen=True)
 class Served:
-    """What is served: pictures go to the folder `out`. overrides: those with which the recipe was opened.
-    cancelled: presses of "Draw" that were cancelled last."""
+    """What is served. out: the folder for pictures. overrides: those with which the recipe was opened.
+    cancelled: the presses of "Draw" that were cancelled last."""
 
     system: ldmkit.System
     out: Path

@@ -44,10 +44,12 @@ def launch(
     block: bool = True,
     overrides: Sequence[str] = (),
 ) -> gradio.Blocks:
-    """Serves the page until it is interrupted (or, without `block`, until the page is closed). Pictures go to
-    `out`, the one folder that can be read.
+    """Serves the page until it is interrupted, or, without `block`, until the returned page is closed.
 
-    Raises UserError for a recipe without a denoiser and for a port that is taken.
+    out: the folder for pictures, the only one that visitors can read. host, port: where the page is reached.
+    share: whether gradio makes it reachable from the internet. queue: how many requests may wait. overrides:
+    those with which the recipe was opened. Raises UserError for a recipe without a denoiser and for a port
+    that is taken.
     """
     if system.denoiser is None:
         raise UserError(f"recipe '{system.recipe.name}' has no denoiser: there are no pictures to draw")
@@ -72,7 +74,7 @@ def launch(
 
 
 def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gradio.Blocks:
-    """The page of a system with a denoiser."""
+    """The page of a system that has a denoiser; see `launch`."""
     facts = facts_of(system)
     kept = Kept(out / "inputs", named_pictures(system), facts.data)
     served = Served(system, out, kept, overrides)

@@ -26,11 +26,11 @@ MASK = ("known", "to paint")
 
 @dataclass(frozen=True)
 class Control:
-    """Components of the page for some fields.
+    """The components of the page for some fields of the input.
 
-    raw: their values to raw inputs by field; ValueError says what is missing. show: the reverse, raw inputs
-    in any form in which people, data sets and files give them to values of the components; ValueError,
-    TypeError or KeyError where it cannot show them. fields: those that `raw` gives.
+    raw: turns the components' values into raw inputs by field; raises ValueError that says what is missing.
+    show: the reverse, for raw inputs in any form in which people, data sets and files give them; raises
+    ValueError, TypeError or KeyError where it cannot show them. fields: the fields that `raw` gives.
     """
 
     fields: tuple[str, ...]
@@ -42,8 +42,11 @@ class Control:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known besides the field's name: the recipe's data (None where it is not at hand), the names of
-    its classes by field, texts to begin with, the picture's size."""
+    """What is known of the inputs besides the fields' names.
+
+    data: the recipe's data; None where they are not on this machine. Besides, the names of the classes by
+    field, texts to begin with, and the pictures' (height, width).
+    """
 
     data: Dataset | None
     names: Mapping[str, Sequence[str]]
@@ -52,7 +55,8 @@ class Facts:
 
 
 def controls(conditioners: Iterable[Conditioner], facts: Facts) -> list[Control]:
-    """A control for every field that the conditioners read, in order; a picture and its mask share one."""
+    """A control for every field that the conditioners read, in their order; a picture and its mask share
+    one."""
     parts: dict[str, Control] = {}
     for spec in (conditioner.spec for conditioner in conditioners):
         holes = {kind: name for name, kind in spec.kinds.items() if kind in ("picture", "mask")}
@@ -65,7 +69,7 @@ def controls(conditioners: Iterable[Conditioner], facts: Facts) -> list[Control]
 
 
 def random_example(facts: Facts, choose: random.Random) -> Mapping[str, Any] | None:
-    """An example of the data's validation split."""
+    """An example of the data's validation split that `choose` draws; None without data."""
     if facts.data is None:
         return None
     split = facts.data.split("validation")
@@ -73,7 +77,7 @@ def random_example(facts: Facts, choose: random.Random) -> Mapping[str, Any] | N
 
 
 def holds(facts: Facts, control: Control) -> bool:
-    """Have the data's examples all that the control shows?"""
+    """Whether the data's examples have all the fields that the control shows."""
     return facts.data is not None and set(control.fields) <= {"image", *facts.data.fields}
 
 

@@ -1,4 +1,4 @@
-"""One request drawn in a thread, so that the page shows how the picture forms and can stop it."""
+"""Draws one request in a thread, so that the page shows how the picture forms and can stop it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ time as well: a picture that takes no longer is shown when it is finished."""
 
 @dataclass(frozen=True)
 class Step:
-    """The share of the steps that is done, and the picture as far as it is, where it was decoded."""
+    """The share of the steps that is done, in [0, 1], and the picture at that step where it was decoded."""
 
     share: float
     picture: PIL.Image.Image | None
@@ -34,14 +34,15 @@ class Step:
 
 @dataclass
 class Pace:
-    """Says what of a drawing's progress goes to the page; times are of a monotonic clock, in seconds."""
+    """Decides how much of a drawing's progress is sent to the page. Times are of a monotonic clock, in
+    seconds."""
 
     told: float
     looked: float
     looks: int = 0
 
     def look(self, share: float, now: float) -> bool:
-        """Is the picture shown now? Not after the last step: the finished one follows."""
+        """Whether the picture is shown now; never after the last step, since the finished one follows."""
         early = int(share * PREVIEWS) <= self.looks or now - self.looked < LOOK
         if early or share >= 1:
             return False
@@ -49,7 +50,7 @@ class Pace:
         return True
 
     def tell(self, now: float) -> bool:
-        """Is the share told now?"""
+        """Whether the share is told now."""
         if now - self.told < TELL:
             return False
         self.told = now
@@ -57,13 +58,13 @@ class Pace:
 
 
 class Stopped(Exception):
-    """Raised in the drawing when the user has cancelled."""
+    """Raised within the drawing when the user has cancelled it."""
 
 
 def draw(system: ldmkit.System, request: Mapping[str, Any]) -> Generator[Step]:
     """The steps of one picture, the finished one last; closing the iterator stops the drawing.
 
-    `request` are arguments of `System.sample` for one picture. Raises what the sampling raises.
+    request: the arguments of `System.sample` for one picture. Raises what the sampling raises.
     """
     arrived: queue.Queue[Step | Exception] = queue.Queue()
     stopped, begun = threading.Event(), time.monotonic()

@@ -14,7 +14,7 @@ from ldmkit_serve.controls import Facts
 
 
 def facts_of(system: ldmkit.System) -> Facts:
-    """What the controls know of the recipe and its data."""
+    """What the controls need to know of the recipe and its data."""
     data = _data(system)
     side = 8 * system.compression.latent.factor
     size = system.size or (side, side)
@@ -23,7 +23,7 @@ def facts_of(system: ldmkit.System) -> Facts:
 
 
 def named_pictures(system: ldmkit.System) -> list[Path]:
-    """The pictures that the recipe itself names as inputs."""
+    """The picture files that the recipe itself names as inputs."""
     sample = system.recipe.sample
     named = [value for values in sample.fields.values() for value in values if isinstance(value, str)]
     files = [system.recipe.located(value) for value in (*named, *([sample.init] if sample.init else ()))]

@@ -1,4 +1,4 @@
-"""The inputs of served pictures: pictures among them are kept as files, and found again by their content."""
+"""Keeps the pictures among the inputs of served pictures as files, and finds them again by their content."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from ldmkit.pictures.inputs import content
 
 @dataclass(frozen=True)
 class Kept:
-    """What visitors gave, in `folder`; the files that the recipe names; the recipe's data, where at hand.
+    """The inputs that visitors gave, in `folder`, the files that the recipe names, and the recipe's data
+    where they are on this machine.
 
-    Files are looked up by their sha256 alone: a picture that is dropped on the page is anybody's, and the
-    paths that it names are never opened.
+    Files are looked up by their sha256 alone: anybody may drop a picture on the page, and the paths in its
+    metadata are never opened.
     """
 
     folder: Path
@@ -36,8 +37,8 @@ class Kept:
             self._by_content[hashlib.sha256(path.read_bytes()).hexdigest()] = path
 
     def record(self, name: str, value: Any) -> Any:
-        """The value of the input `name` as the PNG's metadata holds it; a picture, map or mask is written to
-        the folder first."""
+        """The value of the input `name` in the form in which a PNG's metadata hold it; a picture, map or mask
+        is written to the folder first."""
         if not isinstance(value, Tensor | PIL.Image.Image):
             return value
         stream = io.BytesIO()
@@ -48,7 +49,8 @@ class Kept:
         return {"file": str(self._by_content[digest]), "sha256": digest}
 
     def value(self, record: Any) -> Any:
-        """The value that a record stands for, a file's as its path. ValueError where it is not at hand."""
+        """The value that a record stands for, a file's as its path. Raises ValueError where it cannot be
+        found here."""
         if not isinstance(record, Mapping):
             return record
         if "file" in record:

@@ -1,4 +1,5 @@
-"""What a served picture's file says, as `ldmkit sample` writes it, and the page's values from such a file."""
+"""The metadata of a served picture, in the form of `ldmkit sample`, and the page's values read back from
+them."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ def about(
     kept: Kept,
     overrides: Sequence[str] = (),
 ) -> dict[str, str]:
-    """What the PNG says of itself; `prompt` names the field of the prompt, `overrides` are changes of the
-    recipe's values that lead to the picture's."""
+    """The metadata of a picture. name: of the recipe. prompt: the field that holds the prompt. fields: raw
+    inputs. options: arguments of `System.sample`. overrides: the changes of the recipe that lead to the
+    picture's values."""
     inputs = {field: kept.record(field, value) for field, (value,) in fields.items()}
     texts = {k: str(v) for k, v in options.items() if isinstance(v, str | int | float)}
     if prompt in inputs:
@@ -46,7 +48,7 @@ def about(
 
 
 def sampler_override(slot: SamplerSlot, options: Mapping[str, Any]) -> str:
-    """The page's sampler and steps as an override of the recipe's `sampler`, whose spacing stays."""
+    """The page's sampler and steps as an override of the recipe's `sampler`, whose spacing is kept."""
     if options["sampler"] == slot.name:
         return f"sampler.steps={options['steps']}"
     own = {"name": options["sampler"], "spacing": slot.spacing.flat(), "reuse": slot.reuse}
@@ -56,9 +58,9 @@ def sampler_override(slot: SamplerSlot, options: Mapping[str, Any]) -> str:
 def from_picture(
     conditions: Sequence[Control], chosen: Settings, prompt: str, metadata: Mapping[str, str], kept: Kept
 ) -> tuple[list[Any], list[str]]:
-    """The components' values out of a picture's metadata, and in words what could not be brought back.
+    """The components' values out of a picture's metadata, and messages about what could not be restored.
 
-    A condition that the picture does not tell stays as it is; a setting returns to the recipe's own.
+    A condition that the metadata do not hold is left as it is; a setting returns to the recipe's own value.
     """
     values: list[Any] = []
     missing: list[str] = []

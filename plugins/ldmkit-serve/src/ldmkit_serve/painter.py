@@ -1,6 +1,6 @@
-"""The painter: a canvas in the page for maps of classes, masks and boxes, and what comes back from it.
+"""The painter: a canvas in the page for maps of classes, masks and boxes, and the reading of what it sends.
 
-What a browser sends is anybody's text: every number of it is checked before it is used.
+What a browser sends is untrusted text: every number of it is checked before it is used.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Box = tuple[int, float, float, float, float]
 def painter(
     mode: Mode, classes: Sequence[str], size: tuple[int, int], *, widest: int = 0, name: str = ""
 ) -> gradio.HTML:
-    """The canvas. `size` is (height, width) in the map's own pixels; `widest` the columns that the user may
-    widen it to; `name` the element's id in the page."""
+    """The canvas. size: (height, width) in the map's own pixels. widest: the number of columns to which the
+    user may widen it. name: the element's id in the page."""
     height, width = size
     named = zip(classes, colours(len(classes)), strict=True)
     palette = [{"name": one, "colour": "#{:02x}{:02x}{:02x}".format(*rgb)} for one, rgb in named]
@@ -53,7 +53,8 @@ def painter(
 
 
 def read_map(text: str, classes: int) -> UInt8[np.ndarray, "H W"]:
-    """The class of each pixel of a painted map. ValueError where the text is no map of these classes."""
+    """The class of each pixel of a painted map. Raises ValueError where the text is no map of these
+    classes."""
     height, width, value = _read(text)
     try:
         raw = base64.b64decode(value["ids"], validate=True)
@@ -68,7 +69,8 @@ def read_map(text: str, classes: int) -> UInt8[np.ndarray, "H W"]:
 
 
 def read_boxes(text: str, classes: int) -> list[Box]:
-    """The drawn boxes. ValueError where the text holds none, too many, or boxes outside the picture."""
+    """The drawn boxes, with sides in [0, 1]. Raises ValueError where the text holds none, too many, or boxes
+    outside the picture."""
     _, _, value = _read(text)
     rows = value.get("boxes")
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_BOXES:
@@ -77,19 +79,19 @@ def read_boxes(text: str, classes: int) -> list[Box]:
 
 
 def write_map(labels: UInt8[np.ndarray, "H W"]) -> str:
-    """A map as the painter takes it."""
+    """A map in the form that the painter reads."""
     height, width = labels.shape
     ids = base64.b64encode(np.ascontiguousarray(labels, np.uint8).tobytes()).decode()
     return json.dumps({"width": width, "height": height, "ids": ids})
 
 
 def write_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> str:
-    """Boxes as the painter takes them."""
+    """Boxes in the form that the painter reads; size: the (height, width) of its canvas."""
     return json.dumps({"height": size[0], "width": size[1], "boxes": [list(box) for box in boxes]})
 
 
 def background(picture: PIL.Image.Image) -> str:
-    """A picture as the data URI that the painter draws below a mask."""
+    """A picture as the data URI that the painter shows below a mask."""
     stream = io.BytesIO()
     picture.convert("RGB").save(stream, "PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

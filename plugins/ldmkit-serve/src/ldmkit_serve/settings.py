@@ -1,4 +1,4 @@
-"""What a page offers beside the conditions: seed, steps, sampler, guidance, a picture to start from."""
+"""What a page offers besides the conditions: seed, steps, sampler, guidance, a picture to start from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Settings = Mapping[str, Component]
 
 
 def settings(system: ldmkit.System, captioned: bool) -> Settings:
-    """The components, set to what the recipe says. `captioned`: is there a prompt to steer away from?"""
+    """The components, set to the recipe's values. captioned: whether there is a prompt, so that a negative
+    one is offered."""
     recipe = system.recipe
     scales = [g.parameters["scale"] for g in recipe.guidance if "scale" in g.parameters]
     parts: dict[str, Component] = {}
@@ -50,9 +51,10 @@ def settings(system: ldmkit.System, captioned: bool) -> Settings:
 def request(
     conditions: Sequence[Control], chosen: Settings, values: Sequence[Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Raw inputs by field, and the other arguments of `System.sample`, out of the components' values.
+    """Raw inputs by field, and the other arguments of `System.sample`, from the components' values.
 
-    Raises ValueError for what is missing or outside its range: a request may come from anywhere.
+    Raises ValueError for a value that is missing or outside its range, since a request may come from
+    anywhere.
     """
     rest = iter(values)
     fields: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""Examples of any source of encoded pictures: which are broken, how large they are, what they show."""
+"""The base of data sets whose pictures are stored encoded, whatever holds them: broken examples, sizes,
+views."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ READERS = 8
 
 @dataclass(frozen=True)
 class Encoded:
-    """The content of a picture file, and what messages call it."""
+    """The bytes of a picture file, and the name by which messages call it."""
 
     content: bytes
     name: str
@@ -43,9 +44,9 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Record:
-    """One example as it is stored: its picture, the values of its fields, and why others are unusable.
+    """One example as it is stored: its picture, the values of its fields, and for unusable fields the reason.
 
-    unread: why there may be more fields whose names cannot be read.
+    unread: the reason why there may be more fields, whose names cannot be read.
     """
 
     picture: Encoded
@@ -54,7 +55,7 @@ class Record:
     unread: str | None = None
 
     def lack(self, field: str) -> str | None:
-        """Why it has no such field; None where it has."""
+        """The reason why the record has no usable field of that name; None where it has one."""
         if field in self.unusable:
             return self.unusable[field]
         return None if self.values.get(field) is not None else self.unread or f"has no '{field}'"
@@ -65,10 +66,11 @@ Fault = tuple[int, Sequence[str], str]
 
 
 class Source(Protocol):
-    """Records by their place, in the order of their keys.
+    """The records of a data set by their place, in the order of their keys.
 
-    where: what messages call all of it. problems: those that are known as unusable, by place, with the
-    reason. content: a digest of what is stored. files: the same of each file.
+    where: the name by which messages call the source. problems: the records that are known to be unusable, by
+    place, with the reason. content: a digest of all that is stored. files: a digest of each file, by its
+    name.
     """
 
     where: str
@@ -79,20 +81,21 @@ class Source(Protocol):
     files: Mapping[str, str]
 
     def name(self, place: int) -> str:
-        """What messages call a record."""
+        """The name by which messages call a record."""
 
     def record(self, place: int) -> Record:
-        """Raises ValueError or PictureError for a broken one, UserError where its file changed or is gone."""
+        """The record at a place. Raises ValueError or PictureError for a broken one, UserError where its file
+        has changed or is gone."""
 
     def lacking(self) -> Iterable[Fault]:
-        """The fields that examples lack, as far as that is known without reading pictures."""
+        """The fields that records lack, as far as that is known without reading pictures."""
 
 
 class Examples(PictureData):
     """The data set of a source, which a subclass hands to `_take_from`.
 
-    Where the sizes of all pictures are needed (buckets, `smallest`), headers are read once, when the set is
-    first seen.
+    Where the sizes of all pictures are needed (for buckets or `smallest`), their headers are read once, when
+    the set is first opened.
     """
 
     def _take_from(self, source: Source) -> None:
@@ -105,17 +108,17 @@ class Examples(PictureData):
 
     @cached_property
     def digest(self) -> str:
-        """Of what is stored, which of it is used, and the settings."""
+        """A digest of what is stored, of which examples are used, and of the settings."""
         return _digest([self._source.content, *self._settings, self._places])
 
     @property
     def contents(self) -> Mapping[str, str]:
-        """A digest of each file, by its name: a line can then say which have changed."""
+        """A digest of each file by its name, so that a message can say which files have changed."""
         return self._source.files
 
     @cached_property
     def picture_digest(self) -> str:
-        """Of the pictures alone, as they are shown where nothing is drawn."""
+        """A digest of the pictures alone, as they are shown where nothing is drawn at random."""
         return _digest(["pictures", self._source.content, *self._picture_settings, self._places])
 
     def _size(self, place: int) -> tuple[int, int]:

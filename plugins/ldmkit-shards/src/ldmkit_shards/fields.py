@@ -1,4 +1,4 @@
-"""The fields in the members of a tar file, by what follows the first dot of their names."""
+"""The fields that members of a tar file hold, by the part of their names that follows the first dot."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ READ = ("json", *NAMES)
 
 
 def field_of(kind: str) -> str:
-    """The name of the field in a member; empty where its content says so (.json), or it holds none."""
+    """The name of the field that a member holds; empty where the content names its fields (.json) or it holds
+    none."""
     field, _, suffix = kind.rpartition(".")
     return (field if suffix.lower() in (*READ, *PICTURES) else "") or NAMES.get(suffix.lower(), "")
 
 
 def is_object(kind: str) -> bool:
-    """Does the content of a member say which fields it holds?"""
+    """Whether the content of a member names the fields that it holds."""
     return kind.lower() == "json"
 
 
 def values_in(kind: str, content: bytes) -> Mapping[str, Any]:
-    """The fields in a member; ValueError says what is wrong with it."""
+    """The fields of a member's content by name. Raises ValueError that says what is wrong with it."""
     field, suffix = field_of(kind), kind.rpartition(".")[2].lower()
     try:
         if suffix == "json":
@@ -58,5 +59,5 @@ def _value(suffix: str, content: bytes) -> Any:
 
 
 def constant(value: Any) -> Any:
-    """Lists as tuples, so that what examples hold cannot change."""
+    """The value with its lists as tuples, so that nobody can change what an example holds."""
     return tuple(constant(v) for v in value) if isinstance(value, list) else value

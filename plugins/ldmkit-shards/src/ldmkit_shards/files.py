@@ -1,4 +1,4 @@
-"""Files of a data set by size, time and content digest; what is derived from them is cached."""
+"""Files of a data set by size, time and digest, and a cache for what follows from their content."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ VERSION = 2
 
 
 class State(NamedTuple):
-    """size: bytes; time: of the last change, in ns."""
+    """What a file's system says of it. size: in bytes. time: of the last change, in ns."""
 
     size: int
     time: int
 
 
 def state_of(path: Path) -> State:
-    """DiskError where there is no such file."""
+    """The state of a file. Raises DiskError where there is none."""
     with explained(path, "read"):
         status = path.stat()
     return State(status.st_size, status.st_mtime_ns)
 
 
 def read_at(path: Path, state: State, offset: int, size: int) -> bytes:
-    """Some bytes of a file; UserError where it is no longer as `state` says."""
+    """`size` bytes of a file from `offset` on. Raises UserError where the file is no longer in that state."""
     with explained(path, "read"), path.open("rb") as file:
         status = os.fstat(file.fileno())
         if State(status.st_size, status.st_mtime_ns) != state:
@@ -44,15 +44,15 @@ def read_at(path: Path, state: State, offset: int, size: int) -> bytes:
 
 
 def content_of(path: Path) -> str:
-    """sha256 of a file."""
+    """The sha256 of a file."""
     with explained(path, "read"), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cached(key: str, compute: Callable[[], Any]) -> Any:
-    """A JSON value by its key, from the cache folder or else computed and kept there.
+    """The JSON value of a key out of the cache folder, or else computed and written there.
 
-    Whatever cannot be read there is computed again; a disk that takes nothing keeps nothing.
+    A value that cannot be read is computed again, and one that cannot be written is returned all the same.
     """
     file = cache_folder() / "shards" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -67,5 +67,5 @@ def cached(key: str, compute: Callable[[], Any]) -> Any:
 
 
 def of_file(path: Path, state: State, what: str, compute: Callable[[], Any]) -> Any:
-    """`cached`, for what follows from a file as it is."""
+    """As `cached`, for a value that follows from a file's content; `what` tells values of one file apart."""
     return cached(f"{what} {os.path.realpath(path)} {state.size} {state.time}", compute)

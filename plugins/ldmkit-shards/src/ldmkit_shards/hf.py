@@ -26,12 +26,12 @@ ROWS = 4096
 class HfDataset(Examples):
     """A table with a column of pictures: parquet files, a folder of `save_to_disk`, or a set on the hub.
 
-    Examples: image (uint8 "3 H W") and a field for each other column of texts, numbers, class labels (whole
-    numbers; `class_names` has their names), sequences (as tuples) and further pictures. With `key` they come
-    in the order of that column, and splits follow from it, as those of a folder whose files have these
-    names; else both follow from the number of the row. Splits: "train", and "validation" with about 5 %.
-    Raises ValueError without the library, for a set that is missing or has no such columns, and for more
-    broken pictures than allowed.
+    Examples hold image (uint8 "3 H W") and a field for each other column of texts, numbers, class labels
+    (whole numbers; `class_names` has their names), sequences (as tuples) and further pictures. With `key`
+    they come in the order of that column, and their splits follow from it, as those of a folder whose files
+    have these names; otherwise both follow from the number of the row. The splits are "train", and
+    "validation" with about 5 %. Raises ValueError without the library, for a set that is missing or lacks
+    these columns, and for more broken pictures than are allowed.
 
     Args:
         path: a folder, or a parquet file; not with `repo`.

@@ -1,4 +1,4 @@
-"""The offsets of the members of a tar file."""
+"""The members of a tar file by offset, grouped into examples."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LINK = -1
 def scan(path: Path) -> list[tuple[str, int, int]]:
     """Name, offset and size of each member of an uncompressed tar file but its folders; no content is read.
 
-    The size of a member that is no regular file is LINK. UserError for a file that is no tar file, is
-    compressed, cut off or damaged between its members.
+    The size of a member that is no regular file is LINK. Raises UserError for a file that is no tar file, is
+    compressed, is cut off, or is damaged between its members.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -57,10 +57,10 @@ def _check_end(path: Path, end: int, members: list[tuple[str, int, int]]) -> Non
 
 
 def group(members: Iterable[tuple[str, int, int]]) -> Mapping[str, Members]:
-    """The members of each example by its key; hidden ones and webdataset's own notes ("__...") left out.
+    """The members of each example by its key, without hidden ones and webdataset's own notes ("__...").
 
-    Names are compared as text: a Mac writes "é" as two characters where others write one. The key is that of
-    the picture.
+    Names are compared in one Unicode form, since a Mac writes "é" as two characters where others write one.
+    The key is spelled as that of the picture.
     """
     groups: dict[str, dict[str, tuple[int, int]]] = {}
     for name, offset, size in members:
@@ -76,13 +76,14 @@ def group(members: Iterable[tuple[str, int, int]]) -> Mapping[str, Members]:
 
 
 def picture_in(members: Members) -> str | None:
-    """The kind of the member that is the example's picture."""
+    """The kind of the member that is the example's picture; None where there is none."""
     return next((kind for kind in members if kind.lower() in PICTURES), None)
 
 
 def keys_in(path: Path, members: Iterable[tuple[str, int, int]]) -> Sequence[Any]:
-    """The fields in the members that hold an object of JSON, None for an unreadable one: the different lists,
-    and of each member its offset and the number of its list."""
+    """The names of the fields in members that hold a JSON object: the list of all different sets of names
+    (None for an object that cannot be read), and for each such member its offset and the number of its
+    set."""
     lists: dict[tuple[str, ...] | None, int] = {}
     which = []
     with path.open("rb") as file:

@@ -25,18 +25,18 @@ SHARDS = 1_000_000
 class WebDataset(Examples):
     """Pictures with captions and fields in uncompressed tar files, as webdataset names them.
 
-    Members of one name up to the first dot of its last part are an example: `a.png`, `.jpg`, `.jpeg` or
-    `.webp` is its picture; `a.txt` its caption; the keys of the object in `a.json` are fields; `a.cls` holds
-    a whole number, the field label. Another word stands for a field: `a.map.png` for a further picture (a
-    map, a mask...), `a.title.txt` for a text, `a.latent.npy` for an array (a tensor; nothing is unpickled),
-    `a.parts.json` for any value. Other members are left alone. The fields are those of all examples; one
-    that lacks a field counts as broken for a recipe that reads it.
+    Members whose names agree up to the first dot of the last part are one example: `a.png`, `.jpg`, `.jpeg`
+    or `.webp` is its picture; `a.txt` its caption; the keys of the object in `a.json` are fields; `a.cls`
+    holds a whole number, the field label. Another word names a field: `a.map.png` holds a further picture (a
+    map, a mask...), `a.title.txt` a text, `a.latent.npy` an array (a tensor; nothing is unpickled),
+    `a.parts.json` any value. Other members are passed over. The fields are those that any example has; an
+    example that lacks a field counts as broken for a recipe that reads it.
 
-    Examples: image (uint8 "3 H W") and the fields. They come in the order of their keys, however they lie in
-    shards. Each shard is read once to list and digest it, which is cached; then members are read by their
-    place in it. Splits by a hash of the key, as those of a folder with the same files: "train", and
+    Examples hold image (uint8 "3 H W") and the fields. They come in the order of their keys, whichever shard
+    holds them. Each shard is read once to list and digest it, which is cached; then members are read by their
+    offset. Splits follow from a hash of the key, as those of a folder with the same files: "train", and
     "validation" with about 5 %. Raises ValueError for a shard that is missing, cut off or changes while it is
-    used, and for more broken examples than allowed.
+    used, and for more broken examples than are allowed.
 
     Args:
         path: the shards, a path with braces: "shards/part-{000..127}.tar".
