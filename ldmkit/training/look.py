@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ldmkit.engine.data import drawn_of, field_kinds, of_one_shape
+from ldmkit.engine.dry_runs import IN_TRAINING
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import (
     check_condition,
@@ -21,7 +22,7 @@ from ldmkit.engine.promises import (
     check_prepared,
     check_repeated,
 )
-from ldmkit.engine.rehearsal import evaluating, named
+from ldmkit.engine.rehearsal import in_mode, learns, named
 from ldmkit.engine.trial import WRONG
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described
@@ -182,11 +183,16 @@ def _check_conditions(system: Parts, data: Dataset, indices: Sequence[int]) -> N
     raw = raw_of(examples, fields_of(system))
     for name, conditioner in system.named_conditioners():
         slot = system.recipe.conditioners[name]
-        with named("conditioner", slot, WRONG), evaluating(system.conditioners[name]):
+        with named("conditioner", slot, WRONG), in_mode(conditioner, training=False):
             condition = _encoded(conditioner, raw, system.device)
             check_condition("encode", conditioner.spec, condition, len(examples))
             check_null(conditioner.null(condition), condition)
             check_repeated(condition, _encoded(conditioner, raw, system.device))
+        if system.recipe.train.diffusion and learns(conditioner):
+            with named("conditioner", slot, IN_TRAINING), in_mode(conditioner, training=True):
+                learning = _encoded(conditioner, raw, system.device)
+                check_condition("encode", conditioner.spec, learning, len(examples))
+                check_null(conditioner.null(learning), learning)
         if conditioner.spec.concat and condition.concat is not None:
             h, w = condition.concat.shape[2:]
             if (h, w) != (height, width):

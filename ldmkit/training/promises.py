@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ldmkit.engine.adapters import attach
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import check_numbers, check_scalar, shape_of
-from ldmkit.engine.rehearsal import COUNT, denoised, evaluating, named
+from ldmkit.engine.rehearsal import COUNT, denoised, in_mode, named
 from ldmkit.engine.system import System
 from ldmkit.engine.trial import WRONG
 from ldmkit.interfaces import Adversary, Distillation, Loss, NoiseSchedule, Optimizer
@@ -39,7 +39,7 @@ def try_losses(
             with named("loss", slot, WRONG):
                 _loss(loss, decoded, image)
         if adversary is not None and options.adversary is not None:
-            with named("adversary", options.adversary, WRONG), evaluating(adversary):
+            with named("adversary", options.adversary, WRONG), in_mode(adversary, training=False):
                 _adversary(adversary, decoded, image)  # whose norms do not learn of the grey picture
 
 

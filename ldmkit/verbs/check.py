@@ -14,6 +14,7 @@ from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.components import check_classes
+from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -127,6 +128,8 @@ def try_out(system: System, *, any_size: bool) -> None:
         refuse_beyond(system)
         check_room(system, picture_size(system), 1)
     rehearse(system, picture_size(system))
+    rehearse_sampling(system, plans.plan(system), picture_size(system))
+    rehearse_training(system, picture_size(system))
 
 
 def before_training(system: System, *, any_size: bool) -> None:
