@@ -18,6 +18,7 @@ from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.requests import check_strength, inputs_of
+from ldmkit.engine.unread import note_unread
 from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -124,6 +125,7 @@ class System(Parts):
             strength=strength,
         )
         check_strength(inputs, strength)
+        note_unread(self, inputs)
         with Meter("samples", len(inputs.seeds)) if progress else nullcontext() as meter:
             batches = sampling.pictures(
                 self,

@@ -94,8 +94,10 @@ class Regulariser(Module, Protocol):
 class Conditioner(Module, Protocol):
     """tau_theta of section 3.3: encodes fields of a batch as a `Condition`.
 
-    One method is optional: `default(count, size) -> Prepared`, the prepared input for `count` pictures of
-    (height, width) where the user gives none of its fields. Without it the fields are required.
+    Two methods are optional. `default(count, size) -> Prepared` is the prepared input for `count` pictures of
+    (height, width) where the user gives none of its fields; without it the fields are required.
+    `unread(raw) -> list[str]` is a line for each picture of whose raw inputs a part is not read, such as the
+    end of a long caption; users are told.
     """
 
     spec: ConditionSpec

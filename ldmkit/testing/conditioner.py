@@ -37,6 +37,7 @@ def check_conditioner(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
         check_null(conditioner, condition)
         check_independence(conditioner, prepared, condition)
         check_half(conditioner, prepared, condition)
+    check_unread(conditioner, raw)
     check_state(conditioner)
 
 
@@ -129,6 +130,13 @@ def check_half(conditioner: nn.Module, prepared: Prepared, condition: Condition)
             if own is not None and own.is_floating_point():
                 distance = float((other.float() - own).norm() / own.norm().clamp(min=1e-6))
                 assert distance < HALF, f"half precision: {part} moves by {distance:.1e} in {kind}"
+
+
+def check_unread(conditioner: Conditioner, raw: Mapping[str, Any]) -> None:
+    """Where there is the optional method `unread`, it gives a list of lines."""
+    lines: Any = getattr(conditioner, "unread", lambda _: [])(raw)
+    assert isinstance(lines, list), f"unread: returns a list of lines, not {type(lines).__name__}"
+    assert all(isinstance(line, str) for line in lines), "unread: each line is a text"
 
 
 def check_state(conditioner: nn.Module) -> None:

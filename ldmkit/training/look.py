@@ -24,6 +24,7 @@ from ldmkit.engine.promises import (
 )
 from ldmkit.engine.rehearsal import in_mode, learns, named
 from ldmkit.engine.trial import WRONG
+from ldmkit.engine.unread import first_of, unread
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described
 from ldmkit.interfaces import Conditioner, Dataset
@@ -42,8 +43,9 @@ FIELDS = 20
 SPLITS = ("train", "validation")
 
 
-def look_at_data(system: Parts, data: Dataset) -> None:
+def look_at_data(system: Parts, data: Dataset) -> list[str]:
     """Refuses what would end a training later: UserError names the condition, the field and the example.
+    Returns a line for each input that is not read whole.
 
     Fields are there and of the type that their conditioner reads, files open, maps and masks give the
     latent's size, and with `flip` everything that lies on the picture can be mirrored with it. Uses no
@@ -52,6 +54,7 @@ def look_at_data(system: Parts, data: Dataset) -> None:
     options = system.recipe.train.diffusion
     check_crop(options, data)
     flip = options is not None and options.flip
+    cut: list[str] = []
     assert system.recipe.data is not None
     for split in SPLITS:
         with named("data", system.recipe.data, WRONG):
@@ -66,21 +69,23 @@ def look_at_data(system: Parts, data: Dataset) -> None:
         indices = np.linspace(0, len(part) - 1, min(len(part), LOOKED)).astype(int).tolist()
         for group in of_one_shape(indices, examples.buckets):
             for start in range(0, len(group), BATCH):
-                _look(system, part, examples, group[start : start + BATCH], flip and split == "train")
+                chosen = group[start : start + BATCH]
+                cut += _look(system, part, examples, chosen, flip and split == "train")
         for bucket in examples.buckets:
             _check_conditions(system, part, bucket[:2])
+    return cut
 
 
 def report_data(system: Parts) -> list[str]:
     """What the recipe's data hold, a line each, after a look at them; UserError as `look_at_data`."""
     data = system.dataset()
-    look_at_data(system, data)
+    unread = [f"data: {line}" for line in first_of(look_at_data(system, data), "examples")]
     counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
     notes = [f"data: {note}" for note in getattr(data, "notes", ())]
     named = [shown(field) for field in data.fields]
     rest = f" and {len(named) - FIELDS} more" if len(named) > FIELDS else ""
     fields = f"{', '.join(named[:FIELDS])}{rest}" or "none"
-    return [*left_out(data), *notes, f"data: {counts}; fields: {fields}"]
+    return [*left_out(data), *notes, *unread, f"data: {counts}; fields: {fields}"]
 
 
 def left_out(data: Dataset) -> list[str]:
@@ -109,11 +114,13 @@ def check_fields(system: Parts, example: Mapping[str, Any]) -> None:
             )
 
 
-def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[int], flip: bool) -> None:
-    """Prepares some examples; where that fails, one after another, to name the first that does."""
+def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[int], flip: bool) -> list[str]:
+    """Prepares some examples; where that fails, one after another, to name the first that does. Returns a
+    line for each input that is not read whole."""
     batch = examples.read(indices)
     try:
         _prepare(system, batch, flip)
+        return unread(system, raw_of(batch, fields_of(system)))
     except Exception:  # a stranger's conditioner may raise anything
         for index, example in zip(indices, batch, strict=True):
             try:

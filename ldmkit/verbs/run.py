@@ -15,6 +15,7 @@ from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.parts import CAPTION
 from ldmkit.engine.requests import Inputs, check_strength, inputs_of
 from ldmkit.engine.system import System
+from ldmkit.engine.unread import note_unread
 from ldmkit.errors import UserError
 from ldmkit.pictures import normalize, open_picture, to_pictures
 from ldmkit.pictures.png import file_name, grid, save_picture
@@ -101,6 +102,7 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
     missing = [i for i, path in enumerate(paths) if not drawn_by.drawn_alike(path, abouts[i])]
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
     if missing:
+        note_unread(system, recorded.inputs)
         _draw(
             system, recorded.inputs.rows(missing), [paths[i] for i in missing], [abouts[i] for i in missing]
         )

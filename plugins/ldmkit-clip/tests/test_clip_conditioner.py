@@ -54,6 +54,15 @@ def test_the_mask_ends_at_the_text_s_end(write_clip):
     assert masks[1].all()
 
 
+def test_texts_that_are_cut_are_named(tiny):
+    """The network reads 12 tokens; start and end are two of them."""
+    module = ClipText(network=Network(path=str(tiny)))
+    fits, cut = "fox " * 10, "fox " * 11
+    assert module.unread({"caption": [fits, cut, ""]}) == [
+        f"caption: only the first 12 tokens are read of '{cut}'"
+    ]
+
+
 def test_it_stays_frozen_and_out_of_checkpoints(tiny):
     system = nn.ModuleDict({"caption": ClipText(network=Network(path=str(tiny))), "other": nn.Linear(1, 1)})
     assert set(system.state_dict()) == {"other.weight", "other.bias"}

@@ -149,3 +149,8 @@ def test_published_configuration_and_tensors_both_ways():
 def test_a_published_configuration_that_does_not_fit_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         CompvisSpatialRescaler().parameters({**PUBLISHED, **change})
+
+
+def test_a_map_that_halving_would_leave_nothing_of_is_refused():
+    with pytest.raises(ValueError, match="segmentation: a map of 3x8; each side needs 4 pixels at least"):
+        SpatialRescaler(F4, classes=CLASSES).prepare({"segmentation": torch.zeros(1, 3, 8, dtype=torch.long)})

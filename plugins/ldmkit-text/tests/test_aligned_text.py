@@ -97,6 +97,15 @@ def test_letters_that_are_not_latin_are_foreign(text, foreign):
     assert is_foreign(text) is foreign
 
 
+def test_captions_that_are_cut_are_named_by_the_encoder_that_reads_them(aligned):
+    own, foreign = "red fox " * 40, "빨간 여우 " * 40
+    told = aligned.unread({"caption": ["red fox", own, "빨간 여우", foreign]})
+    lengths = aligned.length, aligned.foreign.length
+    assert [f"the first {n} tokens" in line for n, line in zip(lengths, told, strict=True)] == [True, True]
+    assert "red fox" in told[0]
+    assert "빨간 여우" in told[1]
+
+
 def test_ids_pass_through_and_others_are_refused(aligned):
     ids = aligned.prepare({"caption": [*KOREAN, *ENGLISH]})["caption"]
     assert torch.equal(aligned.prepare({"caption": ids})["caption"], ids)

@@ -74,6 +74,14 @@ def test_a_long_caption_is_cut_but_keeps_its_end(conditioner):
     assert not (ids == PAD).any()
 
 
+def test_a_caption_that_is_cut_is_named(conditioner):
+    pieces = int((conditioner.prepare({"caption": ["a red fox"]})["caption"] != PAD).sum())
+    assert MultilingualText(length=pieces).unread({"caption": ["a red fox"]}) == []
+    assert MultilingualText(length=pieces - 1).unread({"caption": ["a red fox"]}) == [
+        f"caption: only the first {pieces - 1} tokens are read of 'a red fox'"
+    ]
+
+
 def test_translations_are_nearer_than_other_things(conditioner):
     english = ["red apple", "fox face", "airplane", "birthday cake", "umbrella", "octopus"]
     korean = ["빨간 사과", "여우 얼굴", "비행기", "생일 케이크", "우산", "문어"]

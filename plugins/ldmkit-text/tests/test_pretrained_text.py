@@ -46,6 +46,16 @@ def test_contract(bert, clip):
     check_conditioner(PretrainedText(path=str(clip), length=77), {"caption": CAPTIONS})
 
 
+def test_captions_that_are_cut_are_named(bert, clip, pair, recwarn):
+    """Start and end count: "the fox is red" has 6 tokens of BERT's; the small CLIP reads letters."""
+    module = PretrainedText(path=str(bert), length=6)
+    told = module.unread({"caption": ["the fox is red", "the fox is red red"]})
+    assert told == ["caption: only the first 6 tokens are read of 'the fox is red red'"]
+    assert len(PretrainedText(path=str(clip), length=77).unread({"caption": ["a " * 100, "a"]})) == 1
+    assert len(PairedText(path=pair, length=7).unread({"caption": ["afoxr", "afoxrs"]})) == 1
+    assert not recwarn.list
+
+
 def test_states_are_those_of_transformers(bert):
     from transformers import AutoModel, AutoTokenizer
 

@@ -133,7 +133,10 @@ def test_boxes_become_the_published_tokens():
         ([[(3, 0.8, 0, 0.3, 1)]], "within the picture"),
         ([[(99, 0, 0, 1, 1)]], "class 99; expects an integer from 0 to 98"),
         ([[(1.5, 0, 0, 1, 1)]], "class 1.5"),
-        ([[(1, 0, 0, 1)]], r"an object is \(class, x, y, width, height\)"),
+        ([[(1, 0, 0, 1)]], r"an object is five numbers, \[class, x, y, width, height\], not \[1, 0, 0, 1\]"),
+        ([[("eyes", 0, 0, 1, 1)]], r"five numbers, .*, not \['eyes', 0, 0, 1, 1\]"),
+        ([[(1, float("nan"), 0, 1, 1)]], "five numbers"),
+        ([{"label": "eyes"}], r"a list of objects \[class, x, y, width, height\] for each picture"),
         ([[(1, 0, 0, 1, 1)] * 4], "4 objects; at most 3"),
         ([[1, 2, 3]], "3 ids; 11 are read"),
     ],
@@ -142,6 +145,22 @@ def test_what_is_no_layout_is_refused(layout, message):
     module = TextTransformer(**SMALL, length=11, vocabulary=100, tokenizer="boxes", field="layout")
     with pytest.raises(ValueError, match=message):
         module.prepare({"layout": layout})
+
+
+def test_captions_that_are_cut_are_named():
+    """[CLS] and [SEP] count: of 8 tokens 6 are left for words, and an unknown word may be several."""
+    module = TextTransformer(**SMALL, length=8)
+    fits, cut = "a red fox on the grass", "a red fox on the green grass"
+    assert torch.equal(
+        module.prepare({"caption": [cut]})["caption"],
+        module.prepare({"caption": [cut + " today"]})["caption"],
+    )
+    assert module.unread({"caption": [fits, cut]}) == [
+        f"caption: only the first 8 tokens are read of '{cut}'"
+    ]
+    assert module.unread({"caption": torch.zeros(1, 8, dtype=torch.long)}) == []
+    layout = TextTransformer(**SMALL, length=11, vocabulary=100, tokenizer="boxes", field="layout")
+    assert layout.unread({"layout": [[(1, 0, 0, 1, 1)]]}) == []
 
 
 def test_a_length_that_holds_no_layout_is_refused():

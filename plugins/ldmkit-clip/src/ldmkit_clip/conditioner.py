@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ldmkit.errors import shortened
 from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_clip.network import load_clip
@@ -46,7 +47,7 @@ class ClipText(nn.Module):
         if self.field not in raw:
             raise ValueError(f"{self.field}: missing; {self.expected}")
         value = raw[self.field]
-        if isinstance(value, list | tuple) and value and all(isinstance(text, str) for text in value):
+        if _is_text(value):
             return {self.field: self.clip.ids(value)}
         try:
             ids = torch.as_tensor(value)
@@ -55,6 +56,15 @@ class ClipText(nn.Module):
         if ids.ndim != 2 or ids.shape[1] != self.clip.length or ids.dtype not in (torch.int32, torch.int64):
             raise ValueError(self.expected)
         return {self.field: ids.long()}
+
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each text that is cut."""
+        texts = raw[self.field]
+        cut = self.clip.cut(texts) if _is_text(texts) else []
+        return [
+            f"{self.field}: only the first {self.clip.length} tokens are read of '{shortened(text, 120)}'"
+            for text in cut
+        ]
 
     @torch.no_grad()
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
@@ -70,3 +80,8 @@ class ClipText(nn.Module):
         n, device = like.tokens.shape[0], like.tokens.device
         ids = self.prepare({self.field: [""]})[self.field].to(device)
         return self.encode({self.field: ids}).map(lambda x: x.expand(n, *x.shape[1:]))
+
+
+def _is_text(value: Any) -> bool:
+    """Is it a list of strings?"""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(x, str) for x in value)

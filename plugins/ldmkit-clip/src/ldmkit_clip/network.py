@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
+from itertools import compress
 from typing import Any
 
 import torch
@@ -63,6 +64,11 @@ class Clip(nn.Module):
         """Token ids of each text, cut at `length` and filled up to it."""
         ids: Tensor = self.tokenize(list(texts))
         return ids
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those of the texts that have more than `length` tokens, which `ids` cuts."""
+        longer: Ids = self.tokenize([*texts, ""], context_length=self.length + 1)
+        return list(compress(texts, (longer[:-1, -1] != longer[-1, -1]).tolist()))
 
     def texts(self, texts: Sequence[str]) -> Embedded:
         """The vector of each text."""

@@ -52,7 +52,14 @@ class SpatialRescaler(nn.Module):
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """The maps as class ids "b H W". Raises ValueError that says what is expected."""
-        return {self.field: class_maps(raw, self.field, self.classes)}
+        maps = class_maps(raw, self.field, self.classes)
+        height, width = maps.shape[1:]
+        if min(height, width) < 2**self.stages:
+            least = 2**self.stages
+            raise ValueError(
+                f"{self.field}: a map of {height}x{width}; each side needs {least} pixels at least"
+            )
+        return {self.field: maps}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """A condition with concat "b channels h w"; h and w are the map's sides over 2^stages."""

@@ -69,6 +69,13 @@ class AlignedText(PretrainedText):
         rows = [self._foreign_ids(text) if is_foreign(text) else self._ids([text]) for text in value]
         return {self.field: torch.cat(rows)}
 
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each caption that is cut, by the encoder that reads it."""
+        texts = raw[self.field] if is_text(raw[self.field]) else []
+        foreign = [text for text in texts if is_foreign(text)]
+        own = [text for text in texts if not is_foreign(text)]
+        return [*super().unread({self.field: own}), *self.foreign.unread({self.field: foreign})]
+
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b length width", their mask and, with `vector`, the mean state."""
         ids = prepared[self.field]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isqrt
+from math import isfinite, isqrt
+from numbers import Real
 from typing import Any
 
 import torch
@@ -59,8 +60,8 @@ def _encode(objects: Sequence[Sequence[float]], field: str, length: int, vocabul
 
 
 def _object(row: Sequence[float], field: str, vocabulary: int) -> tuple[int, int, int]:
-    if len(row) != 5:
-        raise ValueError(f"{field}: an object is (class, x, y, width, height), not {tuple(row)}")
+    if len(row) != 5 or not all(isinstance(x, Real) and isfinite(x) for x in row):
+        raise ValueError(f"{field}: an object is five numbers, [class, x, y, width, height], not {list(row)}")
     kind, x, y, width, height = row
     if kind != int(kind) or not 0 <= kind < vocabulary - 1:
         raise ValueError(f"{field}: class {kind}; expects an integer from 0 to {vocabulary - 2}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,12 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer fails in every way there is
         raise ValueError(f"{folder} holds no usable tokenizer ({first_line(error, 300)})") from None
+
+
+def longer_than(length: int, tokenizer: Any, texts: Sequence[str]) -> list[str]:
+    """Those of the texts that have more tokens, start and end included."""
+    rows = tokenizer(list(texts), verbose=False)["input_ids"]  # else it warns of the longest model's length
+    return [text for text, ids in zip(texts, rows, strict=True) if len(ids) > length]
 
 
 def load_encoder(folder: Path, *, projected: bool = False) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import compress
 from typing import Annotated, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.sentence_encoder import PAD, WIDTH, load_sentence_encoder, word_pieces
-from ldmkit_text.wordpieces import check_ids, fill, is_text
+from ldmkit_text.wordpieces import check_ids, fill, is_text, unread_lines
 
 EXPECTS = "a list of strings, or ids as integers 'b l'"
 
@@ -56,6 +57,14 @@ class MultilingualText(nn.Module):
         return {
             self.field: fill(check_ids(value, self.field, PAD + 1, EXPECTS), self.field, self.length, PAD)
         }
+
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each caption that is cut."""
+        texts = raw[self.field]
+        if not is_text(texts):
+            return []
+        cut = word_pieces(texts, self.length + 1)[:, -1] != PAD
+        return unread_lines(self.field, list(compress(texts, cut.tolist())), self.length)
 
     @torch.no_grad()
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.hookspecs import Reads
 from ldmkit.types import Condition, ConditionSpec, Prepared
-from ldmkit_text.loading import load_encoder, load_tokenizer
-from ldmkit_text.wordpieces import check_ids, fill, is_text
+from ldmkit_text.loading import load_encoder, load_tokenizer, longer_than
+from ldmkit_text.wordpieces import check_ids, fill, is_text, unread_lines
 
 ENCODERS, TOKENIZERS = ("text_encoder", "text_encoder_2"), ("tokenizer", "tokenizer_2")
 EXPECTS = "a list of strings, or ids as integers 'b l' or 'b 2 l'"
@@ -82,6 +82,13 @@ class PairedText(nn.Module):
             for row, pad in zip(ids, pads, strict=True)
         ]
         return {self.field: torch.stack(filled, 1)}
+
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each caption that is cut."""
+        texts = raw[self.field]
+        if not is_text(texts):
+            return []
+        return unread_lines(self.field, longer_than(self.length, self.tokenizers[0], texts), self.length)
 
     def _words(self, texts: Any) -> list[Tensor]:
         options = {"padding": "max_length", "truncation": True, "max_length": self.length}

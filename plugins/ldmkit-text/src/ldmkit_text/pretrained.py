@@ -16,8 +16,8 @@ from ldmkit.frozen import keep_out_of_checkpoints
 from ldmkit.hookspecs import Reads
 from ldmkit.types import Condition, ConditionSpec, Prepared, Tokens
 from ldmkit_text.folders import locate, weights_file
-from ldmkit_text.loading import load_encoder, load_tokenizer, subfolder
-from ldmkit_text.wordpieces import check_ids, fill, is_text
+from ldmkit_text.loading import load_encoder, load_tokenizer, longer_than, subfolder
+from ldmkit_text.wordpieces import check_ids, fill, is_text, unread_lines
 
 Size = Annotated[int, Field(gt=0)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -97,6 +97,13 @@ class PretrainedText(nn.Module):
             value = self._ids(value)
         ids = check_ids(value, self.field, self._vocabulary, EXPECTS)
         return {self.field: fill(ids, self.field, self.length, self._pad)}
+
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each caption that is cut."""
+        texts = raw[self.field]
+        if not is_text(texts):
+            return []
+        return unread_lines(self.field, longer_than(self.length, self.tokenizer, texts), self.length)
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """Tokens "b length width", with `masked` their mask and with `vector` the mean state."""

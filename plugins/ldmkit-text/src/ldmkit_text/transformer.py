@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ldmkit.types import Condition, ConditionSpec, FieldKind, Prepared, Tokens
 from ldmkit_text.boxes import capacity, encode_layouts, is_layout
-from ldmkit_text.wordpieces import VOCABULARY, check_ids, encode_text, fill, is_text
+from ldmkit_text.wordpieces import VOCABULARY, check_ids, cut_texts, encode_text, fill, is_text, unread_lines
 
 Size = Annotated[int, Field(gt=0)]
 
@@ -147,6 +147,13 @@ class TextTransformer(nn.Module):
         ids = check_ids(value, self.field, self.vocabulary, self._expects)
         return {self.field: fill(ids, self.field, self.length, None if self.tokenizer == "boxes" else 0)}
 
+    def unread(self, raw: Mapping[str, Any]) -> list[str]:
+        """A line for each caption that is cut."""
+        texts = raw[self.field]
+        if self.tokenizer != "bert" or not is_text(texts):
+            return []
+        return unread_lines(self.field, cut_texts(texts, self.length), self.length)
+
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
         """tau_theta(y): tokens "b l width"."""
         return Condition(tokens=self.transformer(prepared[self.field]))
@@ -162,7 +169,7 @@ class TextTransformer(nn.Module):
     def _expects(self) -> str:
         forms = {
             "bert": "a list of strings, or ",
-            "boxes": "a list of objects for each picture, or ",
+            "boxes": "a list of objects [class, x, y, width, height] for each picture, or ",
             "ids": "",
         }
         return forms[self.tokenizer] + "ids as integers 'b l'"

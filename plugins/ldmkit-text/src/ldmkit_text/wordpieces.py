@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
+from itertools import compress
 from typing import Any
 
 import torch
@@ -35,6 +37,16 @@ def is_text(raw: Any) -> bool:
 def encode_text(texts: list[str], length: int) -> Int[Tensor, "b l"]:
     """Ids of each text; a row does not depend on the others."""
     return torch.tensor([e.ids for e in word_pieces(length).encode_batch(list(texts))])
+
+
+def cut_texts(texts: list[str], length: int) -> list[str]:
+    """Those of the texts that `encode_text` cuts."""
+    return list(compress(texts, (one.overflowing for one in word_pieces(length).encode_batch(texts))))
+
+
+def unread_lines(field: str, texts: Sequence[str], length: int) -> list[str]:
+    """A line for each text that is cut at `length` tokens."""
+    return [f"{field}: only the first {length} tokens are read of '{shortened(x, 120)}'" for x in texts]
 
 
 def check_ids(raw: Any, field: str, vocabulary: int, expects: str) -> Int[Tensor, "b l"]:
