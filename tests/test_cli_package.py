@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -259,6 +260,31 @@ def test_a_recipe_on_a_model_of_the_hub_need_not_repeat_its_first_stage(
     assert after.returncode == 0, after.stderr
     lines = [line for line in after.stdout.splitlines() if line.startswith("compression")]
     assert any("models--me--toy" in line for line in lines), lines
+
+
+def test_what_a_packaged_recipe_names_is_fetched_with_its_weights(place: Path, hub: dict[str, str]) -> None:
+    """All of it, also where an earlier download stopped in the midst."""
+    for name in ("network.pth", "start.png"):
+        Path(name).write_bytes(Path("pictures/0.png").read_bytes())
+    metric = "evaluate.metrics=[{name: frechet, features: {name: efficientnet-lite0, path: network.pth}}]"
+    named = ("-s", metric, "-s", "sample.init=start.png")
+    result = call("package", "toy.yaml", "-o", "naming", *named)
+    assert result.exit_code == 0, result.output
+    HubStandIn.files.clear()
+    assert ldmkit(hub, "push", "naming", "me/toy").returncode == 0
+    ours = {**RECIPE, "name": "ours", "train": {}, "weights": {"hub": "me/toy", "revision": COMMIT}}
+    Path("ours.yaml").write_text(yaml.safe_dump(ours))
+    for _ in range(2):
+        drawn = ldmkit(hub, "run", "ours.yaml", "--out", "by-hub")
+        assert drawn.returncode == 0, drawn.stderr
+        (snapshot,) = Path(hub["HF_HOME"], "hub/models--me--toy/snapshots").iterdir()
+        assert {p.relative_to(snapshot).as_posix() for p in snapshot.rglob("*") if p.is_file()} == {
+            *("compression.safetensors", "diffusion.safetensors", "manifest.json", "recipe.yaml"),
+            *("training.yaml", "inputs/start.png"),
+            "files/evaluate-metrics-0-features-path/network.pth",
+        }
+        shutil.rmtree(snapshot / "files")
+        (snapshot / "diffusion.safetensors").unlink()
 
 
 def test_a_hub_that_is_not_there_is_one_line(place: Path, hub: dict[str, str]) -> None:

@@ -18,7 +18,9 @@ from ldmkit.disk import write_text
 from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
-from ldmkit.recipe import complete, dump, load
+from ldmkit.host.plugins import host
+from ldmkit.host.registry import Entry, Registry
+from ldmkit.recipe import complete, dump, load, resolve
 
 FIRST = {**AUTOENCODER, "factor": 2, "channels": 2, "multipliers": [1, 1]}
 MODEL = {"recipe": 1, "name": "on-weights", "weights": "first"}
@@ -121,3 +123,24 @@ def test_what_stands_there_is_checked_as_a_recipe_is(tmp_path: Path) -> None:
     write_text(tmp_path / "first/recipe.yaml", "compression: {name: kl-autoencoder, widht: 3}\n")
     with pytest.raises(UserError, match=r"first/recipe\.yaml:1:37: compression .*did you mean 'width'"):
         complete(write_recipe(tmp_path))
+
+
+class Located(torch.nn.Module):
+    """A first stage with a file of its own."""
+
+    def __init__(self, *, file: Path) -> None:
+        super().__init__()
+
+
+def test_paths_in_the_section_of_a_package_start_at_the_package(tmp_path: Path) -> None:
+    registry = Registry()
+    for entry in host().registry:
+        registry.add(entry)
+    registry.add(Entry("compression", "located", f"{__name__}:Located", "With a file.", "toys", "1.0"))
+    write_weights(tmp_path / "first", FIRST)
+    section = {"name": "located", "file": "files/compression-file/x"}
+    for weights, where in ((".", "first/files/compression-file/x"), (None, "files/compression-file/x")):
+        kept = {"recipe": 1, "name": "first", "compression": section, "weights": weights}
+        write_text(tmp_path / "first/recipe.yaml", yaml.safe_dump(kept))
+        recipe = resolve(load(write_recipe(tmp_path), registry=registry), registry)
+        assert recipe.compression.parameters["file"] == where

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from ldmkit.engine.announced import misannounced
 from ldmkit.engine.fitting import misfits, misfits_of_class
 from ldmkit.errors import UserError
@@ -20,7 +18,7 @@ from ldmkit.recipe.components import Component
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.resolve import resolve_component
 from ldmkit.recipe.slots import replace_components
-from ldmkit.recipe.sources import Place
+from ldmkit.recipe.sources import Place, located
 
 LEFT_OUT = "not-in-this-package"
 """The path that a packaged recipe has for files that the package does not hold."""
@@ -106,19 +104,6 @@ def component_error(kind: str, component: Component, message: str) -> UserError:
     """A component's own error message after its place in the recipe, its kind and its name."""
     where = component.checked.where
     return UserError(f"{f'{where}: ' if where else ''}{kind} ({component.name}): {message}")
-
-
-def located(value: Any, folder: Path) -> Any:
-    """A parameter whose relative paths are resolved against the recipe's folder."""
-    if isinstance(value, Path):
-        return folder / value.expanduser()
-    if isinstance(value, tuple):
-        return tuple(located(one, folder) for one in value)
-    if isinstance(value, Mapping):
-        return {key: located(one, folder) for key, one in value.items()}
-    if isinstance(value, BaseModel):
-        return value.model_copy(update={key: located(one, folder) for key, one in value})
-    return value
 
 
 def _check_held(kind: str, component: Component, values: Mapping[str, Any]) -> None:

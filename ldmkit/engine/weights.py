@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+PACKAGED = ("*.safetensors", "*.yaml", files.MANIFEST, "files/*", "inputs/*")
+"""The files of a packaged model on the hub that its recipe names; "*" is folders too."""
+
+
 def stages_of(recipe: Recipe) -> list[StageName]:
     """The stages that a recipe has, in order."""
     return ["compression"] if recipe.denoiser is None else ["compression", "diffusion"]
@@ -153,7 +157,7 @@ def downloaded(hub: Hub) -> Path:
     """The model's folder in the hub's cache, downloaded where it is not there yet. UserError where it cannot
     be."""
     try:
-        return hub_folder(hub.hub, hub.revision, ("*.safetensors", "*.yaml"))
+        return hub_folder(hub.hub, hub.revision, PACKAGED)
     except ValueError as error:
         raise UserError(f"weights: {error}") from error
 

@@ -36,15 +36,20 @@ def with_compression(
     """The values of a recipe; one without `compression` gets that of the recipe kept beside its `weights`,
     and `source` gets the places of the added values.
 
-    Relative paths in the section start at the folder of the recipe that gets it. A model on the hub is read
+    Relative paths in the section start at a package's folder where the recipe is a package's, which holds
+    what they name, else at the folder of the recipe that gets the section. A model on the hub is read
     from the hub's cache on this machine; `download` fetches one that is not there. Raises UserError for a
     kept recipe that cannot be read.
     """
     lacking = isinstance(values, Mapping) and SECTION not in values
     path = _recipe(values, source, registry, download) if lacking else None
     kept, places = (None, Source()) if path is None else read_file(path)
-    if not isinstance(kept, Mapping) or SECTION not in kept:
+    if path is None or not isinstance(kept, Mapping) or SECTION not in kept:
         return values
+    if kept.get("weights") == ".":
+        named = values["weights"]
+        beside = isinstance(named, str) and path.parent == source.located(named)
+        source.folders[SECTION,] = Path(named) if beside else path.parent.absolute()
     for own, theirs in ((source.keys, places.keys), (source.values, places.values)):
         own.update({place: where for place, where in theirs.items() if place[:1] == (SECTION,)})
     return {**values, SECTION: kept[SECTION]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ldmkit.errors import UserError
@@ -70,11 +71,12 @@ def _index(text: str, length: int, done: Place) -> int:
 
 def _replace_places(source: Source, path: Place, read: Source) -> None:
     """Replaces the places under a path by the override's."""
-    for places in (source.keys, source.values):
+    for places in (source.keys, source.values, source.folders):
         for old in [p for p in places if p[: len(path)] == path]:
             del places[old]
     for n in range(1, len(path) + 1):  # also for mappings made on the way
         source.keys.setdefault(path[:n], read.label)
+    source.folders[path] = Path()
     source.values[path] = read.label  # an empty value has no place of its own
     source.keys.update({path + p: place for p, place in read.keys.items()})
     source.values.update({path + p: place for p, place in read.values.items()})

@@ -16,6 +16,7 @@ from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Registry
 from ldmkit.recipe.dump import flat, plain
+from ldmkit.recipe.extending import paths_from
 from ldmkit.recipe.kept import Download, explained, with_compression
 from ldmkit.recipe.model import Recipe
 from ldmkit.recipe.named import find_recipe
@@ -73,7 +74,7 @@ def _changed(
 def _read(source: str | Path | Mapping[str, Any] | Recipe) -> tuple[Any, Source]:
     if isinstance(source, Recipe):
         known = source.source
-        return flat(source), Source(known.label, known.origin, dict(known.keys), dict(known.values))
+        return flat(source), known.copied()
     if isinstance(source, Mapping):
         return plain(source), Source()
     if not isinstance(source, str | Path):
@@ -102,7 +103,7 @@ def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     """The recipe that `extends` another: the other's values, each top-level key that it has itself replaced.
 
     The other is a file, from the folder of the one that extends it, or a recipe by name; it may not extend
-    one itself. Relative paths of both start at the folder of the one that extends.
+    one itself. Relative paths start at the folder of the recipe that wrote them.
     """
     if not isinstance(values, Mapping) or "extends" not in values:
         return values, where
@@ -111,12 +112,17 @@ def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     if not isinstance(named, str):
         raise UserError(f"{place}: extends: should be a recipe's file or name")
     beside = where.located(named)
-    base, source = read_file(beside if _is_there(beside) else _file(Path(named)))
+    path = beside if beside.is_file() else _file(Path(named))
+    base, source = read_file(path)
     if not isinstance(base, Mapping) or "extends" in base:
         raise UserError(f"{place}: extends: {named} is no recipe, or extends one itself")
     keys = {p: x for p, x in source.keys.items() if p[0] not in own}
     places = {p: x for p, x in source.values.items() if p and p[0] not in own}
     joined = Source(where.label, where.origin, {**keys, **where.keys}, {**places, **where.values})
+    if path.parent.resolve() != where.folder.resolve():
+        folder = Path(named).parent if path == beside else path.parent.absolute()
+        joined.folders.update({(key,): folder for key in base if key not in own})
+        base = paths_from(base, folder, path.parent)
     return {**base, **own}, joined
 
 

@@ -6,7 +6,7 @@ Imports the components that the recipe names, and with them torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from ldmkit.recipe.names import Tell, note, todays, with_defaults
 from ldmkit.recipe.problems import Problem, problems_of, refuse
 from ldmkit.recipe.read import load
 from ldmkit.recipe.slots import replace_components
-from ldmkit.recipe.sources import Place, Source
+from ldmkit.recipe.sources import Place, Source, located
 
 C = TypeVar("C", bound=Component)
 
@@ -56,7 +56,7 @@ def resolve(recipe: Recipe, registry: Registry, tell: Tell = note) -> Recipe:
     resolving = _Resolving(registry, recipe.folder, recipe.source, tell)
     resolved = replace_components(recipe, resolving.component)
     refuse(resolving.problems, recipe.source)
-    return resolved
+    return resolved.with_source(replace(recipe.source, folders={}))
 
 
 def resolve_component(kind: str, component: C, registry: Registry, folder: Path | None = None) -> C:
@@ -106,8 +106,29 @@ class _Resolving:
         omitted = {key: plain(getattr(model, key)) for key in declared.nested.keys() - nested.keys()}
         nested |= self._nested(declared.nested, omitted, path)
         return component.model_copy(update={"name": entry.name}).with_checked(
-            Checked(self.folder, self.source.where(path), *_complete(values, model, nested), nested)
+            Checked(
+                self.folder, self.source.where(path), *self._complete(path, values, model, nested), nested
+            )
         )
+
+    def _complete(
+        self, path: Place, before: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """All parameters plain, and those that are no components as the constructor takes them.
+
+        Plain paths stay as they were written, so that they mean the same elsewhere, but for those of another
+        recipe: they start at that one's folder.
+        """
+        values = {key: getattr(model, key) for key in type(model).model_fields}
+        dumped: dict[str, Any] = plain(model.model_dump(mode="json"))
+        paths = [key for key, value in values.items() if isinstance(value, Path) and key in before]
+        written = {key: before[key] for key in paths}
+        for key, value in values.items():
+            folder = self.source.folder_of((*path, key))
+            if folder != Path() and (there := located(value, folder)) != value:
+                values[key], written[key] = there, plain(there)
+        parameters = {**dumped, **written, **{key: _flat(value) for key, value in nested.items()}}
+        return parameters, {k: v for k, v in values.items() if k not in nested}
 
     def _where(self, path: Place) -> str:
         """The place in the file, if there is one, and in the recipe."""
@@ -151,20 +172,6 @@ class _Resolving:
             return value
         rest = {k: v for k, v in value.items() if k != "name"} if isinstance(value, Mapping) else {}
         return self.component(path, kind, Component(name=named, parameters=rest))
-
-
-def _complete(
-    before: Mapping[str, Any], model: BaseModel, nested: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All parameters plain, and those that are no components as the constructor takes them.
-
-    Plain paths stay as they were written, so that they mean the same elsewhere.
-    """
-    values = {key: getattr(model, key) for key in type(model).model_fields}
-    dumped: dict[str, Any] = plain(model.model_dump(mode="json"))
-    written = {key: before[key] for key, value in values.items() if isinstance(value, Path) and key in before}
-    parameters = {**dumped, **written, **{key: _flat(value) for key, value in nested.items()}}
-    return parameters, {k: v for k, v in values.items() if k not in nested}
 
 
 def _flat(value: Any) -> Any:

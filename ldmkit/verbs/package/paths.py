@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ldmkit.artifacts import check_inside
-from ldmkit.engine.components import LEFT_OUT, located
+from ldmkit.engine.components import LEFT_OUT
 from ldmkit.engine.requests import is_picture_file
 from ldmkit.errors import UserError
 from ldmkit.hookspecs import Reads
@@ -23,7 +23,7 @@ from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.model import Sample
 from ldmkit.recipe.resolve import resolve_component
 from ldmkit.recipe.slots import replace_components
-from ldmkit.recipe.sources import Place
+from ldmkit.recipe.sources import Place, located
 
 FILES = "files"
 """The folder of what components name by a path."""
