@@ -152,3 +152,48 @@ def test_types_that_are_no_real_number_an_entry_are_refused(kind):
     tensor = torch.zeros(16, dtype=torch.uint8).view(kind)
     with pytest.raises(UserError, match=r"file: x is of type \w+, not real"):
         check_numbers({"x": tensor}, "file")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["module.a", "module.b.c"], "module"),
+        (["_orig_mod.a", "_orig_mod.b.c"], "_orig_mod"),
+        (["module._orig_mod.a", "module._orig_mod.b.c"], "_orig_mod, module"),
+        (["_forward_module.module.a", "_forward_module.module.b.c"], "_forward_module, module"),
+        (["a", "b._checkpoint_wrapped_module.c"], "_checkpoint_wrapped_module"),
+        (["_fsdp_wrapped_module.a", "_fsdp_wrapped_module.b._fsdp_wrapped_module.c"], "_fsdp_wrapped_module"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["safetensors", "ckpt", "folder"])
+def test_names_that_a_wrapper_gave_are_the_models_own(tmp_path, names, told, suffix):
+    tensors = dict(zip(names, (A, B), strict=True))
+    path = tmp_path / f"m.{'ckpt' if suffix == 'ckpt' else 'safetensors'}"
+    if suffix == "ckpt":
+        torch.save({"state_dict": tensors}, path)
+    else:
+        save_file(tensors, path)
+    with pytest.warns(UserWarning, match=rf": {told} of a wrapper is left off"):
+        found = read_folder(tmp_path, "m") if suffix == "folder" else read_tensors(path)
+    assert found.keys() == {"a", "b.c"}
+    assert torch.equal(found["a"], A)
+    assert torch.equal(found["b.c"], B)
+
+
+@pytest.mark.parametrize("names", [["module.a", "b"], ["a", "_orig_mod.a"], ["modules.a", "module.b"]])
+def test_names_that_may_be_the_models_own_stay(tmp_path, names):
+    save_file(dict(zip(names, (A, B), strict=True)), tmp_path / "m.safetensors")
+    assert read_tensors(tmp_path / "m.safetensors").keys() == set(names)
+
+
+def test_the_only_state_dict_in_a_file_is_read_and_told(tmp_path):
+    optimizer = {"state": {0: {"step": 1}}, "param_groups": []}
+    torch.save({"model": {"a": A}, "optimizer": optimizer, "epoch": 3, "ema": {}}, tmp_path / "m.pt")
+    with pytest.warns(UserWarning, match=r"the state dict under 'model' is read"):
+        assert torch.equal(read_tensors(tmp_path / "m.pt")["a"], A)
+    torch.save({"model": {"a": A}, "ema": {"a": A}}, tmp_path / "two.pt")
+    with pytest.raises(UserError, match=r"holds several, model, ema: save one of them by itself"):
+        read_tensors(tmp_path / "two.pt")
+    torch.save({"state_dict": {"a": 3}, "ema": {"a": A}}, tmp_path / "odd.pt")
+    with pytest.raises(UserError, match=r"holds no state dict of tensors"):
+        read_tensors(tmp_path / "odd.pt")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ldmkit.artifacts.tensors import Tensors
+from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint.files import read_tensors as read_safetensors
 from ldmkit.errors import UserError
 
@@ -44,7 +45,7 @@ def read_folder(folder: Path, stem: str) -> Tensors:
         if repeated := tensors.keys() & part.keys():
             raise UserError(f"{path}: {min(repeated)} stands in another file too")
         tensors |= part
-    return tensors
+    return without_wrappers(tensors, files[0])
 
 
 def check_inside(folder: Path, path: Path) -> Path:

@@ -6,11 +6,13 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from warnings import warn
 
 import torch
 from torch import Tensor
 
+from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint.files import read_tensors as read_safetensors
 from ldmkit.checkpoint.sums import sha256_once
 from ldmkit.errors import UserError
@@ -89,17 +91,28 @@ def read_tensors(path: Path) -> Tensors:
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
     if path.suffix == ".safetensors":
-        return read_safetensors(path)
+        return without_wrappers(read_safetensors(path), path)
     try:
         with torch.serialization.safe_globals(LEFT_ASIDE), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle fails in every way there is
         raise UserError(f"{path}: cannot be read as tensors and plain data alone ({_why(error)})") from None
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not all(_is_entry(*entry) for entry in state.items()):
-        raise UserError(f"{path}: holds no state dict of tensors")
-    return dict(state)
+    return without_wrappers(_state_dict(content, path), path)
+
+
+def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """The state dict of a file's content: under `state_dict`, the content itself, or the only one in it."""
+    held = content if isinstance(content, Mapping) else {}
+    state = held.get("state_dict", content)
+    if _is_state_dict(state):
+        return cast(Mapping[str, Tensor], state)
+    inner = [str(key) for key, value in held.items() if value and _is_state_dict(value)]
+    if len(inner) == 1 and state is content:
+        warn(f"{path}: the state dict under '{inner[0]}' is read", stacklevel=3)
+        return cast(Mapping[str, Tensor], held[inner[0]])
+    several = f"; it holds several, {', '.join(inner[:5])}: save one of them by itself" if inner else ""
+    raise UserError(f"{path}: holds no state dict of tensors{several}")
 
 
 def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
@@ -127,8 +140,9 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise UserError(f"{path} is not the recorded file ({digests}): it is damaged; {remedy}")
 
 
-def _is_entry(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and isinstance(value, Tensor)
+def _is_state_dict(value: Any) -> bool:
+    entries = value.items() if isinstance(value, Mapping) else [(None, None)]
+    return all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in entries)
 
 
 def _why(error: Exception) -> str:
