@@ -14,6 +14,8 @@ from click.testing import CliRunner
 import ldmkit
 from ldmkit.cli import main
 from ldmkit.errors import UserError
+from ldmkit.host.plugins import Host
+from ldmkit.host.registry import Entry, Registry
 from ldmkit.recipe import find_recipe, known_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -83,3 +85,17 @@ def test_a_wheel_brings_the_recipes(tmp_path: Path) -> None:
     code += "; print(r.known_recipes()['text2img'])"
     said = subprocess.run([sys.executable, "-c", code, str(site)], capture_output=True, text=True, check=True)
     assert Path(said.stdout.strip()) == shared.resolve()
+
+
+def test_a_plugins_recipe_whose_file_is_gone_is_named_with_its_distribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = Registry()
+    known.add(Entry("recipe", "ldmkit-owls:owl", "ldmkit_owls/owl.yaml", "Owls.", "ldmkit-owls", "1.2"))
+    for module in ("ldmkit.recipe.named", "ldmkit.cli.recipes"):
+        monkeypatch.setattr(f"{module}.host", lambda: Host(known, ()))
+    for name in ("owl", "ldmkit-owls:owl"):
+        with pytest.raises(UserError, match=rf"recipe '{name}': ldmkit-owls 1\.2 .*owl\.yaml is not there"):
+            find_recipe(name)
+    listed = CliRunner().invoke(main, ["recipes"]).output
+    assert "(ldmkit-owls 1.2 registers it, but its file ldmkit_owls/owl.yaml is not there" in listed

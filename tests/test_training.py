@@ -227,3 +227,15 @@ def test_the_reductions_differ_by_the_number_of_elements():
         return step.nll(torch.zeros_like(image), image)
 
     assert float(nll("sum")) == pytest.approx(float(nll("mean")) * 3 * 16 * 16, rel=1e-5)
+
+
+def test_steps_beyond_the_one_that_it_goes_on_from_are_removed_and_told(tmp_path):
+    train(tmp_path, stages=("compression",))
+    place = folder(tmp_path, "compression")
+    (place / "compression.safetensors").unlink()
+    (place / "latest").write_text("step-00000010\n")
+    said = []
+    train(tmp_path, stages=("compression",), say=said.append)
+    removed = f"{place / 'step-00000012'} is removed: training goes on after step 10"
+    assert said[said.index(removed) + 1] == "compression: going on after step 10"
+    assert (place / "latest").read_text() == "step-00000012\n"

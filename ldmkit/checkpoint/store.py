@@ -151,15 +151,18 @@ class RunStore:
                     shutil.copyfile(other.folder / name, self.folder / name)
         disk.write_text(self.folder / "latest", f"{target.name}\n")
 
-    def rewind(self, step: int) -> None:
-        """Removes everything after `step`: damaged or unannounced step folders, and metrics."""
+    def rewind(self, step: int) -> list[int]:
+        """Removes everything after `step`: damaged or unannounced step folders, which it returns, and
+        metrics."""
+        removed = [s for s in self.steps() if s > step]
         with disk.explained(self.folder, "written"):
-            for later in [s for s in self.steps() if s > step]:
+            for later in removed:
                 disk.remove(self.step_folder(later))
         lines = self._log_lines()
         kept = [line for line in lines if (_logged_step(line) or step + 1) <= step]
         if kept != lines:
             disk.write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        return removed
 
     def logged_step(self) -> int | None:
         """The last step that metrics.jsonl tells of."""

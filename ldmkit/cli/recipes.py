@@ -9,7 +9,8 @@ import click
 from ldmkit.cli import options
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
-from ldmkit.recipe.named import FOLDER, shipped_recipes
+from ldmkit.host.registry import Entry
+from ldmkit.recipe.named import FOLDER, missing_file, packaged_file, shipped_recipes
 from ldmkit.recipe.yaml import read_file
 
 
@@ -26,7 +27,7 @@ def command(folder: Path | None, as_json: bool) -> None:
     named = [*shipped_recipes().items()] if folder is None and not paths else [(_name(p), p) for p in paths]
     rows = [(name, str(path), _comment(path)) for name, path in named]
     brought = [e for e in host().registry if e.kind == "recipe"]
-    rows += [(e.name, f"{e.distribution} {e.version}", e.summary) for e in brought]
+    rows += [(e.name, f"{e.distribution} {e.version}", _summary(e)) for e in brought]
     if not rows:
         raise UserError(f"{folder}: no recipes (*.yaml) there; name the folder that holds them")
     if as_json:
@@ -36,6 +37,10 @@ def command(folder: Path | None, as_json: bool) -> None:
     names, places = (max(len(row[i]) for row in rows) for i in (0, 1))
     for name, place, comment in rows:
         click.echo(f"{name:<{names}}  {place:<{places}}  {comment}".rstrip())
+
+
+def _summary(entry: Entry) -> str:
+    return entry.summary if packaged_file(entry) else f"({missing_file(entry)})"
 
 
 def _name(path: Path) -> str:

@@ -34,7 +34,7 @@ def command(
     """Draw pictures with RECIPE's weights; trains nothing."""
     from ldmkit.engine.opening import assembled, opened
     from ldmkit.verbs import run as make
-    from ldmkit.verbs.again import arguments_again, recorded_again
+    from ldmkit.verbs.again import arguments_again, check_weights, recorded_again
 
     options.check_out(out)
     if again is not None:
@@ -42,10 +42,11 @@ def command(
     system = assembled(recipe, arguments.overrides, device)
     if again is None:
         recorded = make.recorded_inputs(system, arguments)
-        opened(system, runs=runs, say=options.say)
     else:
-        opened(system, runs=runs, say=options.say)
         recorded = recorded_again(system, again, arguments, recipe)
+    opened(system, runs=runs, say=options.say)
+    if again is not None:
+        check_weights(system, again)
     target = out or runs / system.recipe.name / "samples"
     make.make_pictures(system, recorded, target, options.say)
     click.echo(f"grid: {target / 'grid.png'}")

@@ -26,6 +26,7 @@ class Dataset(Protocol):
       `key` draws what is drawn at random, the crop only where "image" is among the fields. `drawn` names the
       fields that differ from key to key. Indexing draws nothing.
     - `buckets`: the indices of the examples of each shape, where pictures have several: batches have one.
+      Empty, it says that all have one size; without it they are measured before a training.
     - `shown(index)`: the index of the example that stands in for one that turned out broken, else the same.
     - `picture_digest`: a digest of the pictures alone: data sets that differ in captions share latents.
     - `problems`: a mapping of each path in `skipped` to the reason, in words that name the path.

@@ -27,6 +27,9 @@ def find_recipe(name: str) -> Path:
     known = known_recipes()
     if name in known:
         return known[name]
+    for entry in _entries():
+        if name in (entry.name, entry.name.partition(":")[2]):
+            raise UserError(f"recipe '{name}': {missing_file(entry)}")
     names = ", ".join(n for n in known if "/" not in n) or "none"
     near = did_you_mean(name, known)
     raise UserError(f"no recipe '{name}': no such file, and by name there are: {names}{near}")
@@ -43,9 +46,22 @@ def shipped_recipes() -> dict[str, Path]:
     return dict(sorted(recipes.items()))
 
 
+def missing_file(entry: Entry) -> str:
+    """What to do about a plugin's recipe whose file is not there, on one line."""
+    return (
+        f"{entry.distribution} {entry.version} registers it, but its file {entry.target} is not there: "
+        "install the distribution again, or tell its author"
+    )
+
+
+def _entries() -> list[Entry]:
+    """The recipes that plugins register."""
+    return [entry for entry in host().registry if entry.kind == "recipe"]
+
+
 def _brought() -> dict[str, Path]:
     """The recipes of plugins as DISTRIBUTION:RECIPE, and by name alone where one plugin has it."""
-    entries = [entry for entry in host().registry if entry.kind == "recipe"]
+    entries = _entries()
     alone = Counter(entry.name.partition(":")[2] for entry in entries)
     recipes: dict[str, Path] = {}
     for entry in entries:

@@ -30,7 +30,8 @@ from ldmkit.host.contained import described
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.pictures import SUFFIXES, shown
 from ldmkit.recipe.stages import DiffusionTraining
-from ldmkit.training.data import Examples, pixels_of, raw_of
+from ldmkit.training.data import Examples, raw_of
+from ldmkit.training.look_pictures import check_sizes, name_of, picture_of
 from ldmkit.types import Condition
 
 LOOKED = 10_000
@@ -62,15 +63,15 @@ def look_at_data(system: Parts, data: Dataset) -> list[str]:
             check_dataset(part)
             if len(part) == 0:
                 raise ValueError(f"split '{split}' holds no examples")
-        examples = Examples(part, fields_of(system), memory=0)
+        unsure = () if hasattr(part, "buckets") else ("image",)  # nothing says that pictures have one size
+        examples = Examples(part, [*fields_of(system), *unsure], memory=0)
         check_fields(system, part[0])
         if flip and split == "train":
             _check_mirrored(system, part)
         indices = np.linspace(0, len(part) - 1, min(len(part), LOOKED)).astype(int).tolist()
         for group in of_one_shape(indices, examples.buckets):
             for start in range(0, len(group), BATCH):
-                chosen = group[start : start + BATCH]
-                cut += _look(system, part, examples, chosen, flip and split == "train")
+                cut += _look(system, part, examples, group, start, flip and split == "train")
         for bucket in examples.buckets:
             _check_conditions(system, part, bucket[:2])
     return cut
@@ -114,10 +115,14 @@ def check_fields(system: Parts, example: Mapping[str, Any]) -> None:
             )
 
 
-def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[int], flip: bool) -> list[str]:
-    """Prepares some examples; where that fails, one after another, to name the first that does. Returns a
-    line for each input that is not read whole."""
+def _look(
+    system: Parts, data: Dataset, examples: Examples, group: Sequence[int], start: int, flip: bool
+) -> list[str]:
+    """Prepares a batch of a group of one shape; where that fails, one example after another, to name the
+    first that does. Returns a line for each input that is not read whole."""
+    first, indices = group[0], group[start : start + BATCH]
     batch = examples.read(indices)
+    check_sizes(data, first, indices, batch)
     try:
         _prepare(system, batch, flip)
         return unread(system, raw_of(batch, fields_of(system)))
@@ -127,7 +132,7 @@ def _look(system: Parts, data: Dataset, examples: Examples, indices: Sequence[in
                 _prepare(system, [example], flip)
             except Exception as error:
                 reason = str(error) if isinstance(error, ValueError | UserError) else described(error)
-                raise UserError(f"{_name(data, index)}: {reason}") from error
+                raise UserError(f"{name_of(data, index)}: {reason}") from error
         raise
 
 
@@ -150,7 +155,7 @@ def _check_mirrored(system: Parts, data: Dataset) -> None:
         for field in (f for f in conditioner.spec.fields if f not in kinds):
             if _lies_on_picture(example[field]) and not _fits(example[field], example["image"]):
                 raise UserError(
-                    f"{_name(data, 0)}: condition '{name}': {field}: train.diffusion.flip mirrors the "
+                    f"{name_of(data, 0)}: condition '{name}': {field}: train.diffusion.flip mirrors the "
                     f"pictures, but the conditioner does not say (spec.kinds) what this field holds, so that "
                     f"it cannot be mirrored: set flip: false"
                 )
@@ -185,8 +190,9 @@ def _check_conditions(system: Parts, data: Dataset, indices: Sequence[int]) -> N
     its place, or what joins the latent on channels has not its height and width."""
     examples = [data[index] for index in indices]
     factor = system.compression.latent.factor
+    check_sizes(data, indices[0], indices, examples)
     for index, example in zip(indices, examples, strict=True):
-        height, width = (side // factor for side in _pixels(data, index, example, factor).shape[-2:])
+        height, width = (side // factor for side in picture_of(data, index, example, factor).shape[-2:])
     raw = raw_of(examples, fields_of(system))
     for name, conditioner in system.named_conditioners():
         slot = system.recipe.conditioners[name]
@@ -205,23 +211,9 @@ def _check_conditions(system: Parts, data: Dataset, indices: Sequence[int]) -> N
             if (h, w) != (height, width):
                 fields = ", ".join(conditioner.spec.fields)
                 raise UserError(
-                    f"{_name(data, indices[0])}: condition '{name}' ({fields}) gives {h}x{w} positions, the "
-                    f"latent of a picture has {height}x{width}"
+                    f"{name_of(data, indices[0])}: condition '{name}' ({fields}) gives {h}x{w} positions, "
+                    f"the latent of a picture has {height}x{width}"
                 )
-
-
-def _pixels(data: Dataset, index: int, example: Mapping[str, Any], factor: int) -> Tensor:
-    """The picture's bytes; UserError where there are none, or latents would have broken sides."""
-    try:
-        image = pixels_of(example)
-    except UserError as error:
-        raise UserError(f"{_name(data, index)}: {error}") from error
-    if any(side % factor for side in image.shape[-2:]):
-        raise UserError(
-            f"{_name(data, index)}: a picture of {'x'.join(map(str, image.shape[-2:]))}: each side must be a "
-            f"multiple of {factor}, by which the compression model makes it smaller"
-        )
-    return image
 
 
 @torch.no_grad()
@@ -229,9 +221,3 @@ def _encoded(conditioner: Conditioner, raw: Mapping[str, Any], device: torch.dev
     prepared = conditioner.prepare({f: raw[f] for f in conditioner.spec.fields})
     generator = None if device.type == "meta" else torch.Generator(device).manual_seed(0)
     return conditioner.encode({k: v.to(device) for k, v in prepared.items()}, generator)
-
-
-def _name(data: Dataset, index: int) -> str:
-    """The name of an example in messages."""
-    name = getattr(data, "name", None)
-    return f"data: example {index}" if name is None else f"data: {name(index)}"

@@ -130,7 +130,9 @@ class Loop:
         snapshot = self._store.load(self._say if self._accelerator.is_main_process else lambda _: None)
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
-            self._store.rewind(snapshot.step if snapshot else 0)
+            done = snapshot.step if snapshot else 0
+            for later in self._store.rewind(done):
+                self._say(f"{self._store.step_folder(later)} is removed: training goes on after step {done}")
         self._accelerator.wait_for_everyone()
         if snapshot is None:
             return 0

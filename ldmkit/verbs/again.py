@@ -39,9 +39,9 @@ def recorded_again(
 ) -> RecordedInputs:
     """The inputs that made a picture, read from it; `arguments.fields` are files that have moved since.
 
-    source: the recipe's, to tell in which values it differs from the picture's. A picture of the page does
-    not say its weights: those that are there are taken, with a note. Raises UserError where the recipe, its
-    weights or an input are not those of the picture.
+    source: the recipe's, to tell in which values it differs from the picture's. Uses no weights: compare
+    those with `check_weights` once they are loaded. Raises UserError where the recipe or an input are not
+    those of the picture, or the settings cannot draw.
     """
     set_guidance(system, arguments.guidance)
     about = read_about(picture)
@@ -49,8 +49,6 @@ def recorded_again(
         _check_recipe(system, picture, about, source)
     else:
         _check_name(system, picture, about)
-        warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
-    _check_weights(system, picture, about)
     inputs = records.read(system, about, picture, arguments.fields)
     check_inputs(system, plans.plan(system), inputs)
     return RecordedInputs(
@@ -81,8 +79,12 @@ def _check_name(system: System, picture: Path, about: Mapping[str, str]) -> None
         )
 
 
-def _check_weights(system: System, picture: Path, about: Mapping[str, str]) -> None:
-    """UserError where other weights made the picture than those that are there, as far as it says which."""
+def check_weights(system: System, picture: Path) -> None:
+    """UserError where other weights made the picture than those that are there, as far as it says which. A
+    picture of the page does not: the weights that are there are taken, with a note."""
+    about = read_about(picture)
+    if "digest" not in about:
+        warn(Note(f"{picture} does not say which weights made it: those of today draw it"), stacklevel=2)
     if about.get("weights", weights := drawn_by.weights(system)) != weights:
         raise UserError(f"{picture} was made with weights {about['weights'][:12]}, these are {weights[:12]}")
     if drawn_by.FROZEN in about and {drawn_by.FROZEN: about[drawn_by.FROZEN]} != drawn_by.frozen(system):

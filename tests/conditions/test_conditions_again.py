@@ -107,3 +107,13 @@ def test_an_input_whose_digest_the_file_lacks_counts_as_changed() -> None:
     about = {"seed": "1", "inputs": '{"label": {"file": "mask.png"}}'}
     with pytest.raises(UserError, match=r"label: mask\.png has changed since the picture was made"):
         records.read(system, about, Path("one.png"), {})
+
+
+def test_settings_that_do_not_fit_are_told_before_weights_are_looked_for(tmp_path: Path) -> None:
+    (made,) = drawn("run", "classes.yaml", "--input", "label=red", "--steps", "3", out="early")
+    empty = ["--runs", str(tmp_path / "none"), "--out", "early-again"]
+    other = call("sample", "classes.yaml", "--again", str(made), "--steps", "2", *empty)
+    assert other.exit_code == 2
+    assert "sampler.steps was 3, is 2" in other.output
+    same = call("sample", "classes.yaml", "--again", str(made), *empty)
+    assert "has no weights for its diffusion stage" in same.output

@@ -51,6 +51,7 @@ class Drawings:
         "caption", "captions", "label", "class_name", "attributes", "segmentation", "layout",
     )  # fmt: skip
     skipped: Sequence[Path] = ()
+    buckets: Sequence[Sequence[int]] = ()
 
     def __init__(
         self, styles: tuple[str, ...], size: int, count: int, seed: int, languages: tuple[Language, ...]

@@ -107,8 +107,9 @@ class WithField:
 
     @property
     def buckets(self) -> Sequence[Sequence[int]]:
-        """The examples of each shape, where the data set within has several."""
-        return tuple(getattr(self._of, "buckets", ()))
+        """The examples of each shape, as the data set within says it; AttributeError where it does not."""
+        within: Any = self._of
+        return tuple(within.buckets)
 
     def shown(self, index: int) -> int:
         """The example that stands in for a broken one."""

@@ -92,6 +92,7 @@ class EmojiPictures:
     _name: str
     fields: tuple[str, ...] = ("caption", "captions", "concept", "style")
     skipped: Sequence[Path] = ()
+    buckets: Sequence[Sequence[int]] = ()
 
     def __init__(
         self, rows: Iterable[Emoji], pictures: Pictures, settings: str, sources: Sequence[Path]

@@ -1,0 +1,54 @@
+"""The pictures of a data set before a training: bytes, of sides that a latent can have, of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ldmkit.errors import UserError
+from ldmkit.interfaces import Dataset
+from ldmkit.training.data import pixels_of
+
+
+def picture_of(data: Dataset, index: int, example: Mapping[str, Any], factor: int) -> Tensor:
+    """The picture's bytes; UserError where there are none, or latents would have broken sides."""
+    try:
+        image = pixels_of(example)
+    except UserError as error:
+        raise UserError(f"{name_of(data, index)}: {error}") from error
+    if any(side % factor for side in image.shape[-2:]):
+        raise UserError(
+            f"{name_of(data, index)}: a picture of {'x'.join(map(str, image.shape[-2:]))}: each side must be "
+            f"a multiple of {factor}, by which the compression model makes it smaller"
+        )
+    return image
+
+
+def check_sizes(
+    data: Dataset, first: int, indices: Sequence[int], examples: Sequence[Mapping[str, Any]]
+) -> None:
+    """UserError where one of these pictures has another size than that of the example `first`: they could
+    not be in one batch. Examples without their picture are passed over."""
+    pictured = [(i, x) for i, x in zip(indices, examples, strict=True) if "image" in x]
+    expected = size_of(data, first, data[first]) if pictured else ""
+    for index, example in pictured:
+        if (size := size_of(data, index, example)) != expected:
+            other = name_of(data, first).removeprefix("data: ")
+            raise UserError(
+                f"{name_of(data, index)}: a picture of {size}, while {other} is {expected}: pictures of one "
+                "batch have one size, to which the data set has to cut them, or it lists those of each shape "
+                "in `buckets`"
+            )
+
+
+def size_of(data: Dataset, index: int, example: Mapping[str, Any]) -> str:
+    """A picture's size in words; UserError for what is none."""
+    return "x".join(map(str, picture_of(data, index, example, 1).shape[-2:]))
+
+
+def name_of(data: Dataset, index: int) -> str:
+    """The name of an example in messages."""
+    name = getattr(data, "name", None)
+    return f"data: example {index}" if name is None else f"data: {name(index)}"
