@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 def command(
     recipe: Path, out: Path | None, runs: Path, device: str | None, overrides: tuple[str, ...], as_json: bool
 ) -> None:
-    """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing."""
+    """Measure what RECIPE's weights do: its `evaluate.metrics`; trains nothing.
+
+    The report is written after each metric; what it has of the same weights, recipe and data is not measured
+    again.
+    """
     from rich.console import Console
 
     from ldmkit.engine.opening import open_recipe

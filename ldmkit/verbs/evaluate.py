@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Hashable, Iterator, Mapping
@@ -14,7 +13,6 @@ from typing import Any
 from rich.progress import Progress
 
 from ldmkit.checkpoint.files import tensors_digest
-from ldmkit.disk import write_text
 from ldmkit.engine.components import build
 from ldmkit.engine.rehearsal import named
 from ldmkit.engine.stage_state import stage_state
@@ -23,21 +21,23 @@ from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Metric
-from ldmkit.pictures.png import save_picture
-from ldmkit.pictures.sheet import Section, contact_sheet
+from ldmkit.pictures.sheet import Section
 from ldmkit.recipe import digest
 from ldmkit.training.look import left_out
 from ldmkit.types import Say
+from ldmkit.verbs import drawn_by
+from ldmkit.verbs.measured import Report
 
 
 def evaluate(
     system: System, out: Path, progress: Progress | None = None, say: Say = lambda _: None
 ) -> dict[str, Any]:
     """Runs the recipe's `evaluate.metrics` and writes `out`/metrics.json and, where one shows pictures,
-    `out`/contact.png; the report that was written.
+    `out`/contact.png, after each metric; the report that was written.
 
-    say: is told which pictures of the data are left out. Raises UserError for a recipe without metrics or
-    data, and for what a metric cannot measure.
+    A metric that was measured before, on the same weights, recipe and data, is not measured again. say: is
+    told so, and which pictures of the data are left out. Raises UserError for a recipe without metrics or
+    data, and, once all others are measured, for what a metric cannot measure.
     """
     recipe, registry = system.recipe, system.registry
     if not recipe.evaluate.metrics:
@@ -54,13 +54,26 @@ def evaluate(
         _check_reads(replace(shared, component=component), metric)
     for line in left_out(shared.held["data", "{}"]):
         say(line)
-    results = [_measured(replace(shared, component=c), metric, say) for c, metric in measures]
-    report = {**_about(system, shared.held), "metrics": results}
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    if shared.sections:
-        save_picture(contact_sheet(shared.sections), out / "contact.png", {"recipe": recipe.name})
-    return report
+    report = Report(out, _about(system, shared.held))
+    failures = [_added(report, replace(shared, component=c), metric, say) for c, metric in measures]
+    if lines := [line for line in failures if line is not None]:
+        raise UserError("\n".join(lines))
+    return report.content([component for component, _ in measures])
+
+
+def _added(report: Report, evaluation: Evaluation, metric: Metric, say: Say) -> str | None:
+    """Measures a metric that the report does not have yet and writes it there; why that failed, if it did."""
+    component, shown = evaluation.component, len(evaluation.sections)
+    if report.has(component):
+        say(f"metric ({component.name}): measured before; remove {report.path} to measure it again")
+        return None
+    try:
+        result = _measured(evaluation, metric, say)
+    except UserError as error:
+        del evaluation.sections[shown:]
+        return str(error)
+    report.add(component, result, evaluation.sections)
+    return None
 
 
 def _check_reads(evaluation: Evaluation, metric: Metric) -> None:
@@ -129,13 +142,17 @@ def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
     """What the figures were measured on; `weights` are digests of the tensors themselves."""
     recipe, stages = system.recipe, stages_of(system.recipe)
     assert recipe.data is not None
+    plugins = {e.distribution: e.version for e in system.registry if e.kind == "metric"}
+    adapters = {name: tensors_digest(one.state()) for name, one in system.adapters.items()}
     outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
     return {
         "recipe": recipe.name,
         "digests": {name: digest(recipe, name) for name in outputs},
         "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
+        **({"adapters": adapters} if adapters else {}),
+        **(drawn_by.frozen(system) if recipe.denoiser else {}),
         "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
         "sampler": recipe.sampler.flat(),
         "guidance": [guide.flat() for guide in recipe.guidance],
-        "versions": {name: version(name) for name in ("ldmkit", "torch")},
+        "versions": {**{name: version(name) for name in ("ldmkit", "torch")}, **plugins},
     }
