@@ -8,7 +8,7 @@ import training_toy
 from training_toy import toy
 
 from ldmkit.errors import UserError
-from ldmkit.training.look import report_data
+from ldmkit.training.data_report import report_data
 from ldmkit.types import Condition
 from ldmkit.verbs.check import before_training
 

@@ -58,7 +58,7 @@ def command(
 
 def _looked(system: System) -> list[str]:
     """Checks weights and data, for --data; UserError where a training could not begin with them."""
-    from ldmkit.training.look import report_data
+    from ldmkit.training.data_report import report_data
     from ldmkit.verbs.check import named_weights
 
     return [*named_weights(system), *report_data(system)]

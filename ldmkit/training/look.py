@@ -24,11 +24,11 @@ from ldmkit.engine.promises import (
 )
 from ldmkit.engine.rehearsal import in_mode, learns, named
 from ldmkit.engine.trial import WRONG
-from ldmkit.engine.unread import first_of, unread
+from ldmkit.engine.unread import unread
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described
 from ldmkit.interfaces import Conditioner, Dataset
-from ldmkit.pictures import SUFFIXES, shown
+from ldmkit.pictures import SUFFIXES
 from ldmkit.recipe.stages import DiffusionTraining
 from ldmkit.training.data import Examples, raw_of
 from ldmkit.training.look_pictures import check_sizes, name_of, picture_of
@@ -37,10 +37,6 @@ from ldmkit.types import Condition
 LOOKED = 10_000
 """Examples of a split that are looked at, evenly spaced; of a smaller one all."""
 BATCH = 64
-SHOWN = 10
-"""How many of the files that a data set leaves out are named."""
-FIELDS = 20
-"""How many fields of a data set are named."""
 SPLITS = ("train", "validation")
 
 
@@ -75,27 +71,6 @@ def look_at_data(system: Parts, data: Dataset) -> list[str]:
         for bucket in examples.buckets:
             _check_conditions(system, part, bucket[:2])
     return cut
-
-
-def report_data(system: Parts) -> list[str]:
-    """What the recipe's data hold, a line each, after a look at them; UserError as `look_at_data`."""
-    data = system.dataset()
-    unread = [f"data: {line}" for line in first_of(look_at_data(system, data), "examples")]
-    counts = f"{len(data.split('train'))} pictures to train on, {len(data.split('validation'))} held out"
-    notes = [f"data: {note}" for note in getattr(data, "notes", ())]
-    named = [shown(field) for field in data.fields]
-    rest = f" and {len(named) - FIELDS} more" if len(named) > FIELDS else ""
-    fields = f"{', '.join(named[:FIELDS])}{rest}" or "none"
-    return [*left_out(data), *notes, *unread, f"data: {counts}; fields: {fields}"]
-
-
-def left_out(data: Dataset) -> list[str]:
-    """Lines on the examples that a data set leaves out: the first with reasons, then how many more."""
-    known, skipped = getattr(data, "problems", None), data.skipped
-    reasons = known if isinstance(known, Mapping) else {}
-    lines = [reasons.get(p) or f"{shown(p)}, which is broken or no picture" for p in skipped[:SHOWN]]
-    more = [f"{len(skipped) - SHOWN} more files"] if len(skipped) > SHOWN else []
-    return [f"data: left out {line}" for line in [*lines, *more]]
 
 
 def fields_of(system: Parts) -> tuple[str, ...]:

@@ -23,10 +23,10 @@ from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe.stages import StageName
 from ldmkit.training.compression import CompressionStage
+from ldmkit.training.data_report import report_data
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.distilling import check_teacher
 from ldmkit.training.draws import seed_of
-from ldmkit.training.look import report_data
 from ldmkit.training.session import Session
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say

@@ -27,10 +27,10 @@ from ldmkit.recipe.stages import DiffusionTraining, StageName, TrainingSettings
 from ldmkit.training.adapter import AdapterStage
 from ldmkit.training.compression import CompressionStage
 from ldmkit.training.data import Examples
+from ldmkit.training.data_report import report_data
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.encoded_conditions import cacheable, measured
 from ldmkit.training.latents import latent_moments
-from ldmkit.training.look import report_data
 from ldmkit.training.progress import duration
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say

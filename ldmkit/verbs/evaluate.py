@@ -23,7 +23,7 @@ from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Metric
 from ldmkit.pictures.sheet import Section
 from ldmkit.recipe import digest
-from ldmkit.training.look import left_out
+from ldmkit.training.data_report import left_out
 from ldmkit.types import Say
 from ldmkit.verbs import drawn_by
 from ldmkit.verbs.measured import Report
