@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ldmkit_unet.blocks import Norm
+from ldmkit_unet.norm import Norm
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,3 +27,20 @@ def test_maps_in_bfloat16_are_normed_as_in_double_precision(size):
 def test_weights_in_bfloat16_take_maps_of_that_type():
     normed = Norm(32).bfloat16()(torch.randn(2, 32, 8, 8).bfloat16())
     assert normed.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("channels", [32, 96, 256])
+@pytest.mark.parametrize("size", [(2, 2), (4, 8), (8, 8), (16, 16)])
+def test_maps_are_normed_as_in_double_precision_with_gradients_and_without(channels, size):
+    torch.manual_seed(0)
+    norm = Norm(channels)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    h = (torch.randn(3, channels, *size) + 2).to(memory_format=torch.channels_last)
+    kept = h.clone()
+    expected = F.group_norm(h.double(), 32, norm.weight.double(), norm.bias.double(), norm.eps)
+    with torch.no_grad():
+        for given in (h, h.contiguous()):
+            torch.testing.assert_close(norm(given).double(), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(norm(h).double(), expected, rtol=0, atol=2e-5)
+    assert torch.equal(h, kept)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.types import Condition, Tokens
-from ldmkit_unet.blocks import FeatureMap, Norm, to_map, to_tokens, zeroed
+from ldmkit_unet.blocks import FeatureMap, joined, to_map, to_tokens, zeroed
+from ldmkit_unet.norm import Norm
 
 HeadOrder = Literal["legacy", "split"]
 PerHead = Float[Tensor, "b n l d"]
@@ -94,7 +96,8 @@ class FeedForward(nn.Module):
         """Output, before any residual."""
         (w_value, w_gate), (b_value, b_gate) = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
         gate = F.gelu(F.linear(x, w_gate, b_gate))
-        return self.out(F.linear(x, w_value, b_value) * gate)
+        value = F.linear(x, w_value, b_value)
+        return self.out(value * gate if torch.is_grad_enabled() else value.mul_(gate))
 
 
 class TransformerBlock(nn.Module):
@@ -120,9 +123,9 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tokens, memory: Memory) -> Tokens:
         """The tokens after the block."""
         first = self.norm1(x)
-        x = x + (self.attn1(first, memory) if self.cross_only else self.attn1(first))
-        x = x + self.attn2(self.norm2(x), memory)
-        return x + self.ff(self.norm3(x))
+        x = joined(x, self.attn1(first, memory) if self.cross_only else self.attn1(first))
+        x = joined(x, self.attn2(self.norm2(x), memory))
+        return joined(x, self.ff(self.norm3(x)))
 
 
 class AttentionBlock(nn.Module):
@@ -136,7 +139,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, h: FeatureMap, memory: Memory) -> FeatureMap:
         """`memory` is not used: the signature is that of the spatial transformer."""
-        return h + to_map(self.attention(to_tokens(self.norm(h))), h.shape[2:])
+        return joined(h, to_map(self.attention(to_tokens(self.norm(h))), h.shape[2:]))
 
 
 class SpatialTransformer(nn.Module):
@@ -156,4 +159,4 @@ class SpatialTransformer(nn.Module):
         x = self.proj_in(to_tokens(self.norm(h)))
         for block in self.blocks:
             x = block(x, memory)
-        return h + to_map(self.proj_out(x), h.shape[2:])
+        return joined(h, to_map(self.proj_out(x), h.shape[2:]))

@@ -12,37 +12,14 @@ from torch.nn import functional as F
 
 from ldmkit.types import Tokens
 from ldmkit_unet.conv import Conv3x3
+from ldmkit_unet.norm import Norm
 
-GROUPS = 32
-SLOW_BELOW = 1024
-"""Positions of a map below which torch has no fast kernel for bfloat16 with channels last."""
 LOG_SLOWEST = torch.log(torch.tensor(1e4)).item()
 """log of the lowest frequency's inverse, rounded to float32 as published networks have it."""
 Direction = Literal["up", "down"]
 FeatureMap = Float[Tensor, "b k i j"]
 TimeEmbedding = Float[Tensor, "b e"]
 Layer = TypeVar("Layer", bound=nn.Module)
-
-
-class Norm(nn.GroupNorm):
-    """GroupNorm of 32 groups, of a single number a group too, which is its own mean.
-
-    On a CPU, torch's kernel for channels-last maps below 32 x 32 takes three times as long in bfloat16 as in
-    float32 with both conversions. The result is the same, since it computes in float32 too.
-    """
-
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__(GROUPS, channels, eps=eps)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The normalized map, of the type of `input`."""
-        small = input.device.type == "cpu" and input.shape[2:].numel() < SLOW_BELOW
-        if small and input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32:
-            return self._normed(input.float()).to(input.dtype)
-        return self._normed(input)
-
-    def _normed(self, h: Tensor) -> Tensor:
-        return torch.group_norm(h, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -65,6 +42,11 @@ def to_map(tokens: Tokens, size: Sequence[int]) -> FeatureMap:
 def silu(h: FeatureMap) -> FeatureMap:
     """SiLU of a map that nothing else reads: in place where no gradient wants the map."""
     return F.silu(h, inplace=not torch.is_grad_enabled())
+
+
+def joined(h: Tensor, branch: Tensor) -> Tensor:
+    """h + branch, where nothing else reads the branch: in its place where no gradient wants it."""
+    return h + branch if torch.is_grad_enabled() or h.dtype != branch.dtype else branch.add_(h)
 
 
 def time_features(time: Float[Tensor, " b"], width: int) -> Float[Tensor, "b e"]:
@@ -121,10 +103,10 @@ class ResidualBlock(nn.Module):
             scale, shift = time.chunk(2, dim=1)
             inner = self.norm2(inner) * (1 + scale) + shift
         else:
-            inner = self.norm2(inner + time)
+            inner = self.norm2(joined(time, inner))
         h = self._resample(h)
         skip = to_map(self.skip(to_tokens(h)), h.shape[2:])
-        return skip + self.conv2(self.dropout(silu(inner)))
+        return joined(skip, self.conv2(self.dropout(silu(inner))))
 
     def _resample(self, h: FeatureMap) -> FeatureMap:
         if self.direction is None:

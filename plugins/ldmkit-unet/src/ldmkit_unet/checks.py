@@ -6,7 +6,7 @@ from warnings import warn
 
 from ldmkit.errors import Note
 from ldmkit.types import Latent
-from ldmkit_unet.blocks import GROUPS
+from ldmkit_unet.norm import GROUPS
 
 
 def check_widths(

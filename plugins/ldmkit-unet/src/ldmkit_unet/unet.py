@@ -16,7 +16,6 @@ from ldmkit.types import Condition, ConditionSpec, Latent, LatentSpec, PerPictur
 from ldmkit_unet.attention import HeadOrder, Memory, remember
 from ldmkit_unet.blocks import (
     FeatureMap,
-    Norm,
     TimeEmbedding,
     silu,
     time_features,
@@ -25,6 +24,7 @@ from ldmkit_unet.blocks import (
 from ldmkit_unet.checks import check_size, check_widths, note_blindness
 from ldmkit_unet.conv import Conv3x3
 from ldmkit_unet.layout import Layout
+from ldmkit_unet.norm import Norm
 from ldmkit_unet.reuse import Forecast
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
