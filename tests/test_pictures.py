@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ldmkit.pictures import (
     PictureError,
@@ -190,3 +191,41 @@ def test_conditions_are_painted_for_people():
     assert tuple(boxes[4, 4]) == colours(2)[1]  # the corner of the outline
     assert boxes[8, 8].tolist() == boxes[0, 0].tolist() == [255, 255, 255]
     assert paint("a fox", "text") is None
+
+
+def with_gamma(path: Path, picture: Image.Image, gamma: float, srgb: bool = False) -> Image.Image:
+    """The picture saved as a PNG with a chunk gAMA (and sRGB, which goes before it), and opened."""
+    chunks = PngInfo()
+    if srgb:
+        chunks.add(b"sRGB", b"\0")
+    chunks.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+    picture.save(path, pnginfo=chunks)
+    return open_picture(path, background="red")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16"])
+def test_values_that_are_linear_in_light_become_srgb(tmp_path: Path, mode: str) -> None:
+    """Of linear light 0.2158 (55 of 255), 0.5 and 1, sRGB has the levels 128, 188 and 255 (IEC 61966-2-1)."""
+    stored = np.array([[0, 55, 128, 255]], np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray((stored.astype(float) * 257).astype(np.uint16))
+    else:
+        picture = Image.fromarray(stored).convert(mode)
+    opened = np.asarray(with_gamma(tmp_path / "linear.png", picture, 1.0))
+    assert np.abs(opened[0].astype(int) - np.array([[0], [128], [188], [255]])).max() <= 1
+
+
+def test_what_is_transparent_stays_so_where_a_gamma_is_converted_from(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (2, 1), (55, 55, 55, 255))
+    picture.putpixel((0, 0), (128, 128, 128, 0))
+    opened = with_gamma(tmp_path / "a.png", picture, 1.0)
+    assert [pixel(opened, (x, 0)) for x in (0, 1)] == [(255, 0, 0), (128, 128, 128)]
+
+
+@pytest.mark.parametrize(("gamma", "srgb"), [(0.45455, False), (0.46, False), (1.0, True), (0.0, False)])
+def test_a_gamma_that_means_srgb_or_says_nothing_changes_nothing(
+    tmp_path: Path, gamma: float, srgb: bool
+) -> None:
+    picture = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    opened = with_gamma(tmp_path / "a.png", picture, gamma, srgb)
+    assert np.asarray(opened)[0, :, 0].tolist() == list(range(256))

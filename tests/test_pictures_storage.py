@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ldmkit.errors import Note
 from ldmkit.pictures import class_maps, decode_bytes, masks, open_picture, read
 
 ROWS = [[0, 1, 2, 3, 0], [3, 3, 1, 0, 2]]
@@ -93,3 +95,17 @@ def test_a_picture_that_came_in_memory_has_its_levels_as_they_are() -> None:
     Image.fromarray(levels).save(file, "PNG")
     for given in (Image.fromarray(levels), Image.open(file)):
         assert class_maps({"s": [given]}, "s", 256)[0].tolist() == levels.tolist()
+
+
+def test_of_webp_maps_that_may_be_nearly_lossless_it_is_said(tmp_path: Path) -> None:
+    """A nearly lossless file is stored as a lossless one is, but never with a palette."""
+    draws = np.random.default_rng(0)
+    few = draws.integers(0, 5, (32, 32), dtype=np.uint8)
+    smooth = np.kron(draws.integers(0, 20, (16, 16), dtype=np.uint8), np.ones((16, 16), np.uint8))
+    for name, ids in (("few", few), ("smooth", smooth)):
+        Image.fromarray(ids).convert("RGB").save(tmp_path / f"{name}.webp", lossless=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert class_maps({"s": [tmp_path / "few.webp"]}, "s", 5)[0].tolist() == few.tolist()
+    with pytest.warns(Note, match="nearly lossless, which its file does not tell, may not: save maps as PNG"):
+        assert class_maps({"s": [tmp_path / "smooth.webp"]}, "s", 20)[0].tolist() == smooth.tolist()

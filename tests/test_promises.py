@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import training_toy
 from training_toy import toy, train
 
+from ldmkit.engine.announced import misannounced
 from ldmkit.errors import UserError
 from ldmkit.training.promises import try_adapters
 from ldmkit.training.run import train_stage
@@ -210,6 +213,21 @@ def test_guidance(how, said, monkeypatch):
     inspect(toy("guidance=[toy]").recipe, training_toy.registry())
     with pytest.raises(UserError, match=rf"guidance \(toy\): .*{said}"):
         inspect(toy(f"guidance=[{{name: toy, how: {how}}}]").recipe, training_toy.registry())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ({"a": "text"}, None),
+        ("text", "kinds is str, no mapping of fields"),
+        ({"b": "text"}, "kinds names 'b', which is none of fields"),
+        ({"a": "words"}, "kinds says 'words' of 'a'; there are: text, label"),
+    ],
+)
+def test_what_guidance_says_of_its_fields(kinds, said):
+    found = misannounced("guidance", SimpleNamespace(fields=("a",), kinds=kinds))
+    assert bool(found) is (said is not None)
+    assert all(said in line for line in found)
 
 
 @pytest.mark.parametrize(

@@ -56,15 +56,26 @@ def _conditioner(component: Any) -> Iterator[str]:
         width = getattr(spec, name)
         if not is_whole(width) or width < 0:
             yield f"spec.{name} is {width!r}, no whole number of at least 0"
-    if not isinstance(spec.kinds, Mapping):
-        yield f"spec.kinds is {_kind(spec.kinds)}, no mapping of fields to what they hold"
+    yield from _kinds(spec, "spec.")
+
+
+def _guidance(component: Any) -> Iterator[str]:
+    yield from _optional("fields")(component)
+    if hasattr(component, "kinds"):
+        yield from _kinds(component, "")
+
+
+def _kinds(owner: Any, place: str) -> Iterator[str]:
+    """The misfits of `owner.kinds`, which says what `owner.fields` hold."""
+    if not isinstance(owner.kinds, Mapping):
+        yield f"{place}kinds is {_kind(owner.kinds)}, no mapping of fields to what they hold"
         return
     known = get_args(FieldKind)
-    for field, holds in spec.kinds.items():
-        if field not in spec.fields:
-            yield f"spec.kinds names '{field}', which is none of spec.fields"
+    for field, holds in owner.kinds.items():
+        if field not in getattr(owner, "fields", ()):
+            yield f"{place}kinds names '{field}', which is none of {place}fields"
         if holds not in known:
-            yield f"spec.kinds says {holds!r} of '{field}'; there are: {', '.join(known)}"
+            yield f"{place}kinds says {holds!r} of '{field}'; there are: {', '.join(known)}"
 
 
 def _schedule(component: Any) -> Iterator[str]:
@@ -101,7 +112,7 @@ _LOOKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "compression": _compression,
     "conditioner": _conditioner,
     "schedule": _schedule,
-    "guidance": _optional("fields"),
+    "guidance": _guidance,
     "metric": _optional("reads"),
     "auxiliary": _sequence("layers"),
     "keymap": _sequence("classes"),

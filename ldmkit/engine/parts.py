@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -23,8 +23,8 @@ from ldmkit.interfaces import (
     NoiseSchedule,
     Objective,
 )
-from ldmkit.recipe import Recipe
-from ldmkit.types import Condition, Conditions, Latent, PerPicture, Prepared
+from ldmkit.recipe import Component, Recipe
+from ldmkit.types import Condition, Conditions, FieldKind, Latent, PerPicture, Prepared
 
 CAPTION = "caption"
 """The field that prompts fill where no conditioner says which of its fields are texts."""
@@ -66,6 +66,7 @@ class Parts(nn.Module):
         self.readers: Callable[[], Iterable[tuple[str, Conditioner]]] | None = None
         """What reads the data's fields, by the recipe's id, where it is not this system's conditioners."""
         self._dataset: Dataset | None = None
+        self._guided: tuple[Sequence[Component], Mapping[str, FieldKind]] = ((), {})
 
     def dataset(self) -> Dataset:
         """The recipe's data set, built at the first call, with the fields that the conditioners read cut as
@@ -161,11 +162,21 @@ class Parts(nn.Module):
         return [(name, cast(Conditioner, module)) for name, module in self.conditioners.items()]
 
     @property
+    def guided_kinds(self) -> Mapping[str, FieldKind]:
+        """What the fields hold that the recipe's guidance reads, where it says so."""
+        slots = self.recipe.guidance
+        if self._guided[0] is not slots:
+            guides = [build(self.registry, "guidance", g, compression=self.compression) for g in slots]
+            self._guided = slots, {f: k for guide in guides for f, k in getattr(guide, "kinds", {}).items()}
+        return self._guided[1]
+
+    @property
     def text_fields(self) -> list[str]:
-        """The fields that conditioners read as texts; `caption` where none says so."""
+        """The fields that conditioners read as texts (`caption` where none says so), then guidance's."""
         named = self.named_conditioners()
         texts = [f for _, c in named for f, kind in c.spec.kinds.items() if kind == "text"]
-        return list(dict.fromkeys(texts)) or [CAPTION]
+        guided = [f for f, kind in self.guided_kinds.items() if kind == "text"]
+        return list(dict.fromkeys([*(texts or [CAPTION]), *guided]))
 
     @property
     def prompt_field(self) -> str:

@@ -76,8 +76,10 @@ class Objective(Protocol):
 class Guidance(Protocol):
     """Wraps an estimate. Several guidance components stack; the recipe's first is the innermost.
 
-    Three members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
-    the command line and recipes then accept them as they do conditioners' fields. `check_inputs(raw, size)`
+    Four members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
+    the command line and recipes then accept them as they do conditioners' fields. `kinds: Mapping[str,
+    FieldKind]` says what they hold, as `ConditionSpec.kinds` does: a number given for a text is its text, and
+    data cut pictures, masks and maps of fields as their pictures. `check_inputs(raw, size)`
     raises ValueError for raw inputs that it cannot read or that do not fit pictures of that (height, width),
     None where the size is not known yet; it is called before there are any weights. `finish(image, request)
     -> image` is called with the decoded pictures and returns the final ones.

@@ -1,43 +1,81 @@
-"""Embedded colour profiles: pictures in other colour spaces become sRGB."""
+"""Embedded colour profiles and the gamma of PNG files: pictures in other colour spaces become sRGB."""
 
 from __future__ import annotations
 
 import io
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image as Pillow
 from PIL import ImageCms
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Pillow's mode for a profile's colour space."""
+BARE = {"L": "L", "LA": "L", "1": "L", "CMYK": "CMYK"}
+"""Pillow's mode without transparency, where it is not RGB."""
+NEARLY_SRGB = 0.05
+"""Gammas that differ less from that of sRGB, 1/2.2, mean it: libpng's own threshold."""
 
 
 def to_srgb(picture: Pillow.Image) -> Pillow.Image:
-    """The picture in sRGB by its embedded ICC profile (perceptual intent), its transparency kept.
+    """The picture in sRGB by its embedded ICC profile (perceptual intent), or where it has none by the gamma
+    of its PNG file, its transparency kept.
 
-    Unchanged where there is no profile, where it is sRGB's own (within one level of 255), or where it cannot
-    be used (damaged, or of another colour space than the picture), as browsers do.
+    Unchanged where there is neither, where the profile is sRGB's own (within one level of 255), or where it
+    cannot be used (damaged, or of another colour space than the picture), as browsers do. The primaries of a
+    PNG file without a profile (cHRM) are taken to be those of sRGB.
     """
     profile = picture.info.get("icc_profile")
     if not profile:
-        return picture
+        gamma = gamma_of(picture)
+        return picture if gamma is None else _without_gamma(picture, gamma)
     try:
         return _converted(picture, profile)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
 
 
+def gamma_of(picture: Pillow.Image) -> float | None:
+    """The exponent that leads from light to the values of a PNG file (gAMA), where that is not sRGB's and the
+    file says nothing better: a profile or sRGB go before it."""
+    gamma = picture.info.get("gamma")
+    if not gamma or picture.info.get("icc_profile") or "srgb" in picture.info:
+        return None
+    return None if abs(gamma * 2.2 - 1) < NEARLY_SRGB else float(gamma)
+
+
+def srgb_levels(
+    values: Shaped[np.ndarray, "*size"], highest: int, gamma: float
+) -> UInt8[np.ndarray, "*size"]:
+    """Values from 0 to `highest` of that gamma as levels of sRGB, 0 to 255. Source: IEC 61966-2-1."""
+    light: Float[np.ndarray, "*size"] = (np.asarray(values, float) / highest) ** (1 / gamma)
+    curved = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    levels: UInt8[np.ndarray, "*size"] = (255 * curved).round().astype(np.uint8)
+    return levels
+
+
+def _without_gamma(picture: Pillow.Image, gamma: float) -> Pillow.Image:
+    bare = picture.convert(BARE.get(picture.mode, "RGB"))
+    table = srgb_levels(np.arange(256), 255, gamma).tolist() * len(bare.getbands())
+    changed: Any = bare.point(table)
+    changed.info = {}  # a level that is transparent is another one now
+    return _with_alpha_of(picture, changed)
+
+
 def _converted(picture: Pillow.Image, profile: bytes) -> Pillow.Image:
     mode = _mode(profile)
-    bare = {"L": "L", "LA": "L", "1": "L", "CMYK": "CMYK"}.get(picture.mode, "RGB")
-    if mode != bare or _is_srgb(profile):
+    if mode != BARE.get(picture.mode, "RGB") or _is_srgb(profile):
         return picture
-    alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
-    changed = _transformed(picture.convert(mode), profile)
-    if alpha is not None:
-        changed.putalpha(alpha)
+    return _with_alpha_of(picture, _transformed(picture.convert(mode), profile))
+
+
+def _with_alpha_of(picture: Pillow.Image, changed: Pillow.Image) -> Pillow.Image:
+    """The changed picture, transparent where the other one is."""
+    if picture.has_transparency_data:
+        changed.putalpha(picture.convert("RGBA").getchannel("A"))
     return changed
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ldmkit.disk import check_file
 from ldmkit.errors import UserError
-from ldmkit.pictures.colours import to_srgb
+from ldmkit.pictures.colours import gamma_of, srgb_levels, to_srgb
 from ldmkit.pictures.storage import note
 from ldmkit.types import Image
 
@@ -84,7 +84,8 @@ def open_picture(
 ) -> Pillow.Image:
     """The RGB picture in a PNG, JPEG or WEBP file, upright, in sRGB.
 
-    Grey becomes RGB (16 bits are scaled to 8), an embedded colour profile is converted from, transparency is
+    Grey becomes RGB (16 bits are scaled to 8), an embedded colour profile or the gamma of a PNG file is
+    converted from, transparency is
     composited on `background`, EXIF orientation is applied, of an animation the first frame counts. Raises
     PictureError naming the file.
     """
@@ -174,8 +175,9 @@ def flatten(picture: Pillow.Image, background: str = "white") -> Pillow.Image:
 
 def _eight_bits(picture: Pillow.Image) -> Pillow.Image:
     """16-bit grey as 8 bits (convert() would clip to white), with the value that a PNG calls transparent."""
-    values = np.asarray(picture)
-    grey = Pillow.fromarray((values // 257).astype(np.uint8))
+    values, gamma = np.asarray(picture), gamma_of(picture)
+    levels = (values // 257).astype(np.uint8) if gamma is None else srgb_levels(values, 65535, gamma)
+    grey = Pillow.fromarray(levels)
     transparent = picture.info.get("transparency")
     if isinstance(transparent, int):
         grey.putalpha(Pillow.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))

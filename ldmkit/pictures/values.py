@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -12,10 +13,15 @@ from jaxtyping import Shaped
 from PIL import Image as Pillow
 from torch import Tensor
 
+from ldmkit.errors import Note
 from ldmkit.pictures.files import decode, flatten, shown, to_tensor
-from ldmkit.pictures.storage import is_lossy, note, step
+from ldmkit.pictures.storage import is_lossy, is_unsure, note, step
 from ldmkit.types import FieldKind
 
+UNSURE_IDS = (
+    "a map in a WEBP file is taken to hold the class ids as they were; one that was written nearly lossless, "
+    "which its file does not tell, may not: save maps as PNG"
+)
 COLOUR = 64
 """Difference between channels, of 255, from which on a picture counts as coloured."""
 
@@ -86,6 +92,8 @@ def _map(picture: Pillow.Image) -> Tensor:
     if is_lossy(picture):
         kind = "JPEG" if picture.format == "JPEG" else f"lossy {picture.format}"
         raise ValueError(f"a {kind} file, which does not keep class ids: save it as PNG")
+    if is_unsure(picture):
+        warn(Note(UNSURE_IDS), stacklevel=2)
     if picture.format and picture.mode in ("RGB", "RGBA", "LA"):
         picture = _grey(picture)
     if picture.mode not in ("1", "L", "P", "I", "I;16"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ldmkit.engine.data import reading
+from ldmkit.engine.data import aligned, field_kinds, reading
 from ldmkit.engine.requests import Inputs
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError
@@ -40,6 +40,8 @@ def validation(system: System, fields: Sequence[str]) -> Dataset:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
     try:
         data = reading(system.dataset(), fields)
+        if guided := {f: kind for f, kind in system.guided_kinds.items() if f != "image"}:
+            data = aligned(data, {**guided, **field_kinds(system.named_conditioners())})
     except UserError as error:
         raise UserError(f"{needs} {options}, or sample.fields; {error}") from error
     if missing := [f for f in fields if f != "image" and f not in data.fields]:

@@ -117,3 +117,37 @@ def test_a_picture_of_a_single_pixel_is_that_of_a_batch() -> None:
     assert [np.asarray(picture).tolist() for picture in together] == [pixel.tolist() for pixel in alone]
     with pytest.raises(UserError, match=r"size 2x3: denoiser \(unet\): latent size 2x3"):
         ldmkit.build({**RECIPE, "denoiser": {**UNET, "multipliers": [1, 2]}}).sample(size=(2, 3))
+
+
+def test_a_number_given_for_a_text_that_guidance_reads_is_its_text() -> None:
+    guided = "guidance=[{name: clip, field: words, scale: 3, cutouts: 0}]"
+    (made,) = drawn("run", "plain.yaml", "-s", guided, "--input", "words=2024", out="words")
+    assert json.loads(read_about(made)["inputs"]) == {"words": "2024"}
+    system = ldmkit.build("plain.yaml", [guided])
+    (own,) = system.sample(fields={"words": "2024"}, seed=0)
+    assert np.abs(pixels(made) - np.asarray(own, int)).max() <= 1
+    (again,) = drawn("sample", "plain.yaml", "--again", str(made), out="words-again")
+    assert np.abs(pixels(again) - pixels(made)).max() <= 1
+    (quoted,) = drawn("sample", "plain.yaml", "-s", guided, "--input", "words=a.png", out="words-file")
+    assert json.loads(read_about(quoted)["inputs"]) == {"words": "a.png"}
+
+
+def test_masks_of_the_data_that_guidance_reads_are_cut_as_the_pictures_are() -> None:
+    """Of pictures twice as wide as high, the middle: the hole, in the left quarter, is cut away but for
+    nothing, and all of the picture is known."""
+    folder = Path("wide")
+    folder.mkdir()
+    lines = []
+    for i in range(4):
+        pixel = np.random.default_rng(i).integers(0, 255, (16, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixel).save(folder / f"{i}.png")
+        hole = np.zeros((16, 32), np.uint8)
+        hole[:, :8] = 255
+        Image.fromarray(hole).save(folder / f"hole-{i}.png")
+        lines.append({"file_name": f"{i}.png", "mask": f"hole-{i}.png"})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = {"name": "image-folder", "path": "wide", "size": 16}
+    write(Path(), "cut", data=data, guidance=[{"name": "known-region"}])
+    (made,) = drawn("run", "cut.yaml", "--count", "1", out="cut")
+    validation = ldmkit.build("cut.yaml").dataset().split("validation")
+    assert pixels(made).tolist() == validation[0]["image"].permute(1, 2, 0).tolist()

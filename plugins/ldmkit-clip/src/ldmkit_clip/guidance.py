@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ldmkit.guidance import Score, score_gradient
 from ldmkit.interfaces import ConditionedEstimate
-from ldmkit.types import Conditions, Estimate, Image, Latent, Level, PerPicture, Request
+from ldmkit.types import Conditions, Estimate, FieldKind, Image, Latent, Level, PerPicture, Request
 from ldmkit_clip.cutouts import cutouts
 from ldmkit_clip.network import Embedded, load_clip
 from ldmkit_clip.sources import Network
@@ -59,6 +59,7 @@ class ClipGuidance:
             raise ValueError("the prompt is empty; leave it out to read the field")
         self.network, self.field, self.prompt = load_clip(network), field, prompt
         self.fields = (field,) if prompt is None else ()
+        self.kinds: dict[str, FieldKind] = dict.fromkeys(self.fields, "text")
         self.scale, self.cutouts, self.smallest = scale, cutouts, smallest
         self.interval, self.through_network = interval, through_network
 

@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from ldmkit.interfaces import CompressionModel, ConditionedEstimate
 from ldmkit.pictures import batch, masks
-from ldmkit.types import Conditions, Estimate, Image, Latent, Level, Request
+from ldmkit.types import Conditions, Estimate, FieldKind, Image, Latent, Level, Request
 from ldmkit_diffusion.guidance import with_clean
 
 
@@ -36,6 +36,7 @@ class KnownRegion:
         self.compression, self.paste = compression, paste
         self.image, self.mask = image, mask
         self.fields = (image, mask)
+        self.kinds: dict[str, FieldKind] = {image: "picture", mask: "mask"}
 
     def check_inputs(self, raw: Mapping[str, Any], size: tuple[int, int] | None) -> None:
         """ValueError where pictures and masks cannot be read, or do not fit each other or the size."""
