@@ -172,6 +172,43 @@ def test_what_has_no_counterpart_is_told(name, entries):
     assert len([note for note in notes if note.startswith("left aside") and key in note]) == 1
 
 
+COSINE = {"beta_schedule": "squaredcos_cap_v2"}
+ZERO_SNR = {**V, "rescale_betas_zero_snr": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "told"),
+    [
+        ("DDPMScheduler", {**PLAIN, "variance_type": "fixed_large"}, None),
+        ("DDPMScheduler", {**PLAIN, "variance_type": "fixed_large", "steps_offset": 1}, "variance_type"),
+        ("DDPMScheduler", {**PLAIN, **TRAILING, "variance_type": "learned_range"}, "variance_type"),
+        ("DDPMScheduler", {**PLAIN, **TRAILING}, None),
+        ("HeunDiscreteScheduler", COSINE, "beta_schedule"),
+        ("HeunDiscreteScheduler", {"beta_schedule": "linear", "beta_end": 0.03}, "beta_schedule"),
+        ("HeunDiscreteScheduler", {"beta_schedule": "linear", "beta_end": 0.02}, None),
+        ("PNDMScheduler", {**TRAILING, **COSINE, "skip_prk_steps": True}, "beta_schedule"),
+        ("EulerDiscreteScheduler", COSINE, None),
+        ("EulerDiscreteScheduler", {**COSINE, **KARRAS}, "use_karras_sigmas"),
+        ("UniPCMultistepScheduler", ZERO_SNR, "rescale_betas_zero_snr"),
+        (SOLVER, ZERO_SNR, "rescale_betas_zero_snr"),
+        ("DDIMScheduler", {**ZERO_SNR, **TRAILING, "clip_sample": False}, None),
+        (SOLVER, {**BETAS, "final_sigmas_type": "sigma_min"}, "lower_order_final"),
+        ("UniPCMultistepScheduler", {**BETAS, "final_sigmas_type": "sigma_min"}, None),
+    ],
+    ids=name_of,
+)
+def test_a_first_or_last_step_that_is_another_one_is_told(monkeypatch, name, config, told):
+    channels = 8 if config.get("variance_type") == "learned_range" else 4
+    scheduler = getattr(diffusers, name)(**config)
+    expected, first = theirs(monkeypatch, scheduler, channels)
+    reading = read_scheduler({**scheduler.config, "_class_name": name}, channels, 4)
+    made = ours(reading.recipe, first)
+    agrees = float((made - expected).norm() / expected.norm()) < 1e-4
+    notes = [n for n in reading.notes if told and told in n and ("left aside" in n or "2^-24" in n)]
+    assert agrees == (told is None)
+    assert len(notes) == (told is not None)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -42,6 +42,8 @@ def dpm_solver(reading: Reading) -> dict[str, Any]:
             reading.took("solver_order", "sampler euler, the same step")
             return {"name": "euler"}
         reading.left("solver_order", "sampler dpmpp-2m has order 2")
+    if reading.get("final_sigmas_type", "zero") == "sigma_min" and reading.get("lower_order_final", True):
+        reading.left("lower_order_final", "of fewer than 15 steps the last one is of order 1 there, 2 here")
     return {"name": "dpmpp-2m-sde" if algorithm == "sde-dpmsolver++" else "dpmpp-2m"}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ldmkit.errors import UserError
 from ldmkit_formats.diffusers.schedulers import samplers
+from ldmkit_formats.diffusers.schedulers.ends import tell_ends
 from ldmkit_formats.diffusers.schedulers.reading import BETAS, OBJECTIVES, Reading
 
 
@@ -57,6 +58,7 @@ def read_table(reading: Reading, learned: bool) -> None:
     _variance(reading, learned)
     reading.recipe["sampler"] = {**family.sampler(reading), "spacing": _spacing(reading, family)}
     bounds(reading, family)
+    tell_ends(reading)
 
 
 def _spacing(reading: Reading, family: Family) -> dict[str, Any]:
