@@ -17,6 +17,7 @@ from ldmkit_avatars.styles import CLASSES, definition, table
 from ldmkit_avatars.words import attributes, captions, colour_word
 
 from ldmkit.host.plugins import host
+from ldmkit.testing.pictures import check_data
 from ldmkit.testing.registration import check_registration
 
 NOTICE = Path(__file__).parents[3] / "NOTICE"
@@ -45,6 +46,11 @@ def test_the_plugin_registers_both_sets() -> None:
     check_registration("ldmkit-avatars")
     assert host().registry.get("data", "avatars").load() is Avatars
     assert host().registry.get("data", "landscapes").load() is Landscapes
+
+
+def test_both_keep_the_contract(faces: Avatars) -> None:
+    check_data(faces)
+    check_data(Landscapes(size=32, count=40))
 
 
 def test_an_example_has_every_field(faces: Avatars) -> None:

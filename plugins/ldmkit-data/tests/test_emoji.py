@@ -18,6 +18,7 @@ from ldmkit_data.emoji.dataset import FOLDER, EmojiDataset
 from ldmkit_data.emoji.splits import SPLITS, split_of
 
 from ldmkit.host.plugins import host
+from ldmkit.testing.pictures import check_data
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_emoji.py"
 
@@ -38,6 +39,10 @@ def example(data: EmojiDataset, concept: str, style: str) -> Mapping[str, Any]:
 
 def test_the_plugin_registers_it() -> None:
     assert host().registry.get("data", "fluent-emoji").load() is EmojiDataset
+
+
+def test_it_keeps_the_contract(emoji: EmojiDataset) -> None:
+    check_data(emoji)
 
 
 def test_the_set_is_whole(emoji: EmojiDataset) -> None:

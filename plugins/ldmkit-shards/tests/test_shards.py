@@ -22,6 +22,7 @@ from small_recipes import PIXELS
 
 from ldmkit.cli import main
 from ldmkit.errors import UserError
+from ldmkit.testing.pictures import check_data
 
 
 def test_the_same_pictures_in_folder_shards_and_table_are_the_same_examples(tmp_path: Path) -> None:
@@ -29,6 +30,8 @@ def test_the_same_pictures_in_folder_shards_and_table_are_the_same_examples(tmp_
     folder = ImageFolder(path=tmp_path / "folder", size=16)
     tar = WebDataset(path=write_shards(tmp_path / "tar", 3), size=16)
     table = HfDataset(path=write_table(tmp_path / "table"), key="file_name", size=16)
+    for data in (folder, tar, table):
+        check_data(data)
     for name in ("train", "validation"):
         parts = [data.split(name) for data in (folder, tar, table)]
         assert len({len(part) for part in parts}) == 1
