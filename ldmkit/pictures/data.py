@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ldmkit.errors import UserError
 from ldmkit.pictures.examples import PictureExamples
@@ -43,8 +43,8 @@ class PictureData(PictureExamples):
         size: Annotated[int, Field(ge=8, le=4096)],
         crop: Crop = "center",
         crop_scale: Scale = (0.5, 1.0),
-        bucket_step: Annotated[int, Field(ge=1)] = 64,
-        smallest: Annotated[int, Field(ge=0)] = 0,
+        bucket_step: PositiveInt = 64,
+        smallest: NonNegativeInt = 0,
         shuffle_tags: bool = False,
         drop_tags: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         background: str = "white",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from ldmkit.recipe.components import Bounded, Component, Count, Fraction, Kind, Part
 from ldmkit.recipe.decays import Decay
@@ -27,14 +27,14 @@ class TrainingSettings(Part):
 
     steps: Count
     batch: Bounded
-    lr: Annotated[float, Field(gt=0)]
+    lr: PositiveFloat
     optimizer: Annotated[Component, Kind("optimizer")] | None = None
-    lr_factors: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    lr_factors: Mapping[str, NonNegativeFloat] = Field(default_factory=dict)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup: Annotated[int, Field(ge=0)] = 0
+    weight_decay: NonNegativeFloat = 0.0
+    warmup: NonNegativeInt = 0
     decay: Decay = "constant"
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: PositiveFloat | None = None
     accumulate: Count = 1
     precision: Literal["no", "bf16", "fp16"] = "no"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -50,7 +50,7 @@ class CompressionTraining(TrainingSettings):
 
     loss: tuple[Annotated[Component, Kind("loss")], ...]
     adversary: Annotated[Component, Kind("adversary")] | None = None
-    penalty: Annotated[float, Field(ge=0)] = 1e-6
+    penalty: NonNegativeFloat = 1e-6
     reduction: Literal["sum", "mean"] = "sum"
     learn_variance: bool = False
 

@@ -10,10 +10,9 @@ from typing import Annotated
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.lora import Linear
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-Count = Annotated[int, Field(gt=0)]
 INPUTS = tuple(f"denoiser.*.{name}" for name in ("q", "k", "v", "kv", "qkv", "to_q", "to_k", "to_v"))
 OUTPUTS = tuple(f"denoiser.*.{name}.out" for name in ("attn?", "attention", "cross"))
 
@@ -35,8 +34,8 @@ class Lora:
     def __init__(
         self,
         *,
-        rank: Count = 4,
-        alpha: Annotated[float, Field(gt=0)] | None = None,
+        rank: PositiveInt = 4,
+        alpha: PositiveFloat | None = None,
         layers: tuple[str, ...] = INPUTS + OUTPUTS,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.interfaces import Gradient
 from ldmkit.types import Image
 
-Steps = Annotated[int, Field(ge=0)]
 Norm = Literal["batch", "group", "none"]
 
 
@@ -69,13 +68,13 @@ class PatchAdversarial(nn.Module):
     def __init__(
         self,
         *,
-        start: Steps = 0,
-        weight: Annotated[float, Field(ge=0)] = 0.5,
-        warmup: Steps = 1000,
-        ramp: Steps = 1000,
+        start: NonNegativeInt = 0,
+        weight: NonNegativeFloat = 0.5,
+        warmup: NonNegativeInt = 1000,
+        ramp: NonNegativeInt = 1000,
         loss: Literal["hinge", "vanilla"] = "hinge",
-        layers: Annotated[int, Field(gt=0)] = 3,
-        width: Annotated[int, Field(gt=0)] = 64,
+        layers: PositiveInt = 3,
+        width: PositiveInt = 64,
         norm: Norm = "batch",
     ) -> None:
         super().__init__()

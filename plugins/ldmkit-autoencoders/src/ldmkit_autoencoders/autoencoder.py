@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ldmkit.interfaces import Regulariser
 from ldmkit.types import Image, Latent, LatentSpec, Posterior
 from ldmkit_autoencoders.network import Decoder, Encoder, Topology
 
-Count = Annotated[int, Field(gt=0)]
-Multiplier = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)]
+Multiplier = PositiveInt | PositiveFloat
 Multipliers = Annotated[tuple[Multiplier, ...], Field(min_length=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -82,17 +81,17 @@ class Autoencoder(nn.Module):
         self,
         regulariser: Regulariser,
         *,
-        factor: Count = 8,
-        channels: Count = 4,
-        z_channels: Count | None = None,
-        width: Count = 128,
+        factor: PositiveInt = 8,
+        channels: PositiveInt = 4,
+        z_channels: PositiveInt | None = None,
+        width: PositiveInt = 128,
         multipliers: Multipliers | None = None,
-        blocks: Count = 2,
-        attention: tuple[Count, ...] = (),
-        resolution: Count = 256,
+        blocks: PositiveInt = 2,
+        attention: tuple[PositiveInt, ...] = (),
+        resolution: PositiveInt = 256,
         middle_attention: bool = True,
         dropout: Rate = 0.0,
-        patch: Count = 1,
+        patch: PositiveInt = 1,
     ) -> None:
         super().__init__()
         chosen = choose_multipliers(factor, patch, multipliers, self.published)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.types import Image
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class Pixel(nn.Module):
@@ -25,7 +23,7 @@ class Pixel(nn.Module):
         weight: factor of the loss
     """
 
-    def __init__(self, *, norm: Literal["l1", "l2"] = "l1", weight: Weight = 1.0) -> None:
+    def __init__(self, *, norm: Literal["l1", "l2"] = "l1", weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()
         self.distance = F.l1_loss if norm == "l1" else F.mse_loss
         self.weight = weight
@@ -47,7 +45,7 @@ class Perceptual(nn.Module):
         weight: factor of the loss
     """
 
-    def __init__(self, *, features: FeatureNetwork, weight: Weight = 1.0) -> None:
+    def __init__(self, *, features: FeatureNetwork, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()
         self.features = features
         self.weight = weight

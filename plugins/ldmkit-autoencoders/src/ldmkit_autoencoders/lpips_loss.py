@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import lpips
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,7 +43,7 @@ class LPIPS(nn.Module):
         *,
         trunk: Path,
         network: Literal["vgg", "alex"] = "vgg",
-        weight: Annotated[float, Field(ge=0)] = 1.0,
+        weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
         weights = read_trunk(trunk)

@@ -7,17 +7,14 @@ from typing import Annotated, Literal
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from ldmkit.types import Latent, Posterior
 
-Count = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
 Order = Literal["paper", "legacy"]
 Decay = Annotated[float, Field(gt=0, lt=1)]
-Passes = Annotated[int, Field(ge=0)]
 Codes = Int[Tensor, "b h w"]
 Vectors = Float[Tensor, "n c"]
 
@@ -64,12 +61,12 @@ class VectorQuantizer(nn.Module):
     def __init__(
         self,
         *,
-        channels: Count = 4,
-        codebook_size: Count = 8192,
-        beta: Weight = 0.25,
+        channels: PositiveInt = 4,
+        codebook_size: PositiveInt = 8192,
+        beta: NonNegativeFloat = 0.25,
         order: Order = "paper",
         ema: Decay | None = None,
-        revive_after: Passes = 100,
+        revive_after: NonNegativeInt = 100,
     ) -> None:
         super().__init__()
         self.ema, self.revive_after = ema, revive_after

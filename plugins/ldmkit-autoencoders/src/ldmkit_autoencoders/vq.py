@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
 from ldmkit.types import Image, Latent
-from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder, Count
-from ldmkit_autoencoders.quantizer import Codes, Decay, Order, Passes, VectorQuantizer, Weight
+from ldmkit_autoencoders.autoencoder import MULTIPLIERS, Autoencoder
+from ldmkit_autoencoders.quantizer import Codes, Decay, Order, VectorQuantizer
 
 VQ_MULTIPLIERS = {**MULTIPLIERS, 8: (1, 2, 2, 4)}
 """The paper's widths of each level for its VQ autoencoders (table 8), by factor."""
@@ -34,13 +36,13 @@ class VQAutoencoder(Autoencoder):
     def __init__(
         self,
         *,
-        factor: Count = 4,
-        channels: Count = 3,
-        codebook_size: Count = 8192,
-        beta: Weight = 0.25,
+        factor: PositiveInt = 4,
+        channels: PositiveInt = 3,
+        codebook_size: PositiveInt = 8192,
+        beta: NonNegativeFloat = 0.25,
         order: Order = "paper",
         ema: Decay | None = None,
-        revive_after: Passes = 100,
+        revive_after: NonNegativeInt = 100,
         **networks: Any,
     ) -> None:
         quantizer = VectorQuantizer(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from ldmkit.interfaces import EstimateFunction
@@ -22,8 +20,8 @@ def latent_edit(
     levels: Levels,
     noise: NoiseSource,
     *,
-    rate: Annotated[float, Field(gt=0)] = 0.05,
-    keep: Annotated[float, Field(ge=0)] = 0.5,
+    rate: PositiveFloat = 0.05,
+    keep: NonNegativeFloat = 0.5,
 ) -> Latent:
     """Moves latents where guidance moves their clean estimate: Adam's rule, a step for each of the sampler's.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from ldmkit.guidance import Score, score_gradient
 from ldmkit.interfaces import ConditionedEstimate
@@ -15,8 +15,6 @@ from ldmkit.types import Conditions, Estimate, FieldKind, Image, Latent, Level, 
 from ldmkit_clip.cutouts import cutouts
 from ldmkit_clip.network import Embedded, load_clip
 from ldmkit_clip.sources import Network
-
-Bound = Annotated[float, Field(ge=0)]
 
 
 class ClipGuidance:
@@ -47,10 +45,10 @@ class ClipGuidance:
         network: Network = Network(),  # noqa: B008 (frozen)
         field: str = "caption",
         prompt: str | None = None,
-        scale: Bound = 10.0,
-        cutouts: Annotated[int, Field(ge=0)] = 4,
+        scale: NonNegativeFloat = 10.0,
+        cutouts: NonNegativeInt = 4,
         smallest: Annotated[float, Field(gt=0, le=1)] = 0.6,
-        interval: tuple[Bound, Bound] | None = None,
+        interval: tuple[NonNegativeFloat, NonNegativeFloat] | None = None,
         through_network: bool = False,
     ) -> None:
         if interval is not None and interval[0] >= interval[1]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.interfaces import MetricInput
@@ -19,7 +19,6 @@ from ldmkit_clip.sources import Network
 
 BATCH = 64
 Count = Annotated[int, Field(ge=2)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class OnCaptions:
         split: str = "train",
         captions: Count = 256,
         field: str = "caption",
-        seed: Seed = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.network, self.split, self.captions, self.seed = network, split, captions, seed
         self.field, self.reads = field, (field,)

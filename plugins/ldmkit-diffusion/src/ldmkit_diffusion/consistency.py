@@ -7,11 +7,11 @@ the clean end it is z itself: from this boundary the other values are learned.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from ldmkit.interfaces import EstimateFunction, NoiseSchedule, Spacing, TeacherEstimate
@@ -59,8 +59,8 @@ class ConsistencyDistillation:
         schedule: NoiseSchedule,
         *,
         spacing: Spacing,
-        steps: Annotated[int, Field(gt=0)] = 50,
-        scale: Annotated[float, Field(ge=0)] = 4.0,
+        steps: PositiveInt = 50,
+        scale: NonNegativeFloat = 4.0,
         distance: Literal["huber", "l2"] = "huber",
     ) -> None:
         self.schedule, self.spacing, self.steps = schedule, spacing, steps

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ldmkit.types import Level
@@ -36,7 +36,7 @@ class Flow:
         self,
         *,
         shift: PositiveFloat = 1.0,
-        base: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None,
+        base: tuple[PositiveInt, PositiveInt] | None = None,
         sampling: Literal["logit-normal", "uniform"] = "logit-normal",
         mean: float = 0.0,
         std: PositiveFloat = 1.0,

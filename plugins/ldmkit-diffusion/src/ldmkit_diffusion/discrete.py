@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from ldmkit.types import Level
@@ -185,7 +185,7 @@ class Cosine(DiscreteSchedule):
     def __init__(
         self,
         *,
-        offset: Annotated[float, Field(ge=0)] = 0.008,
+        offset: NonNegativeFloat = 0.008,
         clip: Beta = 0.999,
         steps: Timesteps = 1000,
         **options: Any,

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from ldmkit.interfaces import ConditionedEstimate
 from ldmkit.types import Conditions, Estimate, Latent, Level, Request
-
-Scale = Annotated[float, Field(ge=0)]
 
 
 def with_clean(estimate: Estimate, clean: Latent, level: Level) -> Estimate:
@@ -44,10 +42,10 @@ class ClassifierFree:
     def __init__(
         self,
         *,
-        scale: Scale = 4.0,
+        scale: NonNegativeFloat = 4.0,
         rescale: Annotated[float, Field(ge=0, le=1)] = 0.0,
-        interval: tuple[Scale, Scale] | None = None,
-        scales: dict[str, Scale] | None = None,
+        interval: tuple[NonNegativeFloat, NonNegativeFloat] | None = None,
+        scales: dict[str, NonNegativeFloat] | None = None,
     ) -> None:
         if interval is not None and interval[0] >= interval[1]:
             raise ValueError(f"interval {list(interval)}: the first must be below the second")

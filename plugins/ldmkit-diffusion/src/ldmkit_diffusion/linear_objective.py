@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from ldmkit.interfaces import NoiseSchedule
@@ -14,7 +14,6 @@ from ldmkit.types import Latent, Level, PerPicture
 
 LossName = Literal["l1", "l2"]
 Weighting = Literal["uniform", "min-snr", "edm"]
-Gamma = Annotated[float, Field(gt=0)]
 
 LEAST_SIGMA = 1e-6
 """The smallest sigma by which an estimate is divided: below it there is practically no noise."""
@@ -32,7 +31,7 @@ class LinearObjective(ABC):
     sigma_data = 1.0
 
     def __init__(
-        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: Gamma = 5.0
+        self, *, loss: LossName = "l2", weighting: Weighting = "uniform", gamma: PositiveFloat = 5.0
     ) -> None:
         self.distance = loss
         self.weighting = weighting

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import NonNegativeFloat
 
 from ldmkit.interfaces import EstimateFunction
 from ldmkit.types import Estimate, Latent, Level, Levels, NoiseSource
@@ -80,7 +80,7 @@ def dpmpp_2m_sde(
     levels: Levels,
     noise: NoiseSource,
     *,
-    eta: Annotated[float, Field(ge=0)] = 1.0,
+    eta: NonNegativeFloat = 1.0,
 ) -> Latent:
     """SDE-DPM-Solver++ 2M (midpoint): DPM-Solver++ 2M that adds fresh noise at every step.
 

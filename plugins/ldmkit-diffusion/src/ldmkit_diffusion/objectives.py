@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from ldmkit.interfaces import NoiseSchedule
@@ -164,7 +164,7 @@ class EDM(LinearObjective):
     def __init__(
         self,
         *,
-        sigma_data: Annotated[float, Field(gt=0)] = 1.0,
+        sigma_data: PositiveFloat = 1.0,
         weighting: Weighting = "edm",
         **loss: Any,
     ) -> None:

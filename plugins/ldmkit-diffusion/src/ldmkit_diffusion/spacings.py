@@ -12,14 +12,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from ldmkit.interfaces import NoiseSchedule
 from ldmkit.types import Levels
 
 Size = tuple[int, int] | None
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Offset = Annotated[int, Field(ge=0)]
 End = Literal["first", "clean"]
 
 EDM_RANGE = (0.002, 80.0)
@@ -34,7 +33,7 @@ def leading(
     steps: int,
     size: Size = None,
     *,
-    offset: Offset = 1,
+    offset: NonNegativeInt = 1,
     spare: bool = False,
     end: End = "first",
 ) -> Levels:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_unshuffle
 
@@ -34,8 +34,8 @@ class LowRes(nn.Module):
         latent: LatentSpec | None = None,
         *,
         field: str = "low_res",
-        factor: Annotated[int, Field(gt=0)] | None = None,
-        noise: Annotated[float, Field(ge=0)] = 0.0,
+        factor: PositiveInt | None = None,
+        noise: NonNegativeFloat = 0.0,
     ) -> None:
         super().__init__()
         self.field, self.noise = field, noise

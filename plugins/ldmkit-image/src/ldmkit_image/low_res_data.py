@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset
@@ -16,7 +16,6 @@ from ldmkit.pictures import to_tensor
 from ldmkit_image.drawn import WithField
 
 Kernel = Literal["bicubic", "bilinear", "box", "lanczos"]
-Amount = Annotated[float, Field(ge=0)]
 Quality = Annotated[int, Field(ge=1, le=95)]
 
 
@@ -46,11 +45,11 @@ class WithLowRes(WithField):
         of: Dataset,
         field: str = "low_res",
         factor: Annotated[int, Field(ge=2)] = 4,
-        blur: tuple[Amount, Amount] = (0.0, 0.0),
+        blur: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.0),
         kernels: Annotated[tuple[Kernel, ...], Field(min_length=1)] = ("bicubic",),
-        noise: tuple[Amount, Amount] = (0.0, 0.0),
+        noise: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.0),
         jpeg: tuple[Quality, Quality] | None = None,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         for name, low_high in (("blur", blur), ("noise", noise), ("jpeg", jpeg or (1, 1))):
             if low_high[0] > low_high[1]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset
@@ -30,7 +28,6 @@ COLOURS = {
 }
 """The classes of a map, and the colour that stands for each."""
 TABLE = np.array(list(COLOURS.values()), np.int32)
-Amount = Annotated[float, Field(ge=0)]
 
 
 class WithMaps(WithField):
@@ -51,8 +48,8 @@ class WithMaps(WithField):
         *,
         of: Dataset,
         field: str = "segmentation",
-        blur: tuple[Amount, Amount] = (0.01, 0.05),
-        seed: Annotated[int, Field(ge=0)] = 0,
+        blur: tuple[NonNegativeFloat, NonNegativeFloat] = (0.01, 0.05),
+        seed: NonNegativeInt = 0,
     ) -> None:
         if blur[0] > blur[1]:
             raise ValueError(f"blur {list(blur)}: the first must not be above the second")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from PIL import Image, ImageDraw
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset
@@ -40,7 +40,7 @@ class WithMasks(WithField):
         of: Dataset,
         field: str = "mask",
         kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("boxes", "strokes", "half", "border"),
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.kinds = kinds
         super().__init__(of, field, self._mask, seed, f"with-masks {field} {kinds} {seed}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeInt
 from torch import nn
 from torch.nn.functional import one_hot
 
@@ -35,8 +35,8 @@ class NoisedLowRes(nn.Module):
         *,
         schedule: NoiseSchedule,
         field: str = "low_res",
-        level: Annotated[int, Field(ge=0)] = 20,
-        most: Annotated[int, Field(ge=0)] = 350,
+        level: NonNegativeInt = 20,
+        most: NonNegativeInt = 350,
     ) -> None:
         super().__init__()
         steps = schedule.timesteps

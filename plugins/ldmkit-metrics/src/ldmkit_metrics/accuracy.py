@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
@@ -49,11 +49,11 @@ class CaptionAccuracy:
         *,
         features: FeatureNetwork,
         splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",),
-        captions: Annotated[int, Field(gt=0)] = 256,
+        captions: PositiveInt = 256,
         field: str = "caption",
         language: str | None = None,
-        seed: Annotated[int, Field(ge=0)] = 0,
-        shown: Annotated[int, Field(ge=0)] = 12,
+        seed: NonNegativeInt = 0,
+        shown: NonNegativeInt = 12,
     ) -> None:
         self.features, self.reads = features, (field,)
         self.splits = splits

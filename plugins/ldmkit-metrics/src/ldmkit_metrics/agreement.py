@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit.pictures import class_maps
@@ -45,8 +45,8 @@ class MapAgreement:
         splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",),
         pictures: Annotated[int, Field(ge=2)] = 64,
         examples: Annotated[int, Field(ge=2)] = 1000,
-        steps: Annotated[int, Field(ge=1)] = 400,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        steps: PositiveInt = 400,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.reads = (field,)
         self.features, self.field, self.classes, self.splits = features, field, classes, splits

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
@@ -46,7 +46,7 @@ class AttributeAccuracy:
         splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",),
         pictures: Annotated[int, Field(ge=2)] = 256,
         examples: Annotated[int, Field(ge=2)] = 2000,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.reads = (field,)
         self.features, self.field, self.splits = features, field, splits

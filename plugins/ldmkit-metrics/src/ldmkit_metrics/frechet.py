@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
 from ldmkit.interfaces import FeatureNetwork, MetricInput
@@ -39,7 +39,7 @@ class Frechet:
         split: str = "train",
         pictures: Annotated[int, Field(ge=2)] = 256,
         captions: Annotated[int, Field(ge=2)] | None = None,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.features = features
         self.split = split

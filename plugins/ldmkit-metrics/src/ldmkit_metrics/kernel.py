@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
@@ -32,7 +32,7 @@ class Compared:
         features: FeatureNetwork,
         split: str = "train",
         pictures: Annotated[int, Field(ge=4)] = 256,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.features, self.split, self.pictures, self.seed = features, split, pictures, seed
 
@@ -64,7 +64,7 @@ class KernelDistance(Compared):
         subsets: how many draws.
     """
 
-    def __init__(self, *, subsets: Annotated[int, Field(ge=1)] = 50, **options: Any) -> None:
+    def __init__(self, *, subsets: PositiveInt = 50, **options: Any) -> None:
         super().__init__(**options)
         self.subsets = subsets
 
@@ -93,7 +93,7 @@ class PrecisionRecall(Compared):
         neighbours: which neighbour's distance is the radius.
     """
 
-    def __init__(self, *, neighbours: Annotated[int, Field(ge=1)] = 3, **options: Any) -> None:
+    def __init__(self, *, neighbours: PositiveInt = 3, **options: Any) -> None:
         super().__init__(**options)
         self.neighbours = neighbours
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import UInt8
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,9 +48,9 @@ class LayoutAccuracy:
         split: str = "validation",
         pictures: Annotated[int, Field(ge=2)] = 128,
         examples: Annotated[int, Field(ge=2)] = 3000,
-        smallest: Annotated[int, Field(ge=1)] = 6,
+        smallest: PositiveInt = 6,
         crop: Annotated[int, Field(ge=8)] = 64,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.reads = (field,)
         self.features, self.field, self.split, self.pictures = features, field, split, pictures

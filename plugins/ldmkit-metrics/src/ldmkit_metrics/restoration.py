@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,7 +40,7 @@ class Restoration:
         features: FeatureNetwork | None = None,
         split: str = "validation",
         pictures: Annotated[int, Field(ge=2)] = 64,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         self.features, self.split, self.pictures, self.seed = features, split, pictures, seed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import nn
 from torch.nn.functional import interpolate
 
@@ -16,8 +16,6 @@ from ldmkit.artifacts import read_tensors
 from ldmkit.errors import on_one_line
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
 from ldmkit_semantic.maps import class_maps
-
-Size = Annotated[int, Field(gt=0)]
 
 
 class SmpEncoder(nn.Module):
@@ -42,10 +40,10 @@ class SmpEncoder(nn.Module):
         latent: LatentSpec,
         *,
         field: str = "segmentation",
-        classes: Size = 182,
+        classes: PositiveInt = 182,
         backbone: str = "resnet18",
         weights: Path | None = None,
-        channels: Size = 16,
+        channels: PositiveInt = 16,
         to: Literal["concat", "tokens"] = "concat",
     ) -> None:
         super().__init__()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import embedding, interpolate
 
 from ldmkit.types import Condition, ConditionSpec, LatentSpec, Prepared
 from ldmkit_semantic.maps import class_maps
-
-Size = Annotated[int, Field(gt=0)]
 
 
 class SpatialRescaler(nn.Module):
@@ -37,9 +35,9 @@ class SpatialRescaler(nn.Module):
         latent: LatentSpec,
         *,
         field: str = "segmentation",
-        classes: Size = 182,
-        channels: Size = 3,
-        stages: Annotated[int, Field(ge=0)] = 2,
+        classes: PositiveInt = 182,
+        channels: PositiveInt = 3,
+        stages: NonNegativeInt = 2,
         method: Literal["nearest", "bilinear", "bicubic", "area"] = "bilinear",
         bias: bool = False,
     ) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
@@ -15,7 +15,6 @@ from ldmkit.errors import did_you_mean
 from ldmkit.types import Condition, ConditionSpec, Prepared
 from ldmkit_text.wordpieces import first_of
 
-Size = Annotated[int, Field(gt=0)]
 NAMED = 20
 """How many names an error lists."""
 
@@ -41,10 +40,10 @@ class ClassEmbedding(nn.Module):
         self,
         *,
         field: str = "label",
-        classes: Size | None = None,
-        width: Size = 512,
+        classes: PositiveInt | None = None,
+        width: PositiveInt = 512,
         names: tuple[str, ...] = (),
-        unconditional: Annotated[int, Field(ge=0)] | None = None,
+        unconditional: NonNegativeInt | None = None,
         to: Literal["tokens", "vector", "one-hot"] = "tokens",
     ) -> None:
         super().__init__()

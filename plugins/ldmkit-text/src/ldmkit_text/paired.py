@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ldmkit.frozen import keep_out_of_checkpoints
@@ -43,7 +43,7 @@ class PairedText(nn.Module):
         *,
         path: Annotated[Path, Reads(within=(*ENCODERS, *TOKENIZERS))],
         field: str = "caption",
-        length: Annotated[int, Field(gt=0)] = 77,
+        length: PositiveInt = 77,
         null: Literal["zeros", "empty"] = "zeros",
     ) -> None:
         super().__init__()

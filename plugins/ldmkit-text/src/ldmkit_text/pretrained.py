@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_sha256
@@ -19,7 +19,6 @@ from ldmkit_text.folders import locate, weights_file
 from ldmkit_text.loading import load_encoder, load_tokenizer, longer_than, subfolder
 from ldmkit_text.wordpieces import check_ids, fill, is_text, unread_lines
 
-Size = Annotated[int, Field(gt=0)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EXPECTS = "a list of strings, or ids as integers 'b l'"
@@ -58,7 +57,7 @@ class PretrainedText(nn.Module):
         revision: Revision | None = None,
         sha256: Digest | None = None,
         tune: bool = False,
-        length: Size = 32,
+        length: PositiveInt = 32,
         masked: bool | None = None,
         vector: bool = False,
     ) -> None:

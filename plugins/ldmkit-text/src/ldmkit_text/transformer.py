@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from ldmkit.types import Condition, ConditionSpec, FieldKind, Prepared, Tokens
 from ldmkit_text.boxes import capacity, encode_layouts, is_layout
 from ldmkit_text.wordpieces import VOCABULARY, check_ids, cut_texts, encode_text, fill, is_text, unread_lines
-
-Size = Annotated[int, Field(gt=0)]
 
 
 class SelfAttention(nn.Module):
@@ -119,12 +117,12 @@ class TextTransformer(nn.Module):
         self,
         *,
         field: str = "caption",
-        width: Size = 1280,
-        layers: Size = 32,
-        heads: Size = 8,
-        head_channels: Size = 64,
-        length: Size = 77,
-        vocabulary: Size = VOCABULARY,
+        width: PositiveInt = 1280,
+        layers: PositiveInt = 32,
+        heads: PositiveInt = 8,
+        head_channels: PositiveInt = 64,
+        length: PositiveInt = 77,
+        vocabulary: PositiveInt = VOCABULARY,
         tokenizer: Literal["bert", "boxes", "ids"] = "bert",
         logits: bool = False,
     ) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.types import Image, Level, PerPicture
 
-Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
 Positions = Float[Tensor, "b k i j"]
 PROBED = 64
 """Side of the picture on which the feature network's channels are read off."""
@@ -44,9 +42,9 @@ class Alignment(nn.Module):
         layer: str,
         features: FeatureNetwork,
         level: int = -1,
-        weight: Weight = 0.5,
-        manifold: Weight = 0.0,
-        width: Count = 512,
+        weight: NonNegativeFloat = 0.5,
+        manifold: NonNegativeFloat = 0.0,
+        width: PositiveInt = 512,
     ) -> None:
         super().__init__()
         self.layers = (layer,)

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import nn
 
 from ldmkit.interfaces import ParameterGroup
@@ -29,7 +29,7 @@ class AdamW:
         betas: Betas,
         weight_decay: float,
         *,
-        eps: Annotated[float, Field(gt=0)] = 1e-8,
+        eps: PositiveFloat = 1e-8,
         amsgrad: bool = False,
     ) -> None:
         self.options: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from ldmkit.pictures import to_tensor
@@ -169,7 +169,7 @@ class EmojiDataset(EmojiPictures):
         size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
         styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("fluent", "noto"),
         language: Literal["en", "ko"] = "en",
-        tags: Annotated[int, Field(ge=0)] = 4,
+        tags: NonNegativeInt = 4,
     ) -> None:
         if len(set(styles)) < len(styles):
             raise ValueError(f"styles names one twice: {', '.join(styles)}")

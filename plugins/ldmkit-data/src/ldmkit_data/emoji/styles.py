@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from ldmkit_data.emoji.captions import telling
 from ldmkit_data.emoji.dataset import FOLDER, Emoji, EmojiPictures, Pictures
@@ -66,7 +66,7 @@ class EmojiStyles(EmojiPictures):
         styles: Annotated[tuple[Style, ...], Field(min_length=1)] = get_args(Style),
         languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",),
         language: Language | None = None,
-        tags: Annotated[int, Field(ge=0)] = 4,
+        tags: NonNegativeInt = 4,
         colours: bool = True,
     ) -> None:
         if len(set(styles)) < len(styles):
