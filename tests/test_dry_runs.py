@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import training_toy
-from training_toy import toy
+import training_toy_model
+from training_toy import toy, train
 
 from ldmkit.errors import UserError
 from ldmkit.training.data_report import report_data
@@ -142,3 +143,44 @@ def once(function):
         return function(*inputs)
 
     return bound
+
+
+def blind(self, condition):
+    """Bound to no condition."""
+    mask = torch.zeros_like(condition.mask)
+    mask[:, 0] = True
+    return lambda z, time: self(z, time, Condition(tokens=condition.tokens * 0, mask=mask))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_denoiser_that_is_another_one_when_it_is_bound_is_named(silent, monkeypatch):
+    """Also where its last layer begins as zeros, so that nothing shows."""
+    system = toy()
+    if silent:
+        torch.nn.init.zeros_(system.denoiser.out.weight)
+        torch.nn.init.zeros_(system.denoiser.out.bias)
+    before = {name: x.clone() for name, x in system.state_dict().items()}
+    before_training(system, any_size=False)
+    assert all(torch.equal(x, before[name]) for name, x in system.state_dict().items())
+    monkeypatch.setattr(training_toy.Denoiser, "bind", blind)
+    said = r"denoiser \(toy\): .*output of bind is another one than that of a call with the same condition"
+    with pytest.raises(UserError, match=said):
+        before_training(system, any_size=False)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_an_adapter_under_which_the_denoiser_fails_is_named(mode, monkeypatch):
+    forward = training_toy_model.Shifted.forward
+    monkeypatch.setattr(training_toy_model.Shifted, "forward", only(mode, forward, failing))
+    wrong = "fails in training mode" if mode else "does not do what ldmkit.interfaces says"
+    with pytest.raises(UserError, match=rf"adapter \(toy\): {wrong}: RuntimeError: metadata are missing"):
+        looked_at("adapters={style: {name: toy, train: {steps: 2, batch: 4, lr: 1e-3}}}")
+
+
+def test_an_adversary_that_fails_in_training_mode_is_named_before_the_first_step(monkeypatch, tmp_path):
+    """It would begin only at its third step."""
+    loss = training_toy.Adversary.generator_loss
+    monkeypatch.setattr(training_toy.Adversary, "generator_loss", only(True, loss, failing))
+    with pytest.raises(UserError, match=r"adversary \(toy\): fails in training mode: RuntimeError"):
+        train(tmp_path, stages=("compression",))
+    assert not list(tmp_path.glob("toy/*/step-*"))

@@ -24,8 +24,10 @@ def command(
 
     Latents of another compression stage than RECIPE's are refused; broken ones are listed and skipped.
     """
-    from ldmkit.verbs.encode import compression_alone, decode_folder
+    from ldmkit.verbs.encode import check_folders, compression_alone, decode_folder
+    from ldmkit.verbs.latent_files import LATENT
 
+    check_folders(folder, out, (LATENT,), "latent")
     system = compression_alone(recipe, overrides, runs, options.say, device)
     for problem in decode_folder(system, folder, out, options.say):
         click.echo(f"skipped: {problem}", err=True)

@@ -32,8 +32,10 @@ def command(
     Each picture becomes a safetensors file of the same name. Pictures may have any size; broken ones are
     listed and skipped.
     """
-    from ldmkit.verbs.encode import compression_alone, encode_folder, estimate
+    from ldmkit.pictures import SUFFIXES
+    from ldmkit.verbs.encode import check_folders, compression_alone, encode_folder, estimate
 
+    check_folders(folder, out, SUFFIXES, "picture")
     system = compression_alone(recipe, overrides, runs, options.say, device)
     if dry_run:
         return estimate(system, folder, out, options.say)

@@ -38,16 +38,18 @@ def command(
     """
     from rich.console import Console
 
-    from ldmkit.engine.opening import open_recipe
+    from ldmkit.engine.opening import assembled, opened
     from ldmkit.progress import bar
-    from ldmkit.verbs.evaluate import evaluate
+    from ldmkit.verbs.evaluate import measured, prepared
 
     options.check_out(out)
     say = options.say_aside if as_json else options.say
-    system = open_recipe(recipe, overrides, runs=runs, device=device, say=say)
+    system = assembled(recipe, overrides, device)
     target = out or runs / system.recipe.name / "evaluation"
     with bar() as progress:
-        report = evaluate(system, target, progress, say)
+        measures = prepared(system, target, progress)
+        opened(system, runs=runs, say=say)
+        report = measured(system, measures, target, say)
     if as_json:
         options.write_json(report)
         return

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ldmkit.engine import conditions as joining
 from ldmkit.engine.estimates import network_estimate
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan
-from ldmkit.engine.promises import check_estimate, same
+from ldmkit.engine.promises import ROUNDING, check_estimate, same
 from ldmkit.engine.rehearsal import COUNT, announced, blank, compress, condition_of, in_mode, learns, named
+from ldmkit.engine.trial import WRONG
 from ldmkit.types import Conditions
 
 IN_TRAINING = "fails in training mode"
@@ -36,6 +40,51 @@ def rehearse_sampling(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
                 for level in (levels[0], levels[len(levels) // 2]):
                     for one in estimate(latent, level, wanted):
                         check_estimate(one, latent)
+
+
+def try_bound(system: Parts, size: tuple[int, int]) -> None:
+    """UserError where the denoiser gives another output bound to a condition, as sampling calls it, than
+    called with it, as training does. With numbers, on the system's device; its weights stay as they are.
+
+    size: a picture's (height, width).
+    """
+    slot = system.recipe.denoiser
+    if slot is None:
+        return
+    generator, latent = torch.Generator().manual_seed(0), blank(system, size)[1]
+
+    def drawn(like: Tensor) -> Tensor:
+        values = (
+            torch.randn(like.shape, generator=generator) if like.is_floating_point() else like.cpu().clone()
+        )
+        return system.like_weights(values)
+
+    cpu = torch.zeros(latent.shape)
+    conditions = {name: announced(c, cpu).map(drawn) for name, c in system.named_conditioners()}
+    z, condition = drawn(cpu), joining.merge(conditions)
+    level = system.schedule.level(torch.tensor([0.3, 0.7], dtype=torch.float64), (z.shape[2], z.shape[3]))
+    time = level.time.to(z)
+    denoiser = system.get_submodule("denoiser")
+    with torch.no_grad(), in_mode(denoiser, training=False), _moved(denoiser), named("denoiser", slot, WRONG):
+        plain, bound = system.network(z, time, condition), system.network.bind(condition)(z, time)
+        same("the output of bind", bound, plain)
+        if float((bound - plain).abs().max()) > ROUNDING * float(plain.abs().max()):
+            raise ValueError("the output of bind is another one than that of a call with the same condition")
+
+
+@contextmanager
+def _moved(module: nn.Module) -> Iterator[None]:
+    """Within, weights that are all zero, as of a layer that begins so, are small numbers: else nothing would
+    reach the output."""
+    zero = [weight for weight in module.parameters() if not bool(weight.any())]
+    for weight in zero:
+        generator = torch.Generator(weight.device).manual_seed(0)
+        weight.normal_(std=0.02, generator=generator)
+    try:
+        yield
+    finally:
+        for weight in zero:
+            weight.zero_()
 
 
 def _null(system: Parts, conditions: Conditions) -> Conditions:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ldmkit.engine.adapters import attach
+from ldmkit.engine.dry_runs import IN_TRAINING
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.promises import check_numbers, check_scalar, shape_of
 from ldmkit.engine.rehearsal import COUNT, denoised, in_mode, named
@@ -39,8 +40,9 @@ def try_losses(
             with named("loss", slot, WRONG):
                 _loss(loss, decoded, image)
         if adversary is not None and options.adversary is not None:
-            with named("adversary", options.adversary, WRONG), in_mode(adversary, training=False):
-                _adversary(adversary, decoded, image)  # whose norms do not learn of the grey picture
+            for training, wrong in ((False, WRONG), (True, IN_TRAINING)):  # it may begin late
+                with named("adversary", options.adversary, wrong), in_mode(adversary, training=training):
+                    _adversary(adversary, decoded, image)
 
 
 def _loss(loss: Loss, decoded: Image, image: Image) -> None:
@@ -144,6 +146,17 @@ def try_adapters(system: System) -> None:
             if slot.merge:
                 with named("adapter", slot, WRONG):
                     system.adapters.pop(name).merge()
+
+
+def try_adapted(system: Parts, size: tuple[int, int]) -> None:
+    """Runs the denoiser with the adapters that `try_adapters` attached, as sampling and training do.
+
+    system: on the meta device. size: a picture's (height, width).
+    """
+    for slot in [*system.recipe.adapters.values()][-1:]:
+        for training, wrong in ((False, WRONG), (True, IN_TRAINING)):
+            with named("adapter", slot, wrong), in_mode(system.network, training=training), torch.no_grad():
+                denoised(system, size)
 
 
 def _adapter(adapter: Any, *, learns: bool) -> None:

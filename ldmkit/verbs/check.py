@@ -14,7 +14,7 @@ from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.components import check_classes
-from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training
+from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training, try_bound
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
@@ -27,7 +27,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
 from ldmkit.recipe.stages import StageName
 from ldmkit.training.diffusion import check_settings
-from ldmkit.training.promises import try_adapters
+from ldmkit.training.promises import try_adapted, try_adapters
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
@@ -140,7 +140,9 @@ def before_training(system: System, *, any_size: bool) -> None:
     try_out(copy, any_size=any_size)
     if system.recipe.train.diffusion is not None and system.recipe.denoiser is not None:
         check_settings(copy, system.recipe.train.diffusion)
+        try_bound(system, picture_size(system))
     try_adapters(copy)
+    try_adapted(copy, picture_size(copy))
 
 
 def _check_compilers(system: System) -> None:

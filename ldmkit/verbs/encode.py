@@ -60,6 +60,13 @@ def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
         yield from assemble(resolve(whole, registry), registry).to("meta").named_conditioners()
 
 
+def check_folders(source: Path, out: Path, suffixes: tuple[str, ...], what: str) -> None:
+    """UserError where `source` holds nothing of these suffixes, or `out` something: before weights are
+    loaded."""
+    below.listed(source, suffixes, what)
+    check_vacant(out)
+
+
 @torch.no_grad()
 def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str]:
     """Writes the latent of every picture below `source` to the new folder `out`; what was skipped, and why.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,16 +28,22 @@ from ldmkit.types import Say
 from ldmkit.verbs import drawn_by
 from ldmkit.verbs.measured import Report
 
+Measures = Sequence[tuple[Evaluation, Metric]]
+"""Metrics, each with what it is given; they share what was computed."""
+
 
 def evaluate(
     system: System, out: Path, progress: Progress | None = None, say: Say = lambda _: None
 ) -> dict[str, Any]:
     """Runs the recipe's `evaluate.metrics` and writes `out`/metrics.json and, where one shows pictures,
-    `out`/contact.png, after each metric; the report that was written.
+    `out`/contact.png, after each metric; the report that was written. See `prepared` and `measured`."""
+    return measured(system, prepared(system, out, progress), out, say)
 
-    A metric that was measured before, on the same weights, recipe and data, is not measured again. say: is
-    told so, and which pictures of the data are left out. Raises UserError for a recipe without metrics or
-    data, and, once all others are measured, for what a metric cannot measure.
+
+def prepared(system: System, out: Path, progress: Progress | None = None) -> Measures:
+    """The recipe's metrics, each with what it is to be given. Uses no weights.
+
+    Raises UserError for a recipe without metrics or data, and for a metric that reads what the data lack.
     """
     recipe, registry = system.recipe, system.registry
     if not recipe.evaluate.metrics:
@@ -50,15 +56,27 @@ def evaluate(
     reads = tuple(dict.fromkeys(field for _, metric in measures for field in getattr(metric, "reads", ())))
     shared = Evaluation(system, first, shown, cache=out / "cache", reads=reads)
     shared.data("train")
-    for component, metric in measures:
-        _check_reads(replace(shared, component=component), metric)
-    for line in left_out(shared.held["data", "{}"]):
+    pairs = [(replace(shared, component=component), metric) for component, metric in measures]
+    for evaluation, metric in pairs:
+        _check_reads(evaluation, metric)
+    return pairs
+
+
+def measured(system: System, measures: Measures, out: Path, say: Say = lambda _: None) -> dict[str, Any]:
+    """The report of these metrics, written into `out`.
+
+    A metric that was measured before, on the same weights, recipe and data, is not measured again. say: is
+    told so, and which pictures of the data are left out. Raises UserError, once all others are measured, for
+    what a metric cannot measure.
+    """
+    held = measures[0][0].held
+    for line in left_out(held["data", "{}"]):
         say(line)
-    report = Report(out, _about(system, shared.held))
-    failures = [_added(report, replace(shared, component=c), metric, say) for c, metric in measures]
+    report = Report(out, _about(system, held))
+    failures = [_added(report, evaluation, metric, say) for evaluation, metric in measures]
     if lines := [line for line in failures if line is not None]:
         raise UserError("\n".join(lines))
-    return report.content([component for component, _ in measures])
+    return report.content([evaluation.component for evaluation, _ in measures])
 
 
 def _added(report: Report, evaluation: Evaluation, metric: Metric, say: Say) -> str | None:
