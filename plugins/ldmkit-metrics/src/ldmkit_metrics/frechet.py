@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from jaxtyping import Float
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from ldmkit.interfaces import FeatureNetwork, MetricInput
-from ldmkit_metrics.examples import choose, preprocessing
+from ldmkit.interfaces import MetricInput
+from ldmkit_metrics.comparison import Comparison
 
 
-class Frechet:
+class Frechet(Comparison):
     """Frechet distance (Heusel et al. 2017, eq. 6) of samples to all pictures of a split.
 
     It compares pictures alone, so that it measures models of any condition and of none: each sample has the
@@ -25,45 +25,30 @@ class Frechet:
     low it can get at this count.
 
     Args:
-        features: the feature network whose embeddings are compared.
-        split: conditions are drawn from it, and its pictures are the reference.
-        pictures: how many are sampled.
         captions: an older name of `pictures`.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
     """
+
+    least = 2
 
     def __init__(
         self,
         *,
-        features: FeatureNetwork,
-        split: str = "train",
         pictures: Annotated[int, Field(ge=2)] = 256,
         captions: Annotated[int, Field(ge=2)] | None = None,
-        seed: NonNegativeInt = 0,
+        **options: Any,
     ) -> None:
-        self.features = features
-        self.split = split
-        self.pictures = captions or pictures
-        self.seed = seed
+        super().__init__(pictures=captions or pictures, **options)
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The distance, its lowest value at this number of pictures, and how many pictures it compares.
         Raises UserError for a split of fewer than two pictures."""
-        chosen = choose(evaluation, self.split, self.pictures, self.seed)
-        pixels = evaluation.pixels(self.split)
-        if len(chosen.index) < 2:
-            raise evaluation.error(f"split '{self.split}' has fewer than two pictures")
-        network = evaluation.network("features", self.features)
-        samples = chosen.samples(evaluation)
-        reference = evaluation.embed(network, pixels)
-        own = reference[list(chosen.index)]
-        name = f"frechet_{network.name}"
+        both = self._embeddings(evaluation)
+        own = both.reference[list(both.chosen)]
+        name = f"frechet_{both.network}"
         return {
-            name: frechet_distance(reference, evaluation.embed(network, samples)),
-            f"{name}_of_real_pictures": frechet_distance(reference, own),
-            "pictures": len(samples),
-            "reference_pictures": len(pixels),
-            "preprocessing": preprocessing(samples, network.settings),
+            name: frechet_distance(both.reference, both.samples),
+            f"{name}_of_real_pictures": frechet_distance(both.reference, own),
+            **both.about,
         }
 
 

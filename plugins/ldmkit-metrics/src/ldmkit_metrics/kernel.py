@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor
 
-from ldmkit.interfaces import FeatureNetwork, MetricInput, Network
-from ldmkit_metrics.examples import choose, preprocessing
-
-Embedded = Float[Tensor, "n e"]
+from ldmkit.interfaces import MetricInput
+from ldmkit_metrics.comparison import Comparison, Embedded
 
 
-class Compared:
-    """Base of the metrics that compare embeddings of samples with those of a split's pictures.
-
-    Args:
-        features: the feature network whose embeddings are compared.
-        split: conditions are drawn from it, and its pictures are the reference.
-        pictures: how many are sampled.
-        seed: draws the conditions; the picture of the i-th has the seed `seed` + i.
-    """
-
-    def __init__(
-        self,
-        *,
-        features: FeatureNetwork,
-        split: str = "train",
-        pictures: Annotated[int, Field(ge=4)] = 256,
-        seed: NonNegativeInt = 0,
-    ) -> None:
-        self.features, self.split, self.pictures, self.seed = features, split, pictures, seed
-
-    def _embedded(self, evaluation: MetricInput) -> tuple[Network, Embedded, Embedded, dict[str, Any]]:
-        """The network, the samples, the split's pictures, and what the figures are of."""
-        chosen = choose(evaluation, self.split, self.pictures, self.seed)
-        pixels = evaluation.pixels(self.split)
-        if len(chosen.index) < 4:
-            raise evaluation.error(f"split '{self.split}' has fewer than four pictures")
-        network, samples = evaluation.network("features", self.features), chosen.samples(evaluation)
-        about = {
-            "pictures": len(samples),
-            "reference_pictures": len(pixels),
-            "preprocessing": preprocessing(samples, network.settings),
-        }
-        reference = evaluation.embed(network, pixels).double()
-        return network, evaluation.embed(network, samples).double(), reference, about
-
-
-class KernelDistance(Compared):
+class KernelDistance(Comparison):
     """Kernel distance of samples to the pictures of a split (KID; Binkowski et al. 2018, section 4).
 
     The squared maximum mean discrepancy under the kernel (x y / d + 1)^3 of embeddings, without bias, as the
@@ -71,17 +33,17 @@ class KernelDistance(Compared):
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """The distance and its standard deviation over the draws, with the numbers of pictures and the
         preprocessing."""
-        network, samples, reference, about = self._embedded(evaluation)
-        distances = kernel_distances(samples, reference, self.subsets, self.seed)
-        name = f"kid_{network.name}"
+        both = self._embeddings(evaluation)
+        distances = kernel_distances(both.samples, both.reference, self.subsets, self.seed)
+        name = f"kid_{both.network}"
         return {
             name: float(distances.mean()),
             f"{name}_deviation": float(distances.std(unbiased=False)),
-            **about,
+            **both.about,
         }
 
 
-class PrecisionRecall(Compared):
+class PrecisionRecall(Comparison):
     """Precision and recall of samples (Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric").
 
     A set of embeddings covers what is nearer to one of them than that one's `neighbours`-th nearest.
@@ -99,11 +61,11 @@ class PrecisionRecall(Compared):
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
         """Precision and recall in [0, 1], with the numbers of pictures and the preprocessing."""
-        network, samples, reference, about = self._embedded(evaluation)
+        both = self._embeddings(evaluation)
         return {
-            f"precision_{network.name}": covered(samples, reference, self.neighbours),
-            f"recall_{network.name}": covered(reference, samples, self.neighbours),
-            **about,
+            f"precision_{both.network}": covered(both.samples, both.reference, self.neighbours),
+            f"recall_{both.network}": covered(both.reference, both.samples, self.neighbours),
+            **both.about,
         }
 
 
