@@ -195,7 +195,12 @@ def normalize(pixels: UInt8[Tensor, "b 3 H W"]) -> Image:
     return pixels.float() / 127.5 - 1
 
 
+def denormalize(image: Image) -> UInt8[Tensor, "b 3 H W"]:
+    """The reverse of `normalize`: values in [-1, 1], clipped to that range, as the nearest byte."""
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
 def to_pictures(image: Image) -> list[Pillow.Image]:
     """A batch in [-1, 1] as RGB pictures; rounded, clipped to the range."""
-    pixels = ((image.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+    pixels = denormalize(image.detach().float()).cpu()
     return [Pillow.fromarray(rearrange(p, "c h w -> h w c").contiguous().numpy()) for p in pixels]

@@ -13,6 +13,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from ldmkit.artifacts import read_tensors
+from ldmkit.pictures import denormalize
 from ldmkit.types import Image
 from ldmkit_features.frozen import Frozen
 from ldmkit_features.weights import State
@@ -54,8 +55,7 @@ class InceptionV3(Frozen):
 
     def embed(self, image: Image) -> Float[Tensor, "b 2048"]:
         """The 2048 pooled features that FID compares."""
-        pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        pooled: Tensor = self.network(pixels)[0]
+        pooled: Tensor = self.network(denormalize(image))[0]
         return pooled
 
 

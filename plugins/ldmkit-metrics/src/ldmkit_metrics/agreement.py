@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from ldmkit.artifacts import write_tensors
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit.pictures import class_maps
 from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import fitting_examples, shuffled
-from ldmkit_metrics.segmenter import Maps, Segmenter, cached, keep, train
+from ldmkit_metrics.segmenter import Maps, Segmenter, cached, train
 from ldmkit_metrics.sheets import show
 
 
@@ -93,7 +94,7 @@ class MapAgreement:
                 self.seed,
             )
             if path is not None:
-                keep(segmenter, path)
+                write_tensors(path, segmenter.state_dict())
         return segmenter
 
     def _maps(self, data: Dataset, index: Sequence[int]) -> Maps:

@@ -75,19 +75,19 @@ def fidelity(pixels: Pixels, reconstructions: Pixels) -> dict[str, Float[Tensor,
         structural_similarity_index_measure,
     )
 
-    colored = (pixels < WHITE).any(1, keepdim=True).expand_as(pixels)
+    coloured = (pixels < WHITE).any(1, keepdim=True).expand_as(pixels)
     original, copy = pixels.float() / 255, reconstructions.float() / 255
     error = (original - copy).square()
     _, similarity = structural_similarity_index_measure(
         copy, original, data_range=1.0, reduction="none", return_full_image=True
     )
-    every = torch.ones_like(colored)
+    every = torch.ones_like(coloured)
     return {
         "mse": _mean(error, every),
-        "mse_non_white": _mean(error, colored),
+        "mse_non_white": _mean(error, coloured),
         "ssim": _mean(similarity, every),
-        "ssim_non_white": _mean(similarity, colored),
-        "weight_non_white": colored.float().mean((1, 2, 3)),
+        "ssim_non_white": _mean(similarity, coloured),
+        "weight_non_white": coloured.float().mean((1, 2, 3)),
     }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ldmkit.interfaces import FeatureNetwork, MetricInput
-from ldmkit.pictures import batch, masks
+from ldmkit.pictures import batch, denormalize, masks, normalize
 from ldmkit.types import Pixels
 from ldmkit_metrics.examples import Chosen, choose, preprocessing
 from ldmkit_metrics.probes import shuffled
@@ -87,7 +87,7 @@ class SuperResolution(Restoration):
         small = batch(chosen.fields, self.field)
         samples, real = chosen.samples(evaluation), chosen.pixels
         size = (int(real.shape[2]), int(real.shape[3]))
-        bicubic = _bytes(F.interpolate(small, size, mode="bicubic", align_corners=False))
+        bicubic = denormalize(F.interpolate(small, size, mode="bicubic", align_corners=False))
         of = {"sample": samples, "bicubic": bicubic}
         figures: dict[str, Any] = {n: self._compared(evaluation, real, x) for n, x in of.items()}
         consistency = {n: consistent(x, small) for n, x in {**of, "real": real}.items()}
@@ -120,13 +120,18 @@ class Inpainting(Restoration):
         chosen = self._chosen(evaluation, self.image, self.mask)
         hole, real = masks(chosen.fields, self.mask) > 0, chosen.pixels
         samples = chosen.samples(evaluation)
-        smooth = smooth_fill(real.float() / 127.5 - 1, hole)
+        smooth = smooth_fill(normalize(real), hole)
         figures: dict[str, Any] = {}
-        for name, restored in {"sample": samples, "smooth_fill": _bytes(smooth)}.items():
+        for name, restored in {"sample": samples, "smooth_fill": denormalize(smooth)}.items():
             scores = self._compared(evaluation, real, restored)
             del scores["ssim"]  # of windows that are mostly known
             figures[name] = {**scores, "psnr": psnr(real, restored, hole)}
-        show(evaluation, f"holes of {self.split}", chosen, {"sample": samples, "smooth fill": _bytes(smooth)})
+        show(
+            evaluation,
+            f"holes of {self.split}",
+            chosen,
+            {"sample": samples, "smooth fill": denormalize(smooth)},
+        )
         other = real[shuffled(len(real))]
         figures["shuffled"] = {"psnr": psnr(other, samples, hole)}
         off = (samples.int() - real.int()).abs().masked_fill(hole, 0)
@@ -149,7 +154,7 @@ def consistent(pixels: Pixels, small: Float[Tensor, "n 3 h w"]) -> float:
     size = (int(small.shape[2]), int(small.shape[3]))
     reduced = F.interpolate(pixels.float(), size, mode="bicubic", antialias=True, align_corners=False)
     everywhere = torch.ones(len(small), 1, *size, dtype=torch.bool)
-    return psnr(_bytes(small), _bytes(reduced / 127.5 - 1), everywhere)
+    return psnr(denormalize(small), denormalize(reduced / 127.5 - 1), everywhere)
 
 
 def smooth_fill(image: Float[Tensor, "n c H W"], hole: Bool[Tensor, "n 1 H W"]) -> Float[Tensor, "n c H W"]:
@@ -176,8 +181,3 @@ def smooth_fill(image: Float[Tensor, "n c H W"], hole: Bool[Tensor, "n 1 H W"]) 
         )
         filled = torch.where(hole, (above + below + left + right) / 4, image)
     return filled
-
-
-def _bytes(image: Float[Tensor, "n 3 H W"]) -> Pixels:
-    """Pictures in [-1, 1] as bytes."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

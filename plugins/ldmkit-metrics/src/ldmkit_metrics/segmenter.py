@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ldmkit.artifacts import read_safetensors
 from ldmkit.interfaces import FeatureNetwork
 from ldmkit.pictures import normalize
 from ldmkit.types import Pixels
@@ -87,13 +87,5 @@ def cached(segmenter: Segmenter, folder: Path | None, *key: object) -> Path | No
     name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     path = folder / f"segmenter-{name}.safetensors"
     if path.is_file():
-        segmenter.load_state_dict(load_file(path))
+        segmenter.load_state_dict(read_safetensors(path))
     return path
-
-
-def keep(segmenter: Segmenter, path: Path) -> None:
-    """Writes the weights to a temporary file first and then renames it, so that no file is half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    save_file(segmenter.state_dict(), aside)
-    aside.replace(path)
