@@ -4,13 +4,13 @@ from the names of their keys."""
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from published_weights import made_up
 from safetensors.torch import load_file
 
 import ldmkit
@@ -18,14 +18,6 @@ from ldmkit.interchange import import_model
 
 ROOT = Path(__file__).parents[2]
 PLACES = (ROOT / "tests/fixtures/reference", ROOT / "plugins/ldmkit-autoencoders/tests/fixtures")
-
-
-def made_up(key, shape):
-    generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
-    r = torch.randn(shape, generator=generator)
-    if len(shape) > 1:
-        return r * 0.6 / r[0].numel() ** 0.5
-    return 0.05 * r + float(key.endswith("weight"))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ldmkit_formats.diffusers.schedulers import read_scheduler
 from ldmkit_formats.diffusers.schedulers.writing import write_scheduler
+from scheduler_network import NOISES, START, network
 
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
@@ -67,17 +68,6 @@ CASES = [
     ("EDMEulerScheduler", {"sigma_data": 1.0, "rho": 5.0, "sigma_max": 40.0}),
     ("EDMDPMSolverMultistepScheduler", {}),
 ]
-GENERATOR = torch.Generator().manual_seed(3)
-WEIGHTS = torch.randn(4, 4, generator=GENERATOR) / 2
-START = torch.randn(2, 4, 8, 8, generator=GENERATOR)
-NOISES = [torch.randn(START.shape, generator=GENERATOR) for _ in range(30)]
-
-
-def network(z, time, channels):
-    """A smooth stand-in for the denoiser that depends on everything it is told."""
-    mixed = torch.einsum("ij,bjhw->bihw", WEIGHTS, z) + time.to(z).view(-1, 1, 1, 1) / 1000
-    raw = torch.tanh(mixed) * 0.8 + 0.1 * z.roll(1, -1)
-    return torch.cat([raw, mixed.cos()], 1)[:, :channels]
 
 
 def theirs(monkeypatch, scheduler, channels, steps=10):

@@ -19,6 +19,7 @@ from ldmkit_diffusion.continuous import Flow as FlowSchedule
 from ldmkit_diffusion.discrete import Cosine, Linear, ScaledLinear
 from ldmkit_diffusion.objectives import EDM, Clean, Epsilon, Flow, Velocity
 from ldmkit_diffusion.unipc import unipc
+from scheduler_network import NOISES, START, network
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TOLERANCE = 2e-5
@@ -27,18 +28,6 @@ PAPER = ScaledLinear(start=0.00085, end=0.012)
 ZERO_SNR = ScaledLinear(start=0.00085, end=0.012, zero_snr=True)
 EPSILON = Epsilon(PAPER)
 OBJECTIVES = {"epsilon": EPSILON, "sample": Clean(), "v_prediction": Velocity()}
-
-GENERATOR = torch.Generator().manual_seed(3)
-WEIGHTS = torch.randn(4, 4, generator=GENERATOR) / 2
-START = torch.randn(2, 4, 8, 8, generator=GENERATOR)
-NOISES = [torch.randn(START.shape, generator=GENERATOR) for _ in range(100)]
-
-
-def network(z, time, channels):
-    """A smooth stand-in for the denoiser that depends on everything it is told."""
-    mixed = torch.einsum("ij,bjhw->bihw", WEIGHTS, z) + time.to(z).view(-1, 1, 1, 1) / 1000
-    raw = torch.tanh(mixed) * 0.8 + 0.1 * z.roll(1, -1)
-    return torch.cat([raw, mixed.cos()], 1)[:, :channels]
 
 
 def theirs(monkeypatch, scheduler, steps, channels=4, **options):
