@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ldmkit.cli import main
 from ldmkit.cli.failures import described
-from ldmkit.host.loose import used
+from ldmkit.host.plugin_files import used
 from ldmkit.host.plugins import host
 
 PLUGIN = """

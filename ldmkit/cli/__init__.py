@@ -95,7 +95,7 @@ def _use(ctx: click.Context, param: click.Parameter, folders: tuple[Path, ...]) 
     """The plugins of these folders, until the command ends. Eager: the verb may be one of theirs."""
     if not folders:
         return
-    from ldmkit.host.loose import used
+    from ldmkit.host.plugin_files import used
     from ldmkit.host.plugins import host
 
     ctx.call_on_close(host.cache_clear)

@@ -7,9 +7,9 @@ from typing import Any
 
 from ldmkit.engine.batching import even_parts
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.peak import check_fits, check_room
 from ldmkit.engine.plans import Plan, check_fields, named_guide
 from ldmkit.engine.requests import Inputs
+from ldmkit.engine.sampling_memory import check_fits, check_room
 from ldmkit.engine.sizes import known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import fitted

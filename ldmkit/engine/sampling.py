@@ -13,10 +13,10 @@ from ldmkit.engine.batching import even_parts, overlapped
 from ldmkit.engine.estimates import Watch, guided, watched
 from ldmkit.engine.input_checks import check_asked, check_batches, check_negative, fitted_start
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.peak import check_room
 from ldmkit.engine.plans import Plan, named_guide, plan
 from ldmkit.engine.promises import check_latent
 from ldmkit.engine.requests import Inputs, whole
+from ldmkit.engine.sampling_memory import check_room
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
 from ldmkit.errors import Note, shortened
-from ldmkit.host.numbers import defaults_kept
+from ldmkit.host.global_state import defaults_kept
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -19,7 +19,7 @@ import pluggy
 from ldmkit import hookspecs
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.contained import contained, described, unchanged
-from ldmkit.host.loose import LooseFile, loose_files
+from ldmkit.host.plugin_files import LooseFile, loose_files
 from ldmkit.host.points import Unreadable, installed_points, name_of, version_of
 from ldmkit.host.registry import KINDS, Collector, DuplicateComponent, Entry, Registry
 

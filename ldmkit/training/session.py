@@ -17,8 +17,8 @@ from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.disk import TRAINING_CACHE
+from ldmkit.engine.continuing import begin
 from ldmkit.engine.data import contents_of
-from ldmkit.engine.longer import begin
 from ldmkit.engine.reuse import origin_of
 from ldmkit.engine.system import System
 from ldmkit.errors import UserError

@@ -16,8 +16,8 @@ from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.components import check_classes
 from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training, try_bound
 from ldmkit.engine.limits import whole_memory
-from ldmkit.engine.peak import check_room
 from ldmkit.engine.rehearsal import activations, rehearse
+from ldmkit.engine.sampling_memory import check_room
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.trial import try_process
 from ldmkit.engine.weights import initial_weights, source_of, stages_of

@@ -31,7 +31,7 @@ from ldmkit.pictures.png import save_picture
 from ldmkit.recipe import Recipe, load, resolve
 from ldmkit.training.progress import Reporter, duration
 from ldmkit.types import Image, Latent, Say
-from ldmkit.verbs import below
+from ldmkit.verbs import input_files
 from ldmkit.verbs.latent_files import LATENT, Maker, read_latent, size_of_picture, write_latent
 
 TRIED = 8
@@ -75,10 +75,12 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
     UserError where there is no picture that opens, where two pictures would have one name, or where `out`
     holds something.
     """
-    pictures = below.listed(source, SUFFIXES, "picture")
-    others = [f"{p}: {p.suffix} files are not read: save it as PNG or JPEG" for p in below.others(source)]
-    others += below.links(source, SUFFIXES)
-    below.check_names(pictures, source)
+    pictures = input_files.listed(source, SUFFIXES, "picture")
+    others = [
+        f"{p}: {p.suffix} files are not read: save it as PNG or JPEG" for p in input_files.others(source)
+    ]
+    others += input_files.links(source, SUFFIXES)
+    input_files.check_names(pictures, source)
     check_vacant(out)
     maker, problems = Maker.of(system), []
     for path in _tracked("encode", pictures, say):
@@ -89,7 +91,10 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
             continue
         latent = encode_any(system.compression, image)[0]
         write_latent(
-            below.place_for(path, source, out, LATENT), latent, maker, (image.shape[-2], image.shape[-1])
+            input_files.place_for(path, source, out, LATENT),
+            latent,
+            maker,
+            (image.shape[-2], image.shape[-1]),
         )
     if len(problems) == len(pictures):
         raise UserError(f"{source}: none of {len(pictures)} pictures opens; the first: {problems[0]}")
@@ -100,8 +105,8 @@ def encode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
 def estimate(system: System, source: Path, out: Path, say: Say) -> None:
     """Says how many pictures `encode_folder` would encode, the bytes and, by a few of them, the hours. Writes
     nothing; raises as it does."""
-    pictures = below.listed(source, SUFFIXES, "picture")
-    below.check_names(pictures, source)
+    pictures = input_files.listed(source, SUFFIXES, "picture")
+    input_files.check_names(pictures, source)
     check_vacant(out)
     sizes = {path: size for path in pictures if (size := _size_of(path)) is not None}
     if not sizes:
@@ -132,11 +137,11 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str]:
     """Writes the picture of every latent below `source` as PNG to the new folder `out`; what was skipped,
     and why. Raises UserError, before anything is written, for latents that another model made."""
-    latents = below.listed(source, (LATENT,), "latent")
+    latents = input_files.listed(source, (LATENT,), "latent")
     check_vacant(out)
     maker = Maker.of(system)
     problems: list[str] = []
-    aside = below.links(source, (LATENT,))
+    aside = input_files.links(source, (LATENT,))
     sizes = {path: size_of_picture(path, maker, problems) for path in latents}
     readable = {path: size for path, size in sizes.items() if size is not None}
     for path in _tracked("decode", list(readable), say):
@@ -147,7 +152,7 @@ def decode_folder(system: System, source: Path, out: Path, say: Say) -> list[str
             problems.append(str(error))
             continue
         image = decode_any(system.compression, latent.to(system.device))[..., :height, :width]
-        target = below.place_for(path, source, out, ".png")
+        target = input_files.place_for(path, source, out, ".png")
         save_picture(to_pictures(image)[0], target, {"recipe": maker.recipe, "latent": path.name})
     if len(problems) == len(latents):
         raise UserError(f"{source}: none of {len(latents)} latents can be read; the first: {problems[0]}")

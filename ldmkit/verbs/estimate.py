@@ -15,8 +15,8 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine.adapters import adapter_data, adapter_run, attach, find_adapter
+from ldmkit.engine.continuing import foretold
 from ldmkit.engine.data import buckets_of, drawn_of, view
-from ldmkit.engine.longer import foretold
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import find_weights, stage_folder

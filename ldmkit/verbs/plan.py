@@ -13,7 +13,7 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.engine import sizes
 from ldmkit.engine.adapters import adapter_run, find_adapter
 from ldmkit.engine.conditions import merged_spec
-from ldmkit.engine.longer import foretold
+from ldmkit.engine.continuing import foretold
 from ldmkit.engine.opening import learns
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import find_weights, stage_folder, stages_of

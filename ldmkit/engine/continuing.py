@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.engine.anew import note_differences
+from ldmkit.engine.differences import note_differences
 from ldmkit.engine.reuse import ANEW
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
