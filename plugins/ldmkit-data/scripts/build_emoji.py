@@ -88,10 +88,10 @@ def on_white(encoded: bytes) -> Image.Image:
     return flat if side == SIZE else flat.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
-def webp(picture: Image.Image) -> bytes:
+def webp(picture: Image.Image, quality: int = QUALITY) -> bytes:
     """The picture as WEBP."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=6)
+    picture.save(buffer, "WEBP", quality=quality, method=6)
     return buffer.getvalue()
 
 

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 import resvg_py
+from build_emoji import FLUENT, concept_of, webp
 from PIL import Image
 
 SIZE = 128
 QUALITY = 90
-FLUENT = "lobehub-fluent-emoji-3d-1.1.0.tgz"
 ICONS = {
     "fluent-flat": "iconify-json-fluent-emoji-flat-1.2.6.tgz",
     "noto": "iconify-json-noto-1.2.9.tgz",
@@ -39,7 +39,6 @@ ICONS = {
     "fxemoji": "iconify-json-fxemoji-1.2.2.tgz",
 }
 LICENCES = {"MIT", "Apache-2.0", "CC-BY-4.0"}
-JOINERS = {"fe0f", "200d"}
 LEAST = 0.12
 """The share of a picture that a colour must cover to be named."""
 HUES = (
@@ -47,11 +46,6 @@ HUES = (
     (290, "purple"), (345, "pink"), (361, "red"),
 )  # fmt: skip
 """Upper end of each named range, in degrees."""
-
-
-def concept_of(code_points: str) -> str:
-    """The name that all packages agree on: hex code points in lower case without joiners."""
-    return "-".join(c for c in code_points.lower().split("-") if c not in JOINERS)
 
 
 def contents(folder: Path, tarball: str) -> dict[str, bytes]:
@@ -147,13 +141,6 @@ def name_of(hue: float, saturation: float, value: float) -> str:
     return "pink" if name == "red" and saturation < 130 and value > 190 else name
 
 
-def webp(picture: Image.Image) -> bytes:
-    """The picture as WEBP."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=6)
-    return buffer.getvalue()
-
-
 def main() -> None:
     """Builds the set from a folder of tarballs into the folder that holds index.jsonl."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -173,7 +160,9 @@ def main() -> None:
             pictures = drawn(options.tarballs, ICONS[style], concepts, names)
         with zipfile.ZipFile(target / f"{style}.zip", "w", zipfile.ZIP_STORED) as archive:
             for concept in (c for c in concepts if c in pictures):
-                archive.writestr(zipfile.ZipInfo(f"{concept}.webp"), webp(on_white(pictures[concept])))
+                archive.writestr(
+                    zipfile.ZipInfo(f"{concept}.webp"), webp(on_white(pictures[concept]), QUALITY)
+                )
                 said.setdefault(concept, {})[style] = colours(pictures[concept])
         print(f"{style}: {len(pictures)} pictures, {(target / f'{style}.zip').stat().st_size / 1e6:.2f} MB")
     rows = [json.dumps({"concept": c, "colours": said[c]}) for c in concepts if c in said]
