@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from ldmkit import keymaps
 from ldmkit.keymaps import check_entries, refuse
-from ldmkit_unet.entries import arguments, check_implied, depth_of, in_channels, same
+from ldmkit_unet.entries import arguments, check_implied, cross_only, depth_of, in_channels, same
 from ldmkit_unet.layout import HEAD_CHANNELS
 from ldmkit_unet.naming import Format, as_unet
 from ldmkit_unet.unet import UNet
@@ -115,7 +115,8 @@ class CompVisUNet:
             levels = len(settings["channel_mult"])
             attended = [i for i in range(levels) if 2**i in settings["attention_resolutions"]]
             depth = depth_of("transformer_depth", settings["transformer_depth"], levels, attended)
-            return {**values, "depth": depth, **_cross_only(settings)}
+            factors = cross_only("disable_self_attentions", settings["disable_self_attentions"], levels)
+            return {**values, "depth": depth, **factors}
         return {**values, "head_order": "split" if settings["use_new_attention_order"] else "legacy"}
 
     def config(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,16 +152,6 @@ class CompVisUNet:
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """The UNet's tensors under published names, without prefix."""
         return keymaps.save(NAMES.rules(as_unet(module)), module)
-
-
-def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The factors without self-attention."""
-    flags, levels = settings["disable_self_attentions"], len(settings["channel_mult"])
-    if flags is None:
-        return {}
-    if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
-        refuse(f"disable_self_attentions: {flags!r} is no list of true and false for {levels} levels")
-    return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
 def _implied(settings: Mapping[str, Any]) -> dict[str, Any]:

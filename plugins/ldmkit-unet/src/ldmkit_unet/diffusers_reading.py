@@ -15,7 +15,7 @@ from ldmkit_unet.diffusers_families import (
     Family,
     family_of,
 )
-from ldmkit_unet.entries import depth_of, same
+from ldmkit_unet.entries import cross_only, depth_of, same
 
 ADDED = (None, "text_time")
 
@@ -41,7 +41,8 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
         return {**values, "head_order": "split"}
     name, levels = "transformer_layers_per_block", len(settings["block_out_channels"])
     depth = depth_of(name, settings[name], levels, attended)
-    return {**values, **_vector(settings), **_cross_only(settings), "depth": depth}
+    factors = cross_only("only_cross_attention", settings["only_cross_attention"], levels)
+    return {**values, **_vector(settings), **factors, "depth": depth}
 
 
 def _multipliers(widths: Sequence[int]) -> tuple[int, list[int]]:
@@ -61,16 +62,6 @@ def _attended(settings: Mapping[str, Any], family: Family) -> list[int]:
         problems.append("down_block_types and up_block_types have attention at different levels")
     refuse(*problems)
     return levels[0]
-
-
-def _cross_only(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The factors without self-attention."""
-    flags, levels = settings["only_cross_attention"], len(settings["block_out_channels"])
-    if flags is False:
-        return {}
-    if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
-        refuse(f"only_cross_attention: {flags!r} (the UNet has a list of true and false, one a level)")
-    return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
 
 
 def _vector(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,19 @@ def depth_of(name: str, value: int | Sequence[int], levels: int, attended: Seque
     return value[-1] if len({value[i] for i in [*attended, -1]}) == 1 else list(value)
 
 
+def cross_only(name: str, flags: Any, levels: int) -> dict[str, Any]:
+    """The UNet's `cross_only`: the factors of levels without self-attention.
+
+    flags: the entry `name` of a published configuration, a list of true and false, one a level; None or false
+    where all levels have it. ValueError for anything else.
+    """
+    if flags is None or flags is False:
+        return {}
+    if not isinstance(flags, Sequence) or len(flags) != levels or not all(type(x) is bool for x in flags):
+        refuse(f"{name}: {flags!r} is no list of true and false for {levels} levels")
+    return {"cross_only": [2**i for i, flag in enumerate(flags) if flag]}
+
+
 def check_implied(config: Mapping[str, Any], implied: Mapping[str, Any]) -> None:
     """ValueError for entries of a published configuration that do not follow from the UNet's neighbours.
 
