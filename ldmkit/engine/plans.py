@@ -11,7 +11,7 @@ from typing import Any
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts, must_be_given
 from ldmkit.engine.promises import check_levels
-from ldmkit.engine.requests import whole
+from ldmkit.engine.requests import whole_number
 from ldmkit.engine.running import check_reuse
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Guidance, Sampler, Spacing
@@ -107,7 +107,7 @@ def _sampling(system: Parts, sampler: str | Mapping[str, Any] | None, steps: int
     if isinstance(sampler, Mapping):
         _check_named("sampler", sampler)
         slot = resolve_component("sampler", SamplerSlot.model_validate(sampler), system.registry)
-    return slot if steps is None else slot.model_copy(update={"steps": whole("steps", steps)})
+    return slot if steps is None else slot.model_copy(update={"steps": whole_number("steps", steps)})
 
 
 def _check_named(kind: str, values: Any) -> None:

@@ -74,7 +74,7 @@ def inputs_of(
     chosen = _chosen(_length(raw, starts), count, sample.count, listed)
     return Inputs(
         {field: _of_each(values, chosen) for field, values in raw.items()},
-        _seeds(len(chosen), whole("seed", sample.seed if seed is None else seed, 0), listed),
+        _seeds(len(chosen), whole_number("seed", sample.seed if seed is None else seed, 0), listed),
         sample.negative if negative is None else negative,
         _of_each(starts, chosen) if len(starts) else (),
         _strength(sample.strength if strength is None else strength),
@@ -169,7 +169,7 @@ def _chosen(inputs: int, count: int | None, default: int, seeds: Sequence[int] |
     There are `count` pictures of each input: by default as many as there are seeds for, else the recipe's
     `default`. A recipe without inputs has a single one, or one for each seed.
     """
-    each = whole("count", default if count is None else count)
+    each = whole_number("count", default if count is None else count)
     if seeds is not None and count is None:
         inputs = inputs or len(seeds)
         each = len(seeds) // inputs or 1
@@ -186,7 +186,7 @@ def _of_each(values: Any, chosen: Sequence[int]) -> Any:
     return rows(values, chosen if len(values) > 1 else [0] * len(chosen))
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
+def whole_number(name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least `least`; UserError that names the option for anything else."""
     if not is_whole(value) or value < least:
         raise UserError(f"{name} {value!r}: expects a whole number of at least {least}")
@@ -204,7 +204,7 @@ def _seeds(count: int, first: int, seeds: Sequence[int] | None) -> list[int]:
     chosen = [first + i for i in range(count)] if seeds is None else list(seeds)
     if len(chosen) != count:
         raise UserError(f"{len(chosen)} seeds for {count} pictures")
-    numbers = [whole("seed", seed, 0) for seed in chosen]
+    numbers = [whole_number("seed", seed, 0) for seed in chosen]
     if any(number >= 2**63 for number in numbers):
         raise UserError("a seed must be between 0 and 2^63 - 1")
     return numbers

@@ -15,7 +15,7 @@ from ldmkit.engine.input_checks import check_asked, check_batches, check_negativ
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.plans import Plan, named_guide, plan
 from ldmkit.engine.promises import check_latent
-from ldmkit.engine.requests import Inputs, whole
+from ldmkit.engine.requests import Inputs, whole_number
 from ldmkit.engine.sampling_memory import check_room
 from ldmkit.engine.sizes import given_size, known_size, latent_size
 from ldmkit.errors import UserError
@@ -42,7 +42,7 @@ def pictures(
     """
     chosen = plan(system, sampler=sampler, steps=steps, guidance=guidance)
     check_asked(system, chosen, inputs)
-    together = system.recipe.sample.batch if batch is None else whole("batch", batch)
+    together = system.recipe.sample.batch if batch is None else whole_number("batch", batch)
     parts = even_parts(len(inputs.seeds), together)
     check_batches(system, size, parts)
     latents = (

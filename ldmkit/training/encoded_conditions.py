@@ -20,7 +20,7 @@ from ldmkit.interfaces import Conditioner
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
 from ldmkit.training.distinct_inputs import Inputs, hash_of
-from ldmkit.training.shards import Shards, whole, write
+from ldmkit.training.shards import Shards, is_intact, write
 from ldmkit.types import Condition, Say
 
 BATCH = 64
@@ -90,7 +90,7 @@ def cached_states(
     weights = digest_once(conditioner, tensors_of(conditioner))
     content = f"{identity} {weights} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    if not _everywhere(whole(place_of_all / INDEX)):
+    if not _everywhere(is_intact(place_of_all / INDEX)):
         inputs = Inputs(examples, conditioner.spec.fields)
         encoding = _Encoding(conditioner, inputs, device)
         if encoding.noisy:

@@ -68,7 +68,7 @@ class Shards:
     def _verified(self, path: Path, stamps: Mapping[str, list[int]]) -> bool:
         """Whether a file is the one that was verified before, or is whole now."""
         stamp = _stamp(path)
-        return bool(stamp) and (stamps.get(path.name) == stamp or whole(path))
+        return bool(stamp) and (stamps.get(path.name) == stamp or is_intact(path))
 
     def _announce(self, what: str, first: Path, missing: int, say: Say) -> None:
         world = place()[1]
@@ -147,7 +147,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | 
     files.write_tensors(path, own, {**(about or {}), "sha256": _digest(own)})
 
 
-def whole(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     """Whether the file is there and intact: its tensors have the digest that its metadata holds."""
     if not path.exists():
         return False
