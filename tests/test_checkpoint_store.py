@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.checkpoint.files import read_tensors, write_tensors
+from ldmkit.checkpoint.files import read_safetensors, write_tensors
 from ldmkit.errors import UserError
 
 
@@ -111,7 +111,7 @@ def test_weights_are_as_readable_for_others_as_any_file_of_the_user(tmp_path):
 def test_a_file_that_is_no_safetensors_is_a_plain_error(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(UserError, match=r"x\.safetensors"):
-        read_tensors(tmp_path / "x.safetensors")
+        read_safetensors(tmp_path / "x.safetensors")
 
 
 def test_when_every_step_is_damaged_it_stops_and_says_how_to_begin_anew(store):

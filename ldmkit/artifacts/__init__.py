@@ -7,8 +7,7 @@ from ldmkit.artifacts.folders import check_inside, find_weights, read_folder
 from ldmkit.artifacts.hub import hub_folder
 from ldmkit.artifacts.installed import installed_files, packaged_file
 from ldmkit.artifacts.tensors import Tensors, check_numbers, check_sha256, read_tensors
-from ldmkit.checkpoint.files import read_tensors as read_safetensors
-from ldmkit.checkpoint.files import write_tensors
+from ldmkit.checkpoint.files import read_safetensors, write_tensors
 
 __all__ = [
     "Tensors",

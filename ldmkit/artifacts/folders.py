@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ldmkit.artifacts.tensors import Tensors
 from ldmkit.artifacts.wrappers import without_wrappers
-from ldmkit.checkpoint.files import read_tensors as read_safetensors
+from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.errors import UserError
 
 SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")

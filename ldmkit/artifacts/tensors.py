@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ldmkit.artifacts.wrappers import without_wrappers
-from ldmkit.checkpoint.files import read_tensors as read_safetensors
+from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.checkpoint.sums import sha256_once
 from ldmkit.errors import UserError
 

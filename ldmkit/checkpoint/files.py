@@ -47,7 +47,7 @@ def about(path: Path) -> dict[str, str]:
         raise UserError(_unreadable(path, error)) from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; UserError where it is missing or damaged."""
     try:
         check_file(path)

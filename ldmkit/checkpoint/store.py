@@ -203,7 +203,7 @@ class RunStore:
             return None
 
     def _read(self, step: int) -> Snapshot:
-        tensors = {f.stem: files.read_tensors(f) for f in self.step_folder(step).glob("*.safetensors")}
+        tensors = {f.stem: files.read_safetensors(f) for f in self.step_folder(step).glob("*.safetensors")}
         return Snapshot(step, tensors, self._state(step))
 
     def _state(self, step: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ldmkit.cli import options
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
-from ldmkit.recipe.named import FOLDER, missing_file, packaged_file, shipped_recipes
+from ldmkit.recipe.named import FOLDER, missing_file, recipe_file, shipped_recipes
 from ldmkit.recipe.yaml import read_file
 
 
@@ -40,7 +40,7 @@ def command(folder: Path | None, as_json: bool) -> None:
 
 
 def _summary(entry: Entry) -> str:
-    return entry.summary if packaged_file(entry) else f"({missing_file(entry)})"
+    return entry.summary if recipe_file(entry) else f"({missing_file(entry)})"
 
 
 def _name(path: Path) -> str:

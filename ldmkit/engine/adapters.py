@@ -54,7 +54,7 @@ def give_adapters(
         else:
             if not accept:
                 _check_trained(system, name, path, runs, data=data, say=say)
-            restore(dict(adapter.state()), files.read_tensors(path), str(path))
+            restore(dict(adapter.state()), files.read_safetensors(path), str(path))
             say(f"adapter {name}: reused {path}")
         adapter.set_strength(0.0)
     for name, slot in slots.items():

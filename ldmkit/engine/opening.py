@@ -14,7 +14,7 @@ from warnings import warn
 
 import torch
 
-from ldmkit.checkpoint.files import read_tensors
+from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
@@ -150,7 +150,7 @@ def _start(system: System, stage: StageName) -> None:
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
     elif widens(system.recipe, stage):
-        warn(widen(stage_state(system, stage), read_tensors(path), str(path)), Note, stacklevel=4)
+        warn(widen(stage_state(system, stage), read_safetensors(path), str(path)), Note, stacklevel=4)
     else:
         load_stage(system, stage, path)
 

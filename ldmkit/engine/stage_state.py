@@ -44,7 +44,7 @@ def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, 
 
 def load_stage(system: nn.Module, stage: StageName, path: Path) -> None:
     """Reads a stage's weights into the system; UserError names what is missing, left over or misshapen."""
-    restore(stage_state(system, stage), files.read_tensors(path), str(path))
+    restore(stage_state(system, stage), files.read_safetensors(path), str(path))
 
 
 def restore(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ldmkit.host.registry import Registry
-from ldmkit.recipe.named import packaged_file
+from ldmkit.recipe.named import recipe_file
 from ldmkit.recipe.problems import Problem
 from ldmkit.recipe.sources import Source
 from ldmkit.recipe.weights import Hub
@@ -89,7 +89,7 @@ def _recipe(
         return _of_hub(hub, download)
     if isinstance(named, Mapping):
         shipped = registry.find("weights", str(named.get("recipe")))
-        return None if shipped is None else packaged_file(shipped, RECIPE)
+        return None if shipped is None else recipe_file(shipped, RECIPE)
     if not isinstance(named, str):
         return None
     files = [stage_file(source.located(named), stage) for stage in (SECTION, "diffusion")]

@@ -65,13 +65,13 @@ def _brought() -> dict[str, Path]:
     alone = Counter(entry.name.partition(":")[2] for entry in entries)
     recipes: dict[str, Path] = {}
     for entry in entries:
-        path, short = packaged_file(entry), entry.name.partition(":")[2]
+        path, short = recipe_file(entry), entry.name.partition(":")[2]
         if path is not None:
             recipes |= {entry.name: path, **({short: path} if alone[short] == 1 else {})}
     return recipes
 
 
-def packaged_file(entry: Entry, name: str = "") -> Path | None:
+def recipe_file(entry: Entry, name: str = "") -> Path | None:
     """The file of a registered recipe, "package/folder/recipe.yaml", or the one of that name in a registered
     folder of weights, "package/folder". The package is not imported. None where the file is not there."""
     package, _, inside = f"{entry.target}/{name}".rstrip("/").partition("/")

@@ -14,7 +14,7 @@ from ldmkit.host.parameters import parameters_of
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
 from ldmkit.recipe import load, resolve
-from ldmkit.recipe.named import packaged_file
+from ldmkit.recipe.named import recipe_file
 from ldmkit.verbs import VERBS
 
 LOADS_TORCH = """
@@ -54,7 +54,7 @@ def _unbuilt(entry: Entry) -> Iterator[str]:
         else:
             yield from _command(entry)
     if entry.kind == "recipe":
-        path = packaged_file(entry)
+        path = recipe_file(entry)
         if path is None:
             yield f"there is no {entry.target}"
             return

@@ -43,7 +43,7 @@ def train_adapter(
     with session.alone(wait):
         if store.finished:
             own = dict(system.adapters[name].state())
-            restore(own, files.read_tensors(store.weights), str(store.weights))
+            restore(own, files.read_safetensors(store.weights), str(store.weights))
             session.say(f"{name}: finished already, {store.weights}")
         else:
             data, origin = session.open(partial(adapter_data, system, options))

@@ -26,7 +26,7 @@ def hash_of(values: Sequence[Any]) -> int:
     return int.from_bytes(hashlib.sha256(repr(key_of(values)).encode()).digest()[:8], signed=True)
 
 
-class Inputs:
+class DistinctInputs:
     """Every distinct input that training may draw from the examples: a hash, and where it was first seen."""
 
     def __init__(self, examples: Examples, fields: Sequence[str]) -> None:

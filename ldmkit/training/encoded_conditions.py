@@ -19,7 +19,7 @@ from ldmkit.engine.pretrained import digest_once, tensors_of
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
-from ldmkit.training.distinct_inputs import Inputs, hash_of
+from ldmkit.training.distinct_inputs import DistinctInputs, hash_of
 from ldmkit.training.shards import Shards, is_intact, write
 from ldmkit.types import Condition, Say
 
@@ -91,19 +91,19 @@ def cached_states(
     content = f"{identity} {weights} {conditioner.spec.fields} {examples.digest}"
     place_of_all = folder / f"states-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if not _everywhere(is_intact(place_of_all / INDEX)):
-        inputs = Inputs(examples, conditioner.spec.fields)
+        inputs = DistinctInputs(examples, conditioner.spec.fields)
         encoding = _Encoding(conditioner, inputs, device)
         if encoding.noisy:
             return None
         _fill(place_of_all, inputs, encoding, say)
-    index = files.read_tensors(place_of_all / INDEX)
+    index = files.read_safetensors(place_of_all / INDEX)
     hashes = index.pop("hashes").numpy()
     shards = Shards(place_of_all, len(hashes))
     shards.check("states")
     return States(shards, hashes, Condition(**index))
 
 
-def _fill(folder: Path, inputs: Inputs, encoding: _Encoding, say: Say) -> None:
+def _fill(folder: Path, inputs: DistinctInputs, encoding: _Encoding, say: Say) -> None:
     """Writes the states of all inputs, by all processes together, and the index last."""
     Shards(folder, len(inputs)).fill("states", encoding, say)
     if place()[0] == 0:
@@ -113,7 +113,7 @@ def _fill(folder: Path, inputs: Inputs, encoding: _Encoding, say: Say) -> None:
 
 def measured(conditioner: Conditioner, examples: Examples, device: torch.device) -> tuple[int, float, float]:
     """Inputs of a split, the bytes that their states take, and the seconds of encoding them, by one batch."""
-    inputs = Inputs(examples, conditioner.spec.fields)
+    inputs = DistinctInputs(examples, conditioner.spec.fields)
     conditioner.eval()
     first = range(0, min(BATCH, len(inputs)))
     began = time.perf_counter()
@@ -130,7 +130,7 @@ def _everywhere(there: bool) -> bool:
 class _Encoding:
     """The conditions of some inputs, as they are stored; `noisy` where encoding draws at random."""
 
-    def __init__(self, conditioner: Conditioner, inputs: Inputs, device: torch.device) -> None:
+    def __init__(self, conditioner: Conditioner, inputs: DistinctInputs, device: torch.device) -> None:
         self._conditioner, self._inputs, self._device = conditioner, inputs, device
         generator = torch.Generator(device).manual_seed(0)
         before = generator.get_state()

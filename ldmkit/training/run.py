@@ -94,7 +94,9 @@ def _initialize(system: System, stage: StageName) -> str | None:
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
-    return None if path is None else widen(stage_state(system, stage), files.read_tensors(path), str(path))
+    return (
+        None if path is None else widen(stage_state(system, stage), files.read_safetensors(path), str(path))
+    )
 
 
 def _load_all(system: System, stage: StageName, path: Path) -> None:

@@ -152,7 +152,7 @@ def is_intact(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        return files.about(path).get("sha256") == _digest(files.read_tensors(path))
+        return files.about(path).get("sha256") == _digest(files.read_safetensors(path))
     except UserError:
         return False
 

@@ -59,7 +59,7 @@ def size_of_picture(path: Path, maker: Maker, problems: list[str]) -> tuple[int,
 
 def read_latent(path: Path, model: CompressionModel, size: tuple[int, int]) -> Latent:
     """The latent of a picture of that (height, width), one row; UserError where the file holds none."""
-    latent = files.read_tensors(path).get("latent")
+    latent = files.read_safetensors(path).get("latent")
     cells = tuple(-(-side // model.latent.factor) for side in size)
     if latent is None or tuple(latent.shape) != (model.latent.channels, *cells) or min(size) < 1:
         raise UserError(f"{path}: holds no latent of a picture of {size[1]} x {size[0]}")

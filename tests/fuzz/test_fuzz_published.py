@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from ldmkit.checkpoint.files import read_tensors
+from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.interchange import import_model
 
 
@@ -25,7 +25,7 @@ from ldmkit.interchange import import_model
 def test_safetensors_headers(tmp_path_factory, header, size):
     path = tmp_path_factory.mktemp("tensors") / "x.safetensors"
     path.write_bytes(struct.pack("<q", len(header) if size is None else size) + header + b"\0" * 16)
-    tried(read_tensors, path)
+    tried(read_safetensors, path)
 
 
 PIPELINE = {

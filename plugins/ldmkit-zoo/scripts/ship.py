@@ -14,7 +14,7 @@ import click
 import torch
 
 from ldmkit.checkpoint import RunStore
-from ldmkit.checkpoint.files import MANIFEST, read_tensors, seal, write_tensors
+from ldmkit.checkpoint.files import MANIFEST, read_safetensors, seal, write_tensors
 from ldmkit.disk import write_text
 from ldmkit.engine.adapters import adapter_run
 from ldmkit.engine.opening import assembled
@@ -63,7 +63,7 @@ def _finished(run: RunStore) -> Path:
 
 
 def _copy(source: Path, to: Path) -> None:
-    write_tensors(to, {name: _half(name, tensor) for name, tensor in read_tensors(source).items()})
+    write_tensors(to, {name: _half(name, tensor) for name, tensor in read_safetensors(source).items()})
     click.echo(f"{to.stem}: {to}")
 
 
