@@ -171,7 +171,9 @@ def test_a_verb_that_is_no_command_is_named(meddler):
 
 
 def test_a_recipe_of_a_plugin_lies_within_its_package(meddler):
-    assert "no recipe 'outside'" in ldmkit("--plugins-dir", meddler, "check", "outside").stderr
+    done = ldmkit("--plugins-dir", meddler, "check", "outside")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "etc/passwd is not there" in done.stderr
 
 
 def test_a_format_that_fails_keeps_no_other_from_reading(meddler):
