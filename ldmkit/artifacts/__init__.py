@@ -1,13 +1,13 @@
-"""Files of weights from elsewhere: on the hub (`hub`), in installed packages (`installed`), in folders
-(`folders`), and the tensors in them (`tensors`), opened so that nothing in them runs."""
+"""Files of weights from elsewhere: on the hub (`hub`), in folders (`folders`), in installed packages, and the
+tensors in them (`tensors`), opened so that nothing in them runs."""
 
 from __future__ import annotations
 
 from ldmkit.artifacts.folders import check_inside, find_weights, read_folder
 from ldmkit.artifacts.hub import hub_folder
-from ldmkit.artifacts.installed import installed_files, packaged_file
 from ldmkit.artifacts.tensors import Tensors, check_numbers, check_sha256, read_tensors
 from ldmkit.checkpoint.files import read_safetensors, write_tensors
+from ldmkit.host.installed import installed_files, packaged_file
 
 __all__ = [
     "Tensors",

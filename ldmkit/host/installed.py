@@ -1,4 +1,4 @@
-"""Files of installed packages, which are found and not imported."""
+"""Files of installed packages, which are found and not imported. Imports no torch."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.host.installed import packaged_file
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
 
@@ -77,9 +77,7 @@ def recipe_file(entry: Entry, name: str = "") -> Path | None:
     package, _, inside = f"{entry.target}/{name}".rstrip("/").partition("/")
     if not package.isidentifier() or ".." in Path(inside).parts:  # nothing outside the package
         return None
-    spec = importlib.util.find_spec(package)
-    roots = list(spec.submodule_search_locations or ()) if spec else []
-    return next((Path(root) / inside for root in roots if (Path(root) / inside).is_file()), None)
+    return packaged_file(package, inside)
 
 
 def _below(folder: Path) -> dict[str, Path]:
