@@ -45,7 +45,7 @@ class Sums:
             return str(remembered[2])
         return self.remember(path)
 
-    def is_intact(self, path: Path) -> bool:
+    def is_unchanged(self, path: Path) -> bool:
         """Whether a file is unchanged since it was recorded; True for one that was not recorded."""
         remembered = self._read().get(str(path.absolute()))
         return remembered is None or remembered[:2] == _stamp(path) or sha256(path) == remembered[2]

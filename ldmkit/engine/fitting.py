@@ -104,7 +104,7 @@ def _compared_optional(optional: type, component: Any) -> Iterator[str]:
 @lru_cache
 def _members(protocol: type) -> tuple[tuple[str, inspect.Signature | None], ...]:
     """(name, signature) of what a Protocol declares; None for attributes and properties."""
-    own = {n: m for c in reversed(protocol.__mro__) if c not in (object,) for n, m in vars(c).items()}
+    own = {n: m for c in reversed(protocol.__mro__) if c is not object for n, m in vars(c).items()}
     methods = {n: m for n, m in own.items() if inspect.isfunction(m) and n not in _OF_EVERY_PROTOCOL}
     attributes = {n: None for n, m in own.items() if isinstance(m, property)}
     attributes |= dict.fromkeys(vars(protocol).get("__annotations__", {}))

@@ -115,7 +115,7 @@ def measured(conditioner: Conditioner, examples: Examples, device: torch.device)
     """Inputs of a split, the bytes that their states take, and the seconds of encoding them, by one batch."""
     inputs = DistinctInputs(examples, conditioner.spec.fields)
     conditioner.eval()
-    first = range(0, min(BATCH, len(inputs)))
+    first = range(min(BATCH, len(inputs)))
     began = time.perf_counter()
     condition = _encode(conditioner, inputs.take(first), torch.Generator(device), device)
     seconds = (time.perf_counter() - began) * len(inputs) / len(first)
@@ -134,7 +134,7 @@ class _Encoding:
         self._conditioner, self._inputs, self._device = conditioner, inputs, device
         generator = torch.Generator(device).manual_seed(0)
         before = generator.get_state()
-        first = range(0, min(BATCH, len(inputs)))
+        first = range(min(BATCH, len(inputs)))
         self._first = _encode(conditioner, inputs.take(first), generator, device)
         self.noisy = not torch.equal(before, generator.get_state())
         self._half = _room(self._first) * len(inputs) > HALF_ABOVE

@@ -106,7 +106,7 @@ def _name(digest: str, weights: str, flip: bool) -> str:
 def _kept(shards: Shards) -> bool:
     """Whether all files of an older training are there and unchanged."""
     sums = Sums(shards.folder)
-    return all(path.exists() and sums.is_intact(path) for path in shards.paths)
+    return all(path.exists() and sums.is_unchanged(path) for path in shards.paths)
 
 
 def _stand_ins(shards: Sequence[Shards]) -> dict[int, int]:

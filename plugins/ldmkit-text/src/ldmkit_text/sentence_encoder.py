@@ -52,6 +52,7 @@ class Branch(nn.Module):
     def forward(
         self, x: Float[Tensor, "b l 256"], counts: Float[Tensor, "b l 1"]
     ) -> Float[Tensor, "b l 256"]:
+        """The tokens after the convolutions; `counts` is 1 for a token of the caption, 0 for padding."""
         for convolution in self.convolutions:
             inside = F.pad(rearrange(x * counts, "b l c -> b c l"), self.around)
             x = x + F.relu(rearrange(convolution(inside), "b c l -> b l c"))

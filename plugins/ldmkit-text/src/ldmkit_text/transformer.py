@@ -30,6 +30,7 @@ class SelfAttention(nn.Module):
         self.to_out = nn.Linear(heads * head_channels, width)
 
     def forward(self, x: Tokens) -> Tokens:
+        """Attention output, before any residual."""
         q, k, v = rearrange(self.to_qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
         return self.to_out(rearrange(scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
 
@@ -45,6 +46,7 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tokens) -> Tokens:
+        """The tokens after both layers and their residuals."""
         x = x + self.attention(self.norm1(x))
         return x + self.feed_forward(self.norm2(x))
 
@@ -86,6 +88,7 @@ class TokenTransformer(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
 
     def forward(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        """The state of each token; ids are those of the vocabulary, at most `length` of them."""
         x = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)

@@ -24,7 +24,9 @@ GUIDANCE = {
     **dict.fromkeys(("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"), 7.5),
     **dict.fromkeys(("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"), 5.0),
     **dict.fromkeys(("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"), 7.5),
-    **{"StableDiffusionUpscalePipeline": 9.0, "DiTPipeline": 4.0, "LDMTextToImagePipeline": 1.0},
+    "StableDiffusionUpscalePipeline": 9.0,
+    "DiTPipeline": 4.0,
+    "LDMTextToImagePipeline": 1.0,
 }
 """The scale of classifier-free guidance by which a pipeline draws unless told another (diffusers 0.42)."""
 SETTINGS = {"requires_safety_checker", "requires_aesthetics_score", "force_zeros_for_empty_prompt"}
