@@ -63,7 +63,7 @@ def _readers(whole: Recipe) -> Iterator[tuple[str, Conditioner]]:
 def check_folders(source: Path, out: Path, suffixes: tuple[str, ...], what: str) -> None:
     """UserError where `source` holds nothing of these suffixes, or `out` something: before weights are
     loaded."""
-    below.listed(source, suffixes, what)
+    input_files.listed(source, suffixes, what)
     check_vacant(out)
 
 
