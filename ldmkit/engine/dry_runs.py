@@ -22,7 +22,7 @@ IN_TRAINING = "fails in training mode"
 
 def rehearse_sampling(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
     """UserError that names the denoiser where it does not run as samplers and guidance call it: bound to a
-    condition, and to that and its null condition in one batch, at several levels.
+    condition and its null condition in one batch, at several levels. `rehearse` binds it to one alone.
 
     system: on the meta device. size: a picture's (height, width).
     """
@@ -34,12 +34,12 @@ def rehearse_sampling(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
     with torch.device("cpu"):
         levels = plan.levels(system, (latent.shape[2], latent.shape[3]))
     with torch.no_grad(), in_mode(system, training=False):
-        for wanted in ([conditions], [conditions, _null(system, conditions)]):
-            with named("denoiser", slot):
-                estimate = network_estimate(system, plan.slot)
-                for level in (levels[0], levels[len(levels) // 2]):
-                    for one in estimate(latent, level, wanted):
-                        check_estimate(one, latent)
+        wanted = [conditions, _null(system, conditions)]
+        with named("denoiser", slot):
+            estimate = network_estimate(system, plan.slot)
+            for level in (levels[0], levels[len(levels) // 2]):
+                for one in estimate(latent, level, wanted):
+                    check_estimate(one, latent)
 
 
 def try_bound(system: Parts, size: tuple[int, int]) -> None:
@@ -54,10 +54,8 @@ def try_bound(system: Parts, size: tuple[int, int]) -> None:
     generator, latent = torch.Generator().manual_seed(0), blank(system, size)[1]
 
     def drawn(like: Tensor) -> Tensor:
-        values = (
-            torch.randn(like.shape, generator=generator) if like.is_floating_point() else like.cpu().clone()
-        )
-        return system.like_weights(values)
+        floats = like.is_floating_point()  # else a mask
+        return system.like_weights(torch.randn(like.shape, generator=generator) if floats else like)
 
     cpu = torch.zeros(latent.shape)
     conditions = {name: announced(c, cpu).map(drawn) for name, c in system.named_conditioners()}

@@ -170,3 +170,12 @@ def test_cutouts_are_the_picture_and_squares_within_it():
     assert max(lefts) > 14
     again = cutouts(image, 50, 0.5, torch.Generator().manual_seed(0))
     assert all(torch.equal(a, b) for a, b in zip(again[1:], parts, strict=True))
+
+
+@pytest.mark.parametrize("raw", [{}, {"caption": [2024]}, {"caption": "one text"}])
+def test_what_is_no_text_a_picture_is_refused_before_weights_are_used(guidance, raw):
+    guide = guidance()
+    with pytest.raises(ValueError, match="needs a text a picture in 'caption': give prompts"):
+        guide.check_inputs(raw, None)
+    guide.check_inputs({"caption": ["2024"]}, None)
+    guidance(prompt="a fox").check_inputs(raw, None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
@@ -61,11 +61,15 @@ class ClipGuidance:
         self.scale, self.cutouts, self.smallest = scale, cutouts, smallest
         self.interval, self.through_network = interval, through_network
 
+    def check_inputs(self, raw: Mapping[str, Any], size: tuple[int, int] | None) -> None:
+        """ValueError where there is no text for each picture."""
+        self._texts(raw)
+
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
         """The guided estimate; ValueError where the request has no text for the field."""
         if self.scale == 0:
             return estimate
-        texts = self.network.texts(self._texts(request))
+        texts = self.network.texts(self._texts(request.raw))
         steered = score_gradient(
             estimate, request, self._score(texts), self.scale, through_network=self.through_network
         )
@@ -90,12 +94,14 @@ class ClipGuidance:
 
         return score
 
-    def _texts(self, request: Request) -> list[str]:
+    def _texts(self, raw: Mapping[str, Any]) -> list[str]:
         if self.prompt is not None:
             return [self.prompt]
-        texts = request.raw.get(self.field)
+        texts = raw.get(self.field)
         if texts is None or isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"needs a text a picture in '{self.field}': give prompts, or set `prompt`")
+            raise ValueError(
+                f"needs a text a picture in '{self.field}': give prompts (numbers in quotes), or set `prompt`"
+            )
         return list(texts)
 
     def _guides(self, level: Level) -> bool:
