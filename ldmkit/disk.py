@@ -109,6 +109,13 @@ def opened(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The text of a UTF-8 file; errors: what becomes of bytes that are none, as in `bytes.decode`. Raises as
+    `opened`, and ValueError."""
+    with opened(path) as file:
+        return file.read().decode("utf-8", errors)
+
+
 def cache_folder() -> Path:
     """Where ldmkit keeps what it can make again: LDMKIT_CACHE, XDG_CACHE_HOME/ldmkit, or ~/.cache/ldmkit."""
     own = os.environ.get("LDMKIT_CACHE")

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from small_recipes import PIXELS
 
 from ldmkit.artifacts import read_folder
+from ldmkit.checkpoint import RunStore
 from ldmkit.cli import main
 from ldmkit.errors import UserError
 
@@ -77,3 +78,30 @@ def test_a_shard_of_weights_is_no_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match=f"{name}: .*it is no file"):
         read_folder(tmp_path, "model")
+
+
+def test_a_pipe_in_a_folder_of_recipes_is_listed_as_unreadable(pipe: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "other.yaml")
+    result = CliRunner().invoke(main, ["recipes", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "(unreadable)" in result.output
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "latest", "versions.json", "recipe.yaml"])
+def test_a_pipe_in_a_run_s_folder_keeps_nothing_waiting(name: str, recipe: str, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "mine" / "diffusion-0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "step-00000002").mkdir()
+    os.mkfifo(folder / name)
+    for verb in (
+        ["runs", "--runs", str(tmp_path / "runs")],
+        ["report", str(folder.parent), "-o", str(tmp_path / "page.html")],
+    ):
+        result = CliRunner().invoke(main, verb)
+        assert result.exit_code in (0, 2), result.output
+        assert "Traceback" not in result.output
+    store = RunStore(folder, "diffusion")
+    assert store.announced() == [2]
+    if name == "metrics.jsonl":
+        with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be read: it is no file"):
+            store.rewind(2)

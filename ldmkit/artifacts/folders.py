@@ -9,6 +9,7 @@ from pathlib import Path
 from ldmkit.artifacts.tensors import Tensors
 from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint.files import read_safetensors
+from ldmkit.disk import read_text
 from ldmkit.errors import UserError
 
 SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
@@ -63,7 +64,7 @@ def check_inside(folder: Path, path: Path) -> Path:
 def _shards(index: Path) -> list[Path]:
     """The files that an index names, each inside its folder."""
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json.loads(read_text(index))["weight_map"].values())
         paths = [index.parent / name for name in sorted(names)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index}: no index of weights ({type(error).__name__})") from None

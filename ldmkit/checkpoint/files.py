@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ldmkit.checkpoint.sums import sha256
-from ldmkit.disk import DiskError, atomic, check_file, opened, write_json
+from ldmkit.disk import DiskError, atomic, check_file, opened, read_text, write_json
 from ldmkit.errors import UserError
 
 POINTER = b"version https://git-lfs"
@@ -91,7 +91,7 @@ def _files(folder: Path) -> list[str]:
 def damage(folder: Path) -> str | None:
     """The damage of a sealed folder (a missing, altered or foreign file); None where it is intact."""
     try:
-        digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        digests = json.loads(read_text(folder / MANIFEST))
         present = set(_files(folder))
         if not isinstance(digests, dict) or not digests:
             return f"{MANIFEST} lists no files"

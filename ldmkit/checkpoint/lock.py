@@ -55,7 +55,7 @@ def _self() -> dict[str, str | int]:
 
 def _owner(path: Path) -> str:
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
+        owner = json.loads(disk.read_text(path))
         return f"process {owner['process']} on {owner['host']} since {owner['since']}"
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return "another process"

@@ -73,7 +73,7 @@ class Origin:
 def read_origin(folder: Path) -> Origin | None:
     """The origin that a run folder records; None where there is none that can be read."""
     try:
-        return Origin(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+        return Origin(**json.loads(disk.read_text(folder / NAME)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
@@ -90,7 +90,7 @@ def named_changes(folder: Path, now: Mapping[str, str] | None) -> str | None:
     None where that is not known, or nothing of it has changed.
     """
     try:
-        before = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+        before = json.loads(disk.read_text(folder / CONTENTS))
     except (OSError, ValueError, RecursionError):
         return None
     if now is None or not isinstance(before, dict):

@@ -173,7 +173,7 @@ class RunStore:
         with disk.explained(self.metrics, "read"):
             if not self.metrics.exists():
                 return []
-            return [x for x in self.metrics.read_text("utf-8", "replace").split("\n") if x]
+            return [x for x in disk.read_text(self.metrics, "replace").split("\n") if x]
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to metrics.jsonl."""
@@ -198,7 +198,7 @@ class RunStore:
     def _latest(self) -> int | None:
         """The announced step; None before the first, or where the pointer itself is unreadable."""
         try:
-            return int((self.folder / "latest").read_text(encoding="utf-8").strip().removeprefix("step-"))
+            return int(disk.read_text(self.folder / "latest").strip().removeprefix("step-"))
         except (OSError, ValueError):
             return None
 
@@ -207,7 +207,7 @@ class RunStore:
         return Snapshot(step, tensors, self._state(step))
 
     def _state(self, step: int) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.step_folder(step) / "state.json").read_text("utf-8"))
+        state: dict[str, Any] = json.loads(disk.read_text(self.step_folder(step) / "state.json"))
         return state
 
 

@@ -60,7 +60,7 @@ class Sums:
 
     def _read(self) -> dict[str, list[int | str]]:
         try:
-            read = json.loads(self._path.read_text(encoding="utf-8"))
+            read = json.loads(disk.read_text(self._path))
         except (OSError, ValueError, RecursionError):
             return {}
         entries = read.items() if isinstance(read, dict) else ()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ldmkit.cli import options
+from ldmkit.disk import read_text
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import Entry
@@ -53,6 +54,9 @@ def _name(path: Path) -> str:
 
 
 def _comment(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = read_text(path, "replace").splitlines()
+    except OSError:
+        return ""
     first = next((line for line in lines if line.strip()), "")
     return first.lstrip("# ").strip() if first.startswith("#") else ""

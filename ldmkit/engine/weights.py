@@ -13,6 +13,7 @@ from warnings import warn
 
 from ldmkit.artifacts import check_sha256, hub_folder, packaged_file
 from ldmkit.checkpoint import RunStore, files
+from ldmkit.disk import read_text
 from ldmkit.engine.stage_state import load_stage, restore, stage_state, widen
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.host.registry import Entry, Registry
@@ -188,7 +189,7 @@ def _verified(entry: Entry, name: str) -> Path | None:
     if folder is None:
         return None
     path = folder / f"{name}.safetensors"
-    recorded = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8")).get(path.name)
+    recorded = json.loads(read_text(folder / files.MANIFEST)).get(path.name)
     if recorded is None:
         return None
     check_sha256(path, recorded, f"reinstall it (weights '{entry.name}' of {entry.distribution})")

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ldmkit.disk import read_text
 from ldmkit.errors import UserError, first_line
 from ldmkit.keymaps import short
 
@@ -47,7 +48,7 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise UserError(f"{path}: larger than a configuration is ({MAX_CONFIG} bytes)")
-        value = parse(path.read_text(encoding="utf-8"))
+        value = parse(read_text(path))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
     if not isinstance(value, dict):

@@ -112,7 +112,7 @@ def _extended(values: Any, where: Source) -> tuple[Any, Source]:
     if not isinstance(named, str):
         raise UserError(f"{place}: extends: should be a recipe's file or name")
     beside = where.located(named)
-    path = beside if beside.is_file() else _file(Path(named))
+    path = beside if _is_there(beside) else _file(Path(named))
     base, source = read_file(path)
     if not isinstance(base, Mapping) or "extends" in base:
         raise UserError(f"{place}: extends: {named} is no recipe, or extends one itself")

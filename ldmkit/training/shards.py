@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ldmkit.checkpoint import files
-from ldmkit.disk import DiskError, check_room, size, write_json
+from ldmkit.disk import DiskError, check_room, read_text, size, write_json
 from ldmkit.errors import UserError
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.progress import Reporter
@@ -83,7 +83,7 @@ class Shards:
 
     def _stamps(self) -> dict[str, list[int]]:
         try:
-            stamps = json.loads((self.folder / STAMPS).read_text(encoding="utf-8"))
+            stamps = json.loads(read_text(self.folder / STAMPS))
         except (OSError, ValueError, RecursionError):
             return {}
         return stamps if isinstance(stamps, dict) else {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ldmkit.disk import write_text
+from ldmkit.disk import read_text, write_text
 from ldmkit.engine.counting import counts
 from ldmkit.engine.system import System
 from ldmkit.host.parameters import parameters_of
@@ -75,6 +75,6 @@ def _figures(report: Path) -> list[tuple[str, str, Any]]:
     """(metric, figure, value) of a report of `ldmkit evaluate`; empty where there is none."""
     if not report.is_file():
         return []
-    metrics = json.loads(report.read_text(encoding="utf-8"))["metrics"]
+    metrics = json.loads(read_text(report))["metrics"]
     rows = [(one["name"], path, value) for one in metrics for path, value in leaves(one["figures"])]
     return [(n, p, round(v, 4) if isinstance(v, float) else v) for n, p, v in rows if v is not None]

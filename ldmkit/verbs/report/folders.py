@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ldmkit.disk import read_text
 from ldmkit.errors import UserError
 from ldmkit.recipe.stages import STAGES
 from ldmkit.recipe.yaml import read_file
@@ -115,7 +116,7 @@ def read_records(path: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any] | None]:
     """Each line as a record with a step; None for a line that is none."""
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    for line in read_text(path, "replace").split("\n"):
         if not line.strip():
             continue
         try:
@@ -137,7 +138,7 @@ def _steps(recipe: Path, stage: str) -> int | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_text(path, "replace")
     except OSError:
         return None
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import ldmkit
-from ldmkit.disk import write_text
+from ldmkit.disk import read_text, write_text
 from ldmkit.errors import UserError
 from ldmkit.verbs.report.charts import Chart, chart
 from ldmkit.verbs.report.folders import StageRun, stage_order, stage_runs
@@ -138,7 +138,7 @@ def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None
     for name, path in _recipes(runs).items():
         values = chosen(path)
         rows = None if values is None else list(values.items())
-        lines.append((name, rows, path.read_text(encoding="utf-8", errors="replace")))
+        lines.append((name, rows, read_text(path, "replace")))
     return lines
 
 
@@ -187,7 +187,7 @@ def _evaluation(run: Run) -> Mapping[str, Any] | None:
     """The tables of `ldmkit evaluate` and its contact sheet, where the run has them."""
     path = run.folder / "evaluation" / "metrics.json"
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(read_text(path))
         tables = [(str(m["name"]), list(_figures(m["figures"]))) for m in report["metrics"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

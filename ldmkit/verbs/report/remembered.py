@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ldmkit.disk import write_json
+from ldmkit.disk import read_text, write_json
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stage_folder
 from ldmkit.host.contained import contained
@@ -38,7 +38,7 @@ def keep_sample(system: System, stage: StageName, runs: Path) -> None:
 def kept_sample(name: str, folder: Path) -> Sample | None:
     """The sample that a stage's folder keeps, under the run's name; None without one that can be read."""
     try:
-        kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        kept = json.loads(read_text(folder / FILE))
         return Sample(name, tuple(_seen(example) for example in kept["examples"]), str(kept["line"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
