@@ -124,6 +124,16 @@ def test_figures_of_an_evaluation_are_on_the_card(place: Path) -> None:
     assert "psnr" in card
 
 
+def test_a_version_and_a_licence_are_read_as_they_are_meant(place: Path) -> None:
+    wrong = call("package", "toy.yaml", "-o", "versioned", "--wheel", "versioned", "--version", "x y")
+    assert (wrong.exit_code, Path("versioned").exists()) == (2, False)
+    assert "version 'x y': is no version" in wrong.output
+    options = ["--wheel", "versioned", "--version", "1.0-rc1", "--license", "CC: BY #4"]
+    made = call("package", "toy.yaml", "-o", "versioned", *options)
+    assert "wheel: versioned/ldmkit_toy-1.0rc1-py3-none-any.whl" in made.output
+    assert yaml.safe_load(Path("versioned/README.md").read_text().split("---")[1])["license"] == "CC: BY #4"
+
+
 def test_a_folder_that_is_there_is_left_alone(place: Path) -> None:
     result = call("package", "toy.yaml", "-o", "pictures")
     assert result.exit_code == 2

@@ -22,8 +22,10 @@ def command(
 ) -> None:
     """Write the model of RECIPE, with its weights, to the new folder OUT."""
     from ldmkit.engine.opening import open_recipe
-    from ldmkit.interchange import export_model
+    from ldmkit.host.plugins import host
+    from ldmkit.interchange import check_export, export_model
 
+    check_export(host().registry, out, format)
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=options.say)
     for line in export_model(system, out, format):
         click.echo(line)

@@ -39,8 +39,9 @@ def command(
     """
     from ldmkit.engine.opening import open_recipe
     from ldmkit.verbs.package.folder import package
-    from ldmkit.verbs.package.wheel import build_wheel
+    from ldmkit.verbs.package.wheel import build_wheel, normalized
 
+    number = normalized(number)
     system = open_recipe(recipe, overrides, runs=runs, device=device, say=options.say)
     package(system, out, runs, license_, options.say)
     click.echo(f"model: {out}")

@@ -6,8 +6,8 @@ them: it knows what a published model comes down to, and the name of no format.
 
 from __future__ import annotations
 
-from ldmkit.interchange.exporting import export_model
+from ldmkit.interchange.exporting import check_export, export_model
 from ldmkit.interchange.importing import import_model
 from ldmkit.interchange.model import Format, ImportOptions, Published
 
-__all__ = ["Format", "ImportOptions", "Published", "export_model", "import_model"]
+__all__ = ["Format", "ImportOptions", "Published", "check_export", "export_model", "import_model"]

@@ -195,3 +195,10 @@ def test_the_pictures_size_goes_along(parts, style, size, tmp_path):
     system = assemble(resolve(load({**small_recipes.PIXELS, "name": "sized", **parts}), registry), registry)
     export_model(system, tmp_path / "out", style)
     assert ldmkit.build(import_again(tmp_path / "out", style, tmp_path / "in")).size == size
+
+
+def test_a_format_that_there_is_not_is_refused_before_weights_are_read(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["export", "text2img", str(tmp_path / "out"), "--format", "difusers"])
+    assert result.exit_code == 2
+    assert result.output.startswith("error: unknown format 'difusers'")
+    assert "did you mean 'diffusers'?" in result.output

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
 from ldmkit.disk import write_text
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
@@ -53,12 +55,22 @@ def ldmkit_register(registry: Registrar) -> None:
 '''
 
 
+def normalized(version: str) -> str:
+    """The version as wheels are named by it (PEP 440); UserError for what is none."""
+    try:
+        return str(Version(version))
+    except InvalidVersion:
+        raise UserError(f"version {version!r}: is no version of a distribution; take one as 0.2.0") from None
+
+
 def build_wheel(folder: Path, out: Path, version: str) -> Path:
     """Builds the wheel of a package's folder into the folder `out`; its file.
 
     Its name is the recipe's with "ldmkit-" before it; it depends on the plugins that the recipe names. Needs
-    setuptools in the environment. Raises UserError where the folder is none of a model, and where pip fails.
+    setuptools in the environment. Raises UserError where the folder is none of a model, for what is no
+    version, and where pip fails.
     """
+    version = normalized(version)
     name = str(recipe_in(folder)["name"])
     distribution = "ldmkit-" + re.sub(r"[-_.]+", "-", name).lower()
     package = distribution.replace("-", "_")
