@@ -116,7 +116,7 @@ def test_the_adversary_costs_nothing_before_its_start(monkeypatch, tmp_path):
     own = training_toy.Adversary.generator_loss
     monkeypatch.setattr(training_toy.Adversary, "generator_loss", lambda s, x: judged.append(1) or own(s, x))
     train(tmp_path, "train.compression.steps=5", stages=["compression"])
-    assert len(judged) == 1 + 2  # the look before the first step; steps 3 and 4
+    assert len(judged) == 2 + 2  # the look before the first step, in both modes; steps 3 and 4
     (line,) = [
         r for r in records(folder(tmp_path, "compression", "train.compression.steps=5")) if "loss" in r
     ]
