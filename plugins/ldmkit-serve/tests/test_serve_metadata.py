@@ -185,3 +185,25 @@ def test_a_scale_is_offered_where_one_guidance_has_any(scales, offered):
     guidance = [{"name": "classifier-free", "scale": scale} for scale in scales]
     _, chosen = page_of(built(MAPS, guidance=guidance))
     assert ("guidance" in chosen) == offered
+
+
+def test_the_page_has_a_control_for_what_guidance_reads(tmp_path):
+    guidance = [{"name": "known-region"}, {"name": "clip", "field": "words", "cutouts": 0}]
+    system = built({}, guidance=guidance)
+    with gradio.Blocks():
+        conditions = controls([], Facts(None, {}, (), (32, 32)), system.guided_kinds)
+    assert [one.fields for one in conditions] == [("image", "mask"), ("words",)]
+    assert conditions[1].raw("2024") == {"words": "2024"}
+    from ldmkit_serve.app import page
+
+    labels = [getattr(block, "label", None) for block in page(system, tmp_path).blocks.values()]
+    assert {"words", "picture"} <= {*labels}
+
+
+def test_a_field_that_a_conditioner_and_guidance_read_has_one_control():
+    words = {"caption": {"name": "text-transformer", "width": 32, "layers": 1, "length": 8}}
+    system = built(words, guidance=[{"name": "clip", "cutouts": 0}])
+    with gradio.Blocks():
+        read = [c for _, c in system.named_conditioners()]
+        conditions = controls(read, Facts(None, {}, (), (32, 32)), system.guided_kinds)
+    assert [one.fields for one in conditions] == [("caption",)]

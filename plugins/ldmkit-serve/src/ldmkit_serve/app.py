@@ -83,8 +83,9 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
         gradio.Markdown(f"# {system.recipe.name}")
         with gradio.Row():
             with gradio.Column(scale=5):
-                conditions = controls([c for _, c in system.named_conditioners()], facts)
-                captioned = any(system.prompt_field in one.fields for one in conditions)
+                read = [c for _, c in system.named_conditioners()]
+                conditions = controls(read, facts, system.guided_kinds)
+                captioned = any(system.prompt_field in c.spec.fields for c in read)
                 chosen = choices.settings(system, captioned)
                 go, stop, example = _buttons(any(holds(facts, one) for one in conditions))
             with gradio.Column(scale=4):

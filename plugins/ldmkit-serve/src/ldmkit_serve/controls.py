@@ -16,7 +16,7 @@ from gradio.components import Component
 
 from ldmkit.interfaces import Conditioner, Dataset
 from ldmkit.pictures import batch, class_maps, masks, to_pictures
-from ldmkit.types import FieldKind
+from ldmkit.types import ConditionSpec, FieldKind
 from ldmkit_serve import painter
 
 WIDER = 8
@@ -54,11 +54,17 @@ class Facts:
     size: tuple[int, int]
 
 
-def controls(conditioners: Iterable[Conditioner], facts: Facts) -> list[Control]:
-    """A control for every field that the conditioners read, in their order; a picture and its mask share
-    one."""
+def controls(
+    conditioners: Iterable[Conditioner], facts: Facts, guided: Mapping[str, FieldKind] | None = None
+) -> list[Control]:
+    """A control for every field that the conditioners read, in their order, then for those that guidance
+    reads, by what they hold; a picture and its mask share one."""
+    kinds = guided or {}
     parts: dict[str, Control] = {}
-    for spec in (conditioner.spec for conditioner in conditioners):
+    for spec in (
+        *(conditioner.spec for conditioner in conditioners),
+        ConditionSpec(tuple(kinds), kinds=kinds),
+    ):
         holes = {kind: name for name, kind in spec.kinds.items() if kind in ("picture", "mask")}
         if len(holes) == 2:
             parts[holes["mask"]] = _inpainting(holes["picture"], holes["mask"], facts)
