@@ -134,6 +134,21 @@ def test_a_version_and_a_licence_are_read_as_they_are_meant(place: Path) -> None
     assert yaml.safe_load(Path("versioned/README.md").read_text().split("---")[1])["license"] == "CC: BY #4"
 
 
+def test_figures_of_other_weights_or_settings_are_not_on_the_card(place: Path) -> None:
+    assert call("evaluate", "toy.yaml", "-s", "evaluate.metrics=[{name: reconstruction}]").exit_code == 0
+    report = Path("runs/toy/evaluation/metrics.json")
+    for options in (("-s", "sampler.steps=1"), ()):
+        if not options:  # as after a training of other weights
+            written = json.loads(report.read_text())
+            written["weights"]["diffusion"] = "0" * 64
+            report.write_text(json.dumps(written))
+        out = f"unmeasured-{len(options)}"
+        result = call("package", "toy.yaml", "-o", out, *options)
+        assert result.exit_code == 0, result.output
+        assert "measured on other weights or settings, left out of the card" in result.output
+        assert "Not measured" in Path(out, "README.md").read_text()
+
+
 def test_a_folder_that_is_there_is_left_alone(place: Path) -> None:
     result = call("package", "toy.yaml", "-o", "pictures")
     assert result.exit_code == 2

@@ -86,6 +86,22 @@ def test_text_out_of_files_is_escaped(runs, tmp_path):
     assert hostile in unescape(page)
 
 
+def test_figures_that_are_older_than_the_weights_are_told(runs, tmp_path):
+    report = runs / "first/evaluation/metrics.json"
+    report.parent.mkdir()
+    report.write_text(json.dumps({"metrics": [{"name": "frechet", "figures": {"distance": 0.25}}]}))
+    weights = runs / "first/diffusion-0123456789ab/diffusion.safetensors"
+    for later in (False, True):
+        if later:
+            weights.write_bytes(b"")
+            os.utime(report, (1.0, 1.0))
+        code, said = run_verb("report", "first", "--runs", runs, "-o", tmp_path / "page.html")
+        assert code == 0, said
+        page = (tmp_path / "page.html").read_text()
+        assert "<td>distance</td>" in page
+        assert ("Measured before the newest training ended" in page) == later
+
+
 def test_a_damaged_run_is_shown_with_remarks(runs, tmp_path):
     folder = runs / "first/diffusion-0123456789ab"
     with (folder / "metrics.jsonl").open("ab") as file:

@@ -12,21 +12,17 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ldmkit.checkpoint.files import tensors_digest
 from ldmkit.engine.components import build
 from ldmkit.engine.rehearsal import named
-from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.evaluation import Evaluation
 from ldmkit.interfaces import Metric
 from ldmkit.pictures.sheet import Section
-from ldmkit.recipe import digest
 from ldmkit.training.data_report import left_out
 from ldmkit.types import Say
 from ldmkit.verbs import drawn_by
-from ldmkit.verbs.measured import Report
+from ldmkit.verbs.measured import Report, measured_on
 
 Measures = Sequence[tuple[Evaluation, Metric]]
 """Metrics, each with what it is given; they share what was computed."""
@@ -157,17 +153,13 @@ def _undefined(value: Any, where: str) -> Iterator[str]:
 
 
 def _about(system: System, held: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """What the figures were measured on; `weights` are digests of the tensors themselves."""
-    recipe, stages = system.recipe, stages_of(system.recipe)
+    """What the figures were measured on."""
+    recipe = system.recipe
     assert recipe.data is not None
     plugins = {e.distribution: e.version for e in system.registry if e.kind == "metric"}
-    adapters = {name: tensors_digest(one.state()) for name, one in system.adapters.items()}
-    outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
     return {
         "recipe": recipe.name,
-        "digests": {name: digest(recipe, name) for name in outputs},
-        "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
-        **({"adapters": adapters} if adapters else {}),
+        **measured_on(system),
         **(drawn_by.frozen(system) if recipe.denoiser else {}),
         "data": {**recipe.data.flat(), "digest": held["data", "{}"].digest},
         "sampler": recipe.sampler.flat(),

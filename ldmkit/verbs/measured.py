@@ -11,11 +11,15 @@ from typing import Any
 from PIL import Image
 
 from ldmkit import disk
+from ldmkit.checkpoint.files import tensors_digest
+from ldmkit.engine.stage_state import stage_state
+from ldmkit.engine.system import System
+from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
 from ldmkit.pictures import open_picture
 from ldmkit.pictures.png import save_picture
 from ldmkit.pictures.sheet import Section, contact_sheet
-from ldmkit.recipe import Component
+from ldmkit.recipe import Component, digest
 
 
 class Report:
@@ -53,6 +57,18 @@ class Report:
         """The report of these metrics, in their order; the file has it, too."""
         keys = dict.fromkeys(_key(one.name, one.parameters) for one in components)
         return {**self._about, "metrics": [self._results[key] for key in keys]}
+
+
+def measured_on(system: System) -> dict[str, Any]:
+    """The recipe and the weights that figures belong to; `weights` are digests of the tensors themselves."""
+    recipe, stages = system.recipe, stages_of(system.recipe)
+    adapters = {name: tensors_digest(one.state()) for name, one in system.adapters.items()}
+    outputs = [*stages, *(["samples"] if recipe.denoiser else [])]
+    return {
+        "digests": {name: digest(recipe, name) for name in outputs},
+        "weights": {stage: tensors_digest(stage_state(system, stage)) for stage in stages},
+        **({"adapters": adapters} if adapters else {}),
+    }
 
 
 def _key(name: str, parameters: Mapping[str, Any]) -> str:

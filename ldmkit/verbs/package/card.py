@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,25 @@ from ldmkit.recipe import Component, Recipe
 from ldmkit.recipe.dump import leaves
 from ldmkit.recipe.slots import replace_components
 from ldmkit.recipe.sources import Place
+from ldmkit.types import Say
+from ldmkit.verbs.measured import measured_on
 
 CARD = "README.md"
 
 
+Figure = tuple[str, str, Any]
+"""Metric, figure, value."""
+
+
 def write_card(
-    system: System, packaged: Recipe, out: Path, runs: Path, license: str, left_out: Collection[str]
+    system: System,
+    packaged: Recipe,
+    out: Path,
+    license: str,
+    figures: Sequence[Figure],
+    left_out: Collection[str],
 ) -> None:
-    """Writes `out`/README.md for a packaged recipe; figures come from the report of `ldmkit evaluate` below
-    `runs`, if any. left_out: where the recipe names data by a path."""
+    """Writes `out`/README.md for a packaged recipe. left_out: where the recipe names data by a path."""
     recipe = system.recipe
     environment = Environment(
         loader=PackageLoader("ldmkit.verbs.package", "."), undefined=StrictUndefined, trim_blocks=True
@@ -36,7 +46,7 @@ def write_card(
         recipe=recipe,
         license=license,
         parts=list(counts(system)),
-        figures=_figures(runs / recipe.name / "evaluation" / "metrics.json"),
+        figures=figures,
         grid="pictures/grid.png" if (out / "pictures/grid.png").is_file() else "pictures/reconstructions.png",
         data=recipe.data and {"name": recipe.data.name, **recipe.data.flat()},
         left_out=[*left_out],
@@ -71,10 +81,16 @@ def _needed(kind: str, component: Component, registry: Registry) -> Iterator[str
                 yield from _needed(slot.kind, one, registry)
 
 
-def _figures(report: Path) -> list[tuple[str, str, Any]]:
-    """(metric, figure, value) of a report of `ldmkit evaluate`; empty where there is none."""
+def figures_of(system: System, runs: Path, say: Say) -> list[Figure]:
+    """The figures of a report of `ldmkit evaluate` below `runs`; none where there is no report, or it is on
+    other weights or settings, which is told."""
+    report = runs / system.recipe.name / "evaluation" / "metrics.json"
     if not report.is_file():
         return []
-    metrics = json.loads(read_text(report))["metrics"]
-    rows = [(one["name"], path, value) for one in metrics for path, value in leaves(one["figures"])]
+    held = json.loads(read_text(report))
+    now = json.loads(json.dumps(measured_on(system)))
+    if {key: held.get(key) for key in now} != now or "adapters" in held.keys() - now.keys():
+        say(f"{report}: measured on other weights or settings, left out of the card: run `ldmkit evaluate`")
+        return []
+    rows = [(one["name"], path, value) for one in held["metrics"] for path, value in leaves(one["figures"])]
     return [(n, p, round(v, 4) if isinstance(v, float) else v) for n, p, v in rows if v is not None]

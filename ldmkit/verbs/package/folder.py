@@ -24,7 +24,7 @@ from ldmkit.recipe.stages import Train
 from ldmkit.recipe.yaml import read_file
 from ldmkit.types import Say
 from ldmkit.verbs.arguments import PictureArguments
-from ldmkit.verbs.package.card import write_card
+from ldmkit.verbs.package.card import figures_of, write_card
 from ldmkit.verbs.package.paths import Carried, LeftOut
 from ldmkit.verbs.run import draws, make_pictures, make_reconstructions, recorded_inputs
 
@@ -49,6 +49,7 @@ def package(system: System, out: Path, runs: Path, license: str, say: Say) -> No
     carried, data = (kind(system.recipe, system.registry) for kind in (Carried, LeftOut))
     training = data.components_of(carried.moved())
     recipe = training.model_copy(update={"train": Train(), "weights": ".", "adapters": {}})
+    figures = figures_of(system, runs, say)
     out.mkdir(parents=True)
     try:
         carried.copy(out)
@@ -58,7 +59,7 @@ def package(system: System, out: Path, runs: Path, license: str, say: Say) -> No
             make_pictures(packed, recorded_inputs(packed, PictureArguments()), out / PICTURES, say)
         else:
             make_reconstructions(packed, out / PICTURES, say)
-        write_card(system, packed.recipe, out, runs, license, data.files)
+        write_card(system, packed.recipe, out, license, figures, data.files)
         seal(out)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)

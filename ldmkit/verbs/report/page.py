@@ -191,7 +191,18 @@ def _evaluation(run: Run) -> Mapping[str, Any] | None:
         tables = [(str(m["name"]), list(_figures(m["figures"]))) for m in report["metrics"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return {"run": run.name, "tables": tables, "sheet": source_of(path.parent / "contact.png", 2 * MAX_SIDE)}
+    older = any(_newer(one.folder / f"{one.stage}.safetensors", path) for one in run.stages)
+    return {
+        "run": run.name,
+        "tables": tables,
+        "older": older,
+        "sheet": source_of(path.parent / "contact.png", 2 * MAX_SIDE),
+    }
+
+
+def _newer(weights: Path, report: Path) -> bool:
+    """Whether a training ended after the report was written."""
+    return weights.is_file() and weights.stat().st_mtime > report.stat().st_mtime
 
 
 def _figures(figures: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
