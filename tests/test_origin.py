@@ -10,7 +10,7 @@ import pytest
 import torch
 import training_toy
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_toy import toy
 
 from ldmkit.checkpoint.origin import named_changes, write_contents
@@ -195,3 +195,29 @@ def test_a_training_names_the_files_that_changed(tmp_path, monkeypatch):
         system, tmp_path, without=refuse, say=said.append, stages=["compression"], data=True
     )  # as `sample`, `evaluate` and `encode` open a recipe
     assert any("1 changed (two.png)" in line for line in said)
+
+
+def test_weights_that_a_training_started_from_are_told_where_they_have_changed(tmp_path):
+    train(tmp_path / "base")
+    start = tmp_path / "start"
+    start.mkdir()
+    for stage in STAGES:
+        (start / f"{stage}.safetensors").write_bytes(weights(tmp_path / "base", stage).read_bytes())
+    named, runs = f"weights={start}", tmp_path / "runs"
+    train(runs, named)
+    made = json.loads((weights(runs, "diffusion").parent / "made_from.json").read_text())
+    assert made["start"] == sha256(start / "diffusion.safetensors")
+    assert "started from have changed" not in train(runs, named)
+    tensors = {name: tensor * 1.5 for name, tensor in load_file(start / "diffusion.safetensors").items()}
+    save_file(tensors, start / "diffusion.safetensors")
+    told = train(runs, named)
+    assert told.count("diffusion: the weights that it started from have changed since it was trained") == 1
+    assert "compression: the weights" not in told
+    assert "diffusion: finished already" in told
+    assert "started from have changed" not in train(runs, named, accept=True)
+    weights(runs, "diffusion").unlink()  # as if it had been interrupted
+    with pytest.raises(
+        UserError, match=r"the weights that it started from have changed since: put them back"
+    ):
+        train(runs, named)
+    assert "going on after step 4" in train(runs, named, accept=True)

@@ -24,7 +24,8 @@ class Origin:
     file of the compression weights that the diffusion stage was trained on. weights: the sha256 of the
     finished weights themselves. before: the data sets of earlier steps, where changed data were accepted.
     encoders: digests of the pretrained weights of conditioners, by the recipe's id. diffusion: the sha256 of
-    the file of the diffusion weights that an adapter was trained on.
+    the file of the diffusion weights that an adapter was trained on. start: the sha256 of the file of a
+    folder of weights that a stage started from.
     """
 
     recipe: str
@@ -36,6 +37,7 @@ class Origin:
     before: Sequence[str] = ()
     encoders: Mapping[str, str] = field(default_factory=dict)
     diffusion: str | None = None
+    start: str | None = None
 
     def data_changes(self, now: Origin) -> str | None:
         """How the data of `now` differ from these, in words; None where they are the same."""
@@ -48,7 +50,8 @@ class Origin:
         return f"{now.pictures} pictures as then, but other contents"
 
     def stage_changed(self, stage: str, now: str | None) -> bool:
-        """Whether the "compression" or "diffusion" weights have changed; False where they are unknown."""
+        """Whether the "compression" or "diffusion" weights, or those of the "start", have changed; False
+        where they are unknown."""
         then = getattr(self, stage)
         return None not in (then, now) and then != now
 

@@ -13,10 +13,10 @@ from ldmkit.engine.data import contents_of
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.pretrained import encoders
 from ldmkit.engine.stage_state import load_stage
-from ldmkit.engine.weights import stage_folder
+from ldmkit.engine.weights import initial_weights, source_of, stage_folder
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.recipe.stages import StageName
+from ldmkit.recipe.stages import STAGES, StageName
 from ldmkit.types import Say
 
 ACCEPT = "--accept-changed-data"
@@ -56,6 +56,7 @@ def check_origin(
         _check_neighbours(origin, system, str(path))
         if data is not None:
             _tell_data(origin, data, name, path.parent, say)
+            _tell_start(origin, system, name, path.parent, say)
 
 
 def origin_of(
@@ -66,12 +67,17 @@ def origin_of(
     recipe: the digest of the sections that determine it. UserError where the store's steps were trained from
     something else, unless `accept` is set.
     """
-    now = _now(system, name, recipe, data)
+    now = replace(_now(system, name, recipe, data), start=_start(system, name, store.folder))
     before = read_origin(store.folder) if store.steps() else None
     if before is None:
         return now
     if not accept:
         _check_neighbours(before, system, str(store.folder))
+        if before.stage_changed("start", now.start):
+            raise UserError(
+                f"{store.folder}: the weights that it started from have changed since: put them back, begin "
+                f"anew with {ANEW}, or go on with `{ACCEPT}`"
+            )
     changes = _changes(before, now, store.folder, data)
     if changes is None:
         return replace(now, before=before.before)
@@ -124,6 +130,30 @@ def _changes(before: Origin, now: Origin, folder: Path, data: Dataset) -> str | 
     if changes is None:
         return None
     return named_changes(folder, contents_of(data)) or changes
+
+
+def _start(system: Parts, name: str, folder: Path) -> str | None:
+    """The sha256 of the file of a folder of weights that a stage starts from; None for weights that cannot
+    change (they are pinned, or shipped), and where there are none.
+
+    folder: of the stage's run.
+    """
+    recipe = system.recipe
+    stage = next((one for one in STAGES if one == name and isinstance(source_of(recipe, one), str)), None)
+    path = stage and initial_weights(recipe, system.registry, stage)
+    return Sums(folder.parent).of(path) if path else None
+
+
+def _tell_start(origin: Origin, system: Parts, name: str, folder: Path, say: Say) -> None:
+    try:
+        now = _start(system, name, folder)
+    except UserError:  # they are gone: the finished weights need them no more
+        return
+    if origin.stage_changed("start", now):
+        say(
+            f"{name}: the weights that it started from have changed since it was trained: {ANEW} starts from "
+            f"them, `{ACCEPT}` keeps it without this line"
+        )
 
 
 def _tell_data(origin: Origin, data: Callable[[], Dataset], name: str, folder: Path, say: Say) -> None:
