@@ -97,6 +97,14 @@ def test_a_name_that_cannot_be_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["torch", "json", "ldmkit", "ldmkit-unet"])
+def test_a_name_that_would_take_the_place_of_a_package_is_refused(tmp_path, name):
+    done = new_plugin(name, "--out", tmp_path)
+    assert done.exit_code == 2
+    assert f"'{name}' is the name of an installed package" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_licence_and_a_workflow_are_written(tmp_path):
     assert new_plugin("ldmkit-my-loss", "--license", "mit", "--out", tmp_path).exit_code == 0
     plugin = tmp_path / "ldmkit-my-loss"

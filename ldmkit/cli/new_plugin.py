@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -92,6 +93,10 @@ def command(name: str, kind: str, out: Path, license_: str | None) -> None:
     folder = out / name
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another name or --out")
+    if _is_taken(name.replace("-", "_")):
+        raise UserError(
+            f"'{name}' is the name of an installed package, whose place it would take; choose another"
+        )
     words = {**_words(name, kind), "license_line": f'license = "{LICENSES[license_]}"\n' if license_ else ""}
     layout = _layout(words["package"], kind, words["component"])
     layout |= {"LICENSE": f"LICENSE-{license_}"} if license_ else {}
@@ -100,6 +105,12 @@ def command(name: str, kind: str, out: Path, license_: str | None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(template, words), encoding="utf-8")
     click.echo(f"{folder} written: pip install -e {folder}, then pytest {folder / 'tests'}")
+
+
+def _is_taken(package: str) -> bool:
+    """Is there such a package or module, of Python or of what is installed?"""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None  # else a folder of that name, which is no package
 
 
 def _words(name: str, kind: str) -> dict[str, str]:
