@@ -68,6 +68,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(runs, tmp_path):
 def test_values_that_differ_from_their_defaults_are_listed_and_no_others(runs):
     values = chosen(runs / "first/diffusion-0123456789ab/recipe.yaml")
     assert values["train.diffusion.batch"] == 8
+    assert values["denoiser.multipliers"] == tuple(RECIPE["denoiser"]["multipliers"])
     assert values["denoiser.width"] == 32
     assert not [name for name in values if name.endswith(("betas", "checkpoint_every")) or "sampler" in name]
 
@@ -114,6 +115,41 @@ def test_a_damaged_run_is_shown_with_remarks(runs, tmp_path):
     assert code == 0, said
     assert "3 lines of metrics.jsonl are not readable" in page
     assert "cannot be read by the installed plugins" in page
+    assert "versions.json is missing or not readable" in page
+    assert re.search(r"not readable: \S*step-00000030.png", page)
+    assert "recipe.yaml:1:10" in page  # where the text of the recipe breaks off
+    assert "How to train it again" not in page
+
+
+def test_one_damaged_line_is_told_as_one(runs, tmp_path):
+    with (runs / "first/diffusion-0123456789ab/metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "lo\n')
+    run_verb("report", "first", "--runs", runs, "-o", tmp_path / "page.html")
+    assert "1 line of metrics.jsonl is not readable" in (tmp_path / "page.html").read_text()
+
+
+def test_samples_say_what_they_show_and_a_damaged_one_its_name(runs, tmp_path):
+    about = {"prompt": "a red fox", "seed": "7", "options": '["sampler.steps=3"]'}
+    save_picture(PIL.Image.new("RGB", (8, 8)), runs / "first/samples/000.png", about)
+    (runs / "first/samples/001.png").write_bytes(b"\x89PNG")
+    run_verb("report", "first", "--runs", runs, "-o", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<figcaption>a red fox, seed 7</figcaption>" in page
+    assert "001.png is not readable" in page
+
+
+def test_a_recipe_is_reported_by_its_name_too(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/mine.yaml").write_text(yaml.safe_dump(RECIPE))
+    code, said = run_verb("report", "mine", "-o", "page.html")
+    assert code == 0, said
+    assert "step 30 of 40" in (tmp_path / "page.html").read_text()
+    (tmp_path / "recipes/untrained.yaml").write_text(yaml.safe_dump({**RECIPE, "name": "never"}))
+    for words in (("report", "untrained", "-o", "other.html"), ("runs", "clean", "untrained")):
+        code, said = run_verb(*words)
+        assert code == 2
+        assert "no run 'never' in runs" in said
 
 
 def test_several_runs_are_drawn_over_one_another_and_their_recipes_compared(runs, tmp_path):

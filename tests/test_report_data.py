@@ -136,6 +136,7 @@ def test_data_that_are_gone_are_a_remark(tmp_path):
     run = run_of(tmp_path / "run", {"name": "image-folder", "path": f"/no/<b>{HOSTILE[:8]}"}, TEXT)
     page = write_report([run], tmp_path / "page.html").read_text()
     assert "The data cannot be shown" in page
+    assert "UserError" not in page
     assert "<b>" not in page.split("The data cannot be shown")[1].split("</p>")[0]
 
 

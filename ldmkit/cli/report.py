@@ -29,8 +29,8 @@ def command(sources: tuple[str, ...], out: Path, runs: Path) -> None:
     way and a damaged one can be looked at too.
     """
     from ldmkit.verbs.report import write_report
-    from ldmkit.verbs.runs import run_folder
+    from ldmkit.verbs.runs import named_recipe, run_folder
 
-    beside = [Path(source).parent for source in sources if source.endswith((".yaml", ".yml"))]
+    beside = [recipe.parent for source in sources if (recipe := named_recipe(source, runs))]
     page = write_report([run_folder(source, runs) for source in sources], out, beside)
     click.echo(f"report: {page}")

@@ -53,16 +53,23 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     raise UserError(f"recipe: {path}: a {type(value).__name__} is not plain data")
 
 
-def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted path, value) of every value in nested mappings and lists."""
+def leaves(values: Any, path: str = "", whole: bool = False) -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of every value in nested mappings and lists.
+
+    whole: a list that holds no mapping is one value.
+    """
     if isinstance(values, Mapping) and values:
         for key, value in values.items():
-            yield from leaves(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(values, Sequence) and not isinstance(values, str) and values:
+            yield from leaves(value, f"{path}.{key}".lstrip("."), whole)
+    elif _nested(values) and not (whole and not any(isinstance(value, Mapping) for value in values)):
         for i, value in enumerate(values):
-            yield from leaves(value, f"{path}.{i}")
+            yield from leaves(value, f"{path}.{i}", whole)
     else:
         yield path, values
+
+
+def _nested(values: Any) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
 
 
 def _key(key: Any, path: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ldmkit.disk import TRAINING_CACHE
 from ldmkit.errors import UserError, did_you_mean
+from ldmkit.recipe import known_recipes
 from ldmkit.recipe.yaml import read_file
 from ldmkit.verbs.report.folders import StageRun, stage_runs
 
@@ -33,22 +34,31 @@ class Row:
 
 
 def run_folder(source: str, runs: Path) -> Path:
-    """The folder that a run's name, a path or a recipe stands for.
+    """The folder that a run's name, a path, a recipe's file or its name stands for.
 
     Raises UserError for a recipe without a name and for a name that is no run's.
     """
-    path = Path(source)
+    path, name = Path(source), source
     if path.is_dir() or path.suffix == ".jsonl":
         return path
-    if path.suffix in (".yaml", ".yml"):
-        values, _ = read_file(path)
+    if recipe := named_recipe(source, runs):
+        values, _ = read_file(recipe)
         if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-            raise UserError(f"{path}: no recipe's name in it")
-        return runs / values["name"]
-    folder = runs / source
+            raise UserError(f"{recipe}: no recipe's name in it")
+        name = values["name"]
+    folder = runs / name
     if not folder.is_dir():
-        raise UserError(f"no run '{source}' in {runs}{did_you_mean(source, _names(runs))}")
+        raise UserError(f"no run '{name}' in {runs}{did_you_mean(name, _names(runs))}")
     return folder
+
+
+def named_recipe(source: str, runs: Path) -> Path | None:
+    """The file of the recipe that is named, by its path or its name; None for a run."""
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    there = path.exists() or (runs / source).is_dir()
+    return None if there else known_recipes().get(source)
 
 
 def listed(runs: Path, names: Sequence[str] = ()) -> list[Row]:

@@ -87,6 +87,8 @@ def stage_folder(folder: Path) -> StageRun:
     stage = folder.name.partition("-")[0]
     records, remarks = read_records(folder / "metrics.jsonl")
     recipe, versions = _text(folder / "recipe.yaml"), _json(folder / "versions.json")
+    if not isinstance(versions, Mapping):
+        remarks = (*remarks, "versions.json is missing or not readable")
     return StageRun(
         stage,
         folder,
@@ -110,7 +112,9 @@ def read_records(path: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, 
             unreadable += 1
         else:
             records.append(record)
-    remarks = (f"{unreadable} lines of {path.name} are not readable",) if unreadable else ()
+    count = "1 line" if unreadable == 1 else f"{unreadable} lines"
+    verb = "is" if unreadable == 1 else "are"
+    remarks = (f"{count} of {path.name} {verb} not readable",) if unreadable else ()
     return tuple(records), remarks
 
 

@@ -16,7 +16,7 @@ from ldmkit.errors import UserError
 from ldmkit.verbs.report.charts import Chart, chart
 from ldmkit.verbs.report.folders import StageRun, stage_order, stage_runs
 from ldmkit.verbs.report.pictures import MAX_SIDE, Picture, source_of
-from ldmkit.verbs.report.recipes import chosen, differences
+from ldmkit.verbs.report.recipes import chosen, differences, problem, spelled
 from ldmkit.verbs.report.remembered import kept_sample
 from ldmkit.verbs.report.seen import Sample, sample_of
 
@@ -25,6 +25,8 @@ MAX_STEPS = 24
 MAX_SAMPLES = 24
 ORDER = ("loss", "validation", "nll", "penalty", "generator", "gradient", "lr", "pictures_per_second")
 """The order of the curves by the beginnings of their names; others follow by name."""
+TITLES = {"gradient": "gradient norm", "lr": "learning rate", "pictures_per_second": "pictures a second"}
+"""What the page calls the figures of a log; of others it writes the underscores as spaces."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,18 @@ def _stage(name: str, runs: Sequence[Run]) -> Mapping[str, Any] | None:
     charts = [
         drawn
         for figure in figures
-        if (drawn := chart(figure, {label: s.get(figure, []) for label, s in series.items()}))
+        if (drawn := chart(_title(figure), {label: s.get(figure, []) for label, s in series.items()}))
     ]
     pictures = {label: list(_over_steps(stage)) for label, stage in held.items() if stage.pictures}
     times = {label: _times(stage) for label, stage in held.items()}
     older = [s.folder for run in runs for s in run.stages if s.stage == name and s is not held[run.name]]
-    return {"name": name, "charts": charts, "pictures": pictures, "times": times, "older": older}
+    broken = [path for stage in held.values() for path in _shown(stage) if source_of(path) is None]
+    section = {"name": name, "charts": charts, "pictures": pictures, "times": times}
+    return {**section, "older": older, "broken": broken}
+
+
+def _title(figure: str) -> str:
+    return TITLES.get(figure, figure.replace("_", " "))
 
 
 def _figure_order(name: str) -> tuple[int, str]:
@@ -132,13 +140,12 @@ def _recipes(runs: Sequence[Run]) -> dict[str, Path]:
     return {name: held[-1].folder / "recipe.yaml" for name, held in stages.items() if held}
 
 
-def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, Any]] | None, str]]:
-    """(run, its values that are not defaults, its whole text)."""
+def _recipe(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]], str | None, str]]:
+    """(run, its values that are not defaults, why it cannot be read, its whole text)."""
     lines = []
     for name, path in _recipes(runs).items():
-        values = chosen(path)
-        rows = None if values is None else list(values.items())
-        lines.append((name, rows, read_text(path, "replace")))
+        rows = [(key, spelled(value)) for key, value in (chosen(path) or {}).items()]
+        lines.append((name, rows, problem(path), read_text(path, "replace")))
     return lines
 
 
@@ -153,11 +160,15 @@ def _data(runs: Sequence[Run], beside: Sequence[Path]) -> Iterator[Sample]:
             yield sample
 
 
-def _over_steps(stage: StageRun) -> Iterator[Picture]:
+def _shown(stage: StageRun) -> list[Path]:
+    """The files of the pictures over the steps that the page shows."""
     paths = stage.pictures
     count = min(MAX_STEPS, len(paths))
-    for i in range(count):
-        path = paths[round(i * (len(paths) - 1) / max(1, count - 1))]
+    return [paths[round(i * (len(paths) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def _over_steps(stage: StageRun) -> Iterator[Picture]:
+    for path in _shown(stage):
         source = source_of(path)
         if source:
             yield Picture(source, f"step {int(path.stem.removeprefix('step-')):,}")
@@ -169,14 +180,17 @@ def _samples(folder: Path) -> list[Picture]:
 
     pictures = []
     for path in sorted(folder.glob("*.png"))[: MAX_SAMPLES + 1]:
+        if path.name == "grid.png":
+            continue
         source = source_of(path)
-        if source is None or path.name == "grid.png":
+        if source is None:
+            pictures.append(Picture("", f"{path.name} is not readable"))
             continue
         try:
             about = read_about(path)
         except UserError:
             about = {}
-        hidden = ("recipe", "digest", "weights", "frozen", "data")
+        hidden = ("recipe", "digest", "weights", "frozen", "data", "options")
         about = {"prompt": about.pop("prompt"), **about} if "prompt" in about else about
         words = ", ".join(f"{k} {v}" if k != "prompt" else v for k, v in about.items() if k not in hidden)
         pictures.append(Picture(source, words[:200] or path.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,32 @@ def chosen(path: Path) -> dict[str, Any] | None:
     try:
         registry = host().registry
         recipe = load(path, registry=registry)
-        usual = dict(leaves(_plain(vars(defaults(registry)))))
-        own = leaves(_without_defaults(replace_components(recipe, _visitor(registry))))
+        usual = dict(leaves(_plain(vars(defaults(registry))), whole=True))
+        own = leaves(_without_defaults(replace_components(recipe, _visitor(registry))), whole=True)
         return {name: value for name, value in own if usual.get(name) != value}
     except UserError:
         return None
 
 
+def problem(path: Path) -> str | None:
+    """Why a run's recipe cannot be read today; None where it can."""
+    try:
+        load(path, registry=host().registry)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def spelled(value: Any) -> str:
+    """A value as a recipe spells it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def differences(paths: Mapping[str, Path]) -> list[tuple[str, list[str]]]:
     """(dotted path, the value in each recipe) for every value that is not the same in all of them."""
-    recipes = [dict(leaves(_values(path))) for path in paths.values()]
+    recipes = [dict(leaves(_values(path), whole=True)) for path in paths.values()]
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
-    rows = [(name, [str(recipe.get(name, "")) for recipe in recipes]) for name in names]
+    rows = [(name, [spelled(recipe.get(name, "")) for recipe in recipes]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]
 
 

@@ -11,7 +11,8 @@ import torch
 
 from ldmkit.engine.data import field_kinds
 from ldmkit.engine.system import System, assemble
-from ldmkit.host.contained import contained, described
+from ldmkit.errors import UserError
+from ldmkit.host.contained import contained, described, text_of
 from ldmkit.host.plugins import host
 from ldmkit.pictures import paint, to_pictures
 from ldmkit.recipe import complete, load
@@ -57,7 +58,8 @@ def sample_of(name: str, recipe: Path, folders: Sequence[Path] = ()) -> Sample |
             with contained():
                 return _sample_from(name, recipe, folder.absolute())
         except Exception as error:  # of any data set's code: the page shows what else there is
-            line = f"The data cannot be shown: {described(error)}"
+            why = text_of(error) if isinstance(error, UserError) else described(error)
+            line = f"The data cannot be shown: {why}"
     return Sample(name, (), line)
 
 
