@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import gradio
 
 import ldmkit
@@ -66,10 +67,14 @@ def launch(
             theme=gradio.themes.Soft(font=FONTS, font_mono=["monospace"]),
             css=STYLE,
             show_error=True,
-            prevent_thread_lock=not block,
+            quiet=True,
+            prevent_thread_lock=True,
         )
     except OSError as error:
         raise UserError(f"cannot listen on {host}:{port} ({error}); choose another --port") from error
+    if block:
+        click.echo(f"{system.recipe.name}: {blocks.share_url or blocks.local_url} (Ctrl-C ends it)")
+        blocks.block_thread()
     return blocks
 
 
