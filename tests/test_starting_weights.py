@@ -210,6 +210,10 @@ def test_a_recipe_that_widens_is_built_before_it_is_trained() -> None:
             "auxiliary=[{name: alignment, layer: midle.0, features: efficientnet-lite0}]",
             "auxiliary (alignment): no layer 'midle.0'; did you mean 'middle.0'?",
         ),
+        (
+            "auxiliary=[{name: alignment, layer: middle, features: efficientnet-lite0}]",
+            "auxiliary (alignment): 'middle' is a list of layers; name one, as 'middle.0'",
+        ),
     ],
 )
 def test_what_the_second_stage_cannot_begin_with_is_refused_before_the_first(setting: str, said: str) -> None:

@@ -9,7 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ldmkit run recipes/text2img.yaml -s sampler.steps=50 --dry-run",
     ),
     "train": (
-        "ldmkit train recipes/own/unconditional.yaml -s data.path=my-pictures",
+        "ldmkit train recipes/own/unconditional.yaml -s data.path=$PWD/my-pictures",
         "ldmkit train recipes/finetune.yaml --from text2img",
         "accelerate launch --num_processes 2 -m ldmkit train recipes/text2img.yaml",
     ),
@@ -34,7 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "check": (
         "ldmkit check recipes/text2img.yaml --explain",
-        "ldmkit check recipes/own/class2img.yaml --data -s data.path=my-pictures",
+        "ldmkit check recipes/own/class2img.yaml --data -s data.path=$PWD/my-pictures",
     ),
     "diff": (
         "ldmkit diff text2img text2img-128",
@@ -59,8 +59,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ldmkit import stable-diffusion-folder imported",
     ),
     "export": (
-        "ldmkit export text2img exported --format diffusers",
-        "ldmkit export recipes/autoencoder-kl.yaml exported --format compvis",
+        "ldmkit export imported/recipe.yaml published --format diffusers",
+        "ldmkit export text2img text2img-onnx --format onnx",
     ),
     "package": (
         "ldmkit package text2img -o text2img-model --license mit",

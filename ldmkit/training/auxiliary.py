@@ -20,7 +20,7 @@ from ldmkit.types import Image, Level
 class Auxiliaries(nn.Module):
     """The auxiliary losses by name, and the taps on the denoiser's layers that they read.
 
-    Raises UserError for a layer that the denoiser does not have.
+    Raises UserError for a layer that the denoiser does not have, and for a list of layers: nothing calls it.
     """
 
     def __init__(self, losses: Mapping[str, Auxiliary], denoiser: Denoiser) -> None:
@@ -33,6 +33,10 @@ class Auxiliaries(nn.Module):
             for layer in loss.layers:
                 if layer not in known:
                     raise UserError(f"auxiliary ({name}): no layer '{layer}'{did_you_mean(layer, known)}")
+                if type(known[layer]).forward is nn.Module.forward:
+                    raise UserError(
+                        f"auxiliary ({name}): '{layer}' is a list of layers; name one, as '{layer}.0'"
+                    )
                 self._layers[known[layer]] = layer
 
     def features(self, features_by_layer: dict[str, Any]) -> AbstractContextManager[None]:

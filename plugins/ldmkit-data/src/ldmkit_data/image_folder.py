@@ -132,10 +132,7 @@ class ImageFolder(PictureData):
     def _value(self, row: Row, field: str, cut: Cut, key: int | None) -> Any:
         value = row.values[field]
         if self._kinds.get(field) == "boxes":
-            try:
-                return cut.boxes(value)
-            except ValueError as error:
-                raise ValueError(f"{self._root / row.name}: its {field}: {error}") from None
+            return cut.boxes(value)
         if self._is_text(field):
             return self._views.text(value, key)
         return self._files.shown(row, field, cut, self._views.background)

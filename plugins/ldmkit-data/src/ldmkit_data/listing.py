@@ -35,7 +35,7 @@ def _check_folder(root: Path) -> None:
     except OSError as error:
         raise ValueError(f"no folder {root} ({error.strerror})") from None
     if not there:
-        raise ValueError(f"no folder {root.absolute()}")
+        raise ValueError(f"no folder {root.absolute()} (a relative path starts at the recipe's folder)")
 
 
 def _check_pictures(root: Path, files: Files) -> None:

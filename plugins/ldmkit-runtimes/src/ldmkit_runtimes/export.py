@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class Onnx:
 
     def write(self, system: System, out: Path) -> None:
         """Fills the folder; UserError where the file's output is not the network's."""
-        library("onnx", self.runtime)
+        _needed("onnx", self.runtime)
         seen = example_of(system)
         graph = Graph(system.get_submodule("denoiser"), seen.condition)
         _traced(graph, seen, out / "denoiser.onnx")
@@ -90,7 +91,7 @@ class OpenVino(Onnx):
 
     def _finish(self, out: Path) -> None:
         """Converts the ONNX file and takes it away."""
-        ov: Any = library("openvino", "openvino")
+        ov: Any = _needed("openvino", "openvino")
         ov.save_model(
             ov.convert_model(str(out / "denoiser.onnx")), str(out / self.file), compress_to_fp16=False
         )
@@ -202,3 +203,11 @@ def _recipe(system: System, file: str, runtime: Runtime) -> str:
         "sample": sample,
     }
     return dump(system.recipe.model_copy(update=changes))
+
+
+def _needed(name: str, extra: str) -> ModuleType:
+    """The library; UserError says how to install it, which is for who exports to do."""
+    try:
+        return library(name, extra)
+    except ValueError as error:
+        raise UserError(str(error)) from error
