@@ -1,4 +1,4 @@
-"""Pages of the site that come out of the program itself: components, commands, llms.txt."""
+"""Pages of the site that come out of the program itself: components, commands, the changelog, llms.txt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from mkdocs.config.defaults import MkDocsConfig
 
 from ldmkit.cli import main
-from ldmkit.cli.new_plugin import USAGE
+from ldmkit.cli.skeleton_recipes import USAGE
 from ldmkit.host.catalogue import WITHOUT_PARAMETERS, described
 from ldmkit.host.plugins import host
 from ldmkit.host.registry import KINDS
@@ -76,7 +76,7 @@ VALUES = {
     "classes": "23",
     "features": "{name: efficientnet-lite0}",
     "file": "model.pt2",
-    "layer": "middle",
+    "layer": "middle.0",
     "of": "{name: emoji, size: 128}",
     "parts": "[{name: emoji, size: 64}, {name: fluent-emoji, size: 64}]",
     "path": "pictures",
@@ -99,6 +99,13 @@ OF_ONE = {
 """What the examples of single components say besides."""
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts the pages of the kinds behind their index in the site's menu."""
+    (reference,) = [part["Reference"] for part in config.nav or [] if "Reference" in part]
+    reference += [path for path in generated() if path.startswith("components/") and path not in reference]
+    return config
+
+
 def on_pre_build(config: MkDocsConfig) -> None:
     """Writes the generated pages beside the others; git ignores them."""
     for path, text in generated().items():
@@ -116,7 +123,13 @@ def generated() -> dict[str, str]:
     index = (
         f"# Components\n\nWhat the installed plugins provide.\n\n| kind | what it is |\n|---|---|\n{rows}\n"
     )
-    return {**pages, "components/index.md": index, "commands.md": commands_page(), "llms.txt": llms()}
+    return {**pages, "components/index.md": index, "commands.md": commands_page(), **_texts()}
+
+
+def _texts() -> dict[str, str]:
+    """The changelog, whose links are of the repository, and the map for language models."""
+    changelog = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    return {"changelog.md": changelog.replace("](docs/", "]("), "llms.txt": llms()}
 
 
 def component_page(kind: str) -> str:

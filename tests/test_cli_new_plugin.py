@@ -16,7 +16,8 @@ from small_recipes import LATENTS
 
 import ldmkit
 from ldmkit.cli import main
-from ldmkit.cli.new_plugin import KINDS, USAGE
+from ldmkit.cli.new_plugin import KINDS
+from ldmkit.cli.skeleton_recipes import USAGE
 from ldmkit.host import registry as host
 from ldmkit.recipe import Recipe
 
@@ -54,10 +55,10 @@ def test_every_kind_that_a_recipe_can_name_has_an_example():
     assert set(host.KINDS) - set(KINDS) == {"weights"}  # `ldmkit package --wheel` writes those
 
 
-def test_its_code_is_clean(written):
+def test_its_code_is_clean_by_its_own_settings(written):
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--line-length", "110", "--no-cache", str(written)],
+            [sys.executable, "-m", "ruff", *command, "--no-cache", str(written)],
             capture_output=True,
             text=True,
         )
@@ -132,8 +133,27 @@ import ldmkit
 for path in map(Path, sys.argv[1:]):
     values = yaml.safe_load(path.read_text())
     ldmkit.build(values)
-    print(path.stem)
+    print(path.parent.name if path.stem == "example" else path.stem)
 """
+
+
+def test_its_example_uses_it_and_is_built(written):
+    examples = [written / f"ldmkit-my-{kind}" / "example.yaml" for kind in KINDS if kind != "recipe"]
+    for kind, path in zip((kind for kind in KINDS if kind != "recipe"), examples, strict=True):
+        assert f"name: my-{kind}" in path.read_text() or kind not in USAGE, kind
+    examples.append(written / "ldmkit-my-recipe/src/ldmkit_my_recipe/my-recipe.yaml")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in written.glob("*/src"))}
+    command = [sys.executable, "-W", "ignore", "-c", BUILDS, *map(str, examples)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.split()) == len(KINDS)
+
+
+def test_the_readme_names_the_example_and_the_commands_that_try_it(written):
+    text = (written / "ldmkit-my-format" / "README.md").read_text()
+    commands = "ldmkit run example.yaml\nldmkit export example.yaml published --format my-format\npytest\n"
+    assert f"```sh\npip install pytest -e .\n{commands}```" in text
+    assert "ldmkit run my-recipe\n" in (written / "ldmkit-my-recipe" / "README.md").read_text()
 
 
 def test_what_the_readme_says_makes_a_recipe_that_is_built(written, tmp_path):

@@ -64,7 +64,7 @@ def test_what_a_page_runs_works_and_prints_what_the_page_shows(page, tmp_path, m
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_links_between_pages_and_to_pictures_lead_somewhere(page):
-    generated = {"components/index.md", "commands.md"}
+    generated = {"components/index.md", "commands.md", "changelog.md"}
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, _ = target.partition("#")
         if path and "://" not in path:
@@ -72,11 +72,18 @@ def test_links_between_pages_and_to_pictures_lead_somewhere(page):
 
 
 def test_every_page_is_there_in_both_languages():
-    pages = {path.name for path in DOCS.glob("*.md")} - {"commands.md"}
+    pages = {path.name for path in DOCS.glob("*.md")} - {"commands.md", "changelog.md"}
     korean = {name for name in pages if name.endswith(".ko.md")}
     assert {name.removesuffix(".md") for name in pages - korean} == {
         name.removesuffix(".ko.md") for name in korean
     }
+
+
+def test_every_page_is_in_the_menu_once():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    menu = re.findall(r"[\w/-]+\.md", text[text.index("\nnav:") : text.index("\nmarkdown_extensions:")])
+    pages = [path.name for path in DOCS.glob("*.md") if ".ko." not in path.name]
+    assert sorted(menu) == sorted({*pages, "commands.md", "changelog.md", "components/index.md"})
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.ko.md")), ids=lambda path: path.stem)
@@ -136,3 +143,10 @@ def test_every_component_and_every_command_has_its_place_in_the_site(site):
     commands = (site / "commands/index.html").read_text(encoding="utf-8")
     missing += [verb for verb in main.list_commands(None) if f"ldmkit {verb}<" not in commands]
     assert missing == []
+
+
+def test_the_menu_leads_to_the_pages_of_all_kinds_and_to_the_changelog(site):
+    page = (site / "ko/index.html").read_text(encoding="utf-8")
+    for path in ("components/sampler/", "changelog/", "plugin-tutorial/"):
+        assert re.search(rf'href="[./]*{path}" class="md-nav__link"', page), path
+    assert "Unreleased" in (site / "changelog/index.html").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from string import Template
 
 import click
 
+from ldmkit.cli import skeleton_recipes
 from ldmkit.errors import UserError
 
 KINDS = (
@@ -43,27 +44,6 @@ KINDS = (
 """Kinds with templates, KIND.py and test_KIND.py: all but weights, which `ldmkit package` makes."""
 LICENSES = {"mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
 """Licences by the option's value, with the name that metadata use."""
-USAGE = {
-    "compression": "compression: {one}",
-    "conditioner": "conditioners:\n  condition: {one}",
-    "denoiser": "denoiser: {one}",
-    "schedule": "schedule: {one}",
-    "spacing": "sampler: {{name: ddim, spacing: {one}}}",
-    "objective": "objective: {one}",
-    "guidance": "guidance: [{one}]",
-    "sampler": "sampler: {one}",
-    "data": "data: {one}",
-    "metric": "evaluate: {{metrics: [{one}]}}",
-    "adapter": "adapters:\n  adapter: {one}",
-    "loss": "train: {{compression: {{loss: [{one}]}}}}",
-    "adversary": "train: {{compression: {{adversary: {one}}}}}",
-    "optimizer": "train: {{diffusion: {{optimizer: {one}}}}}",
-    "auxiliary": "train: {{diffusion: {{auxiliary: [{one}]}}}}",
-    "distillation": "train: {{diffusion: {{distillation: {one}}}}}",
-    "callback": "train: {{callbacks: [{one}]}}",
-    "keymap": "denoiser: {one}",
-}
-"""Where a recipe names a component of each kind; the others are parameters of other components."""
 LINE = 110  # characters, as in this repository
 FUNCTIONS = ("sampler", "spacing", "verb")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -104,7 +84,7 @@ def command(name: str, kind: str, out: Path, license_: str | None) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(template, words), encoding="utf-8")
-    click.echo(f"{folder} written: pip install -e {folder}, then pytest {folder / 'tests'}")
+    click.echo(f"{folder} written: pip install pytest -e {folder}, then pytest {folder / 'tests'}")
 
 
 def _is_taken(package: str) -> bool:
@@ -128,18 +108,26 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "field": identifier,
         "year": str(date.today().year),
         "usage": _usage(kind, component),
+        "tried": _tried(kind, component),
+        "commands": skeleton_recipes.commands(kind, component),
+        "example": skeleton_recipes.example(kind, component),
         "entries": "\n".join(_entries(package, kind, component, attribute)),
     }
 
 
 def _usage(kind: str, component: str) -> str:
     """The lines of a recipe that use the component, for the README."""
-    if kind not in USAGE:
-        return ""
-    one = f"{{name: {component}, layer: middle}}" if kind == "auxiliary" else f"{{name: {component}}}"
-    teacher = "weights: FOLDER-OF-THE-TEACHER\n" if kind == "distillation" else ""
-    usage = teacher + USAGE[kind].format(one=one)
-    return f"In a recipe:\n\n```yaml\n{usage}\n```\n"
+    said = skeleton_recipes.usage(kind, component)
+    field = "\n`field` is the name that your data have for what it reads.\n" if kind == "conditioner" else ""
+    return f"In a recipe of your own:\n\n```yaml\n{said}\n```\n{field}" if said else ""
+
+
+def _tried(kind: str, component: str) -> str:
+    """What the commands of the README do."""
+    recipe = f"`{component}.yaml`" if kind == "recipe" else "`example.yaml`"
+    return (
+        f"{recipe} trains a small model in seconds, on pictures that ldmkit-avatars draws, and draws a few."
+    )
 
 
 def _entries(package: str, kind: str, component: str, attribute: str) -> Iterator[str]:
@@ -179,6 +167,7 @@ def _layout(package: str, kind: str, component: str) -> dict[str, str]:
         f"src/{package}/__init__.py": "__init__.py",
         f"src/{package}/plugin.py": "plugin.py",
         **{f"src/{package}/{file}": template for file, template in source.items()},
+        **({} if kind == "recipe" else {"example.yaml": "example.yaml"}),
         f"tests/test_{package}.py": f"test_{kind}.py",
     }
 
