@@ -197,3 +197,27 @@ def test_the_only_state_dict_in_a_file_is_read_and_told(tmp_path):
     torch.save({"state_dict": {"a": 3}, "ema": {"a": A}}, tmp_path / "odd.pt")
     with pytest.raises(UserError, match=r"holds no state dict of tensors"):
         read_tensors(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize(
+    ("odd", "kind"),
+    [
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.zeros(3, device="meta"), "meta"),
+    ],
+)
+def test_tensors_without_a_number_for_each_entry_are_refused(tmp_path, odd, kind):
+    torch.save({"state_dict": {"a": A, "b": odd}}, tmp_path / "m.ckpt")
+    with pytest.raises(UserError, match=rf"m\.ckpt: b is a {kind} tensor, .* save it dense"):
+        read_tensors(tmp_path / "m.ckpt")
+
+
+def test_plain_values_among_the_tensors_are_left_aside_and_told(tmp_path):
+    torch.save({"state_dict": {"a": A, "step": 5, "x._extra_state": None, "note": "n"}}, tmp_path / "m.ckpt")
+    with pytest.warns(UserWarning, match=r"left aside step, x\._extra_state, note: no tensors"):
+        assert read_tensors(tmp_path / "m.ckpt").keys() == {"a"}
+
+
+def test_safetensors_by_another_name_are_read(tmp_path):
+    save_file({"a": A}, tmp_path / "m.ckpt")
+    assert torch.equal(read_tensors(tmp_path / "m.ckpt")["a"], A)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ldmkit.pictures import Views
+from ldmkit.pictures import Cut, Views
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -91,3 +91,20 @@ def test_tags_are_shuffled_and_dropped_but_never_all() -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Views(64, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ([1, 4, 4, 8, 8], r"box \(4, 4, 8, 8\): expects x, y, width, height as shares of the picture"),
+        ([1, 0.5, 0.5, -0.2, 0.2], "as shares of the picture"),
+        ([1, 0.1, 0.1, 0.2], r"an object is five numbers, .* not \[1, 0\.1, 0\.1, 0\.2\]"),
+        ([1, "0", "0", "1", "1"], "an object is five numbers"),
+        (7, "an object is five numbers"),
+    ],
+)
+def test_boxes_that_are_no_shares_of_the_picture_are_refused(row, said):
+    cut = Cut((32, 16), (0, 0, 32, 16), (32, 16))
+    assert cut.boxes([[3, 0.9, 0.0, 0.2, 1.0]])[0][1] == 0.9  # what sticks out is clipped
+    with pytest.raises(ValueError, match=said):
+        cut.boxes([row])

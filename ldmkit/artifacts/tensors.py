@@ -15,6 +15,7 @@ from torch import Tensor
 from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.checkpoint.sums import sha256_once
+from ldmkit.disk import explained
 from ldmkit.errors import UserError
 
 Tensors = dict[str, Tensor]
@@ -90,7 +91,7 @@ def read_tensors(path: Path) -> Tensors:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _is_safetensors(path):
         return without_wrappers(read_safetensors(path), path)
     try:
         with torch.serialization.safe_globals(LEFT_ASIDE), warnings.catch_warnings():
@@ -98,19 +99,44 @@ def read_tensors(path: Path) -> Tensors:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle fails in every way there is
         raise UserError(f"{path}: cannot be read as tensors and plain data alone ({_why(error)})") from None
-    return without_wrappers(_state_dict(content, path), path)
+    tensors = _tensors_alone(_state_dict(content, path), path)
+    return without_wrappers(tensors, path)
 
 
-def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file of another name begins as safetensors do: the length of a JSON object, and that."""
+    with explained(path, "read"), path.open("rb") as file:
+        begin = file.read(9)
+    return begin[8:] == b"{" and int.from_bytes(begin[:8], "little") < path.stat().st_size
+
+
+def _tensors_alone(state: Mapping[str, Any], path: Path) -> Tensors:
+    """The tensors of a state dict, without the numbers and texts among them, which a warning names.
+
+    Raises UserError for tensors that hold no number for each entry.
+    """
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        named = ", ".join(others[:5]) + ("..." if len(others) > 5 else "")
+        warn(f"{path}: left aside {named[:300]}: no tensors", stacklevel=3)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            kind = "quantized" if tensor.is_quantized else "meta" if tensor.is_meta else "sparse"
+            raise UserError(f"{path}: {name} is a {kind} tensor, whose numbers are not read: save it dense")
+    return tensors
+
+
+def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
     """The state dict of a file's content: under `state_dict`, the content itself, or the only one in it."""
     held = content if isinstance(content, Mapping) else {}
     state = held.get("state_dict", content)
     if _is_state_dict(state):
-        return cast(Mapping[str, Tensor], state)
+        return cast(Mapping[str, Any], state)
     inner = [str(key) for key, value in held.items() if value and _is_state_dict(value)]
     if len(inner) == 1 and state is content:
         warn(f"{path}: the state dict under '{inner[0]}' is read", stacklevel=3)
-        return cast(Mapping[str, Tensor], held[inner[0]])
+        return cast(Mapping[str, Any], held[inner[0]])
     several = f"; it holds several, {', '.join(inner[:5])}: save one of them by itself" if inner else ""
     raise UserError(f"{path}: holds no state dict of tensors{several}")
 
@@ -141,8 +167,11 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
 
 
 def _is_state_dict(value: Any) -> bool:
-    entries = value.items() if isinstance(value, Mapping) else [(None, None)]
-    return all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in entries)
+    """Whether it holds tensors by name, and beside them at most plain values."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        return False
+    plain = all(isinstance(x, Tensor | int | float | str | None) for x in value.values())
+    return plain and (not value or any(isinstance(x, Tensor) for x in value.values()))
 
 
 def _why(error: Exception) -> str:

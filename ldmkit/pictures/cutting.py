@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 SMALLEST = 0.01
 """Share of a side from which on what is left of a box after the cut still counts."""
+
+MOST = 1.05
+"""Width or height of a box, as a share of the picture, up to which it is one that sticks out."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,12 @@ class Cut:
     def boxes(self, objects: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
         """Objects (class, x, y, width, height), boxes in [0, 1] of the whole picture, within the part.
 
-        What lies outside is left out, what sticks out is clipped.
+        What lies outside the part is left out, what sticks out is clipped. Raises ValueError for what is no
+        such object, and for boxes that are no shares of the picture, as those in pixels.
         """
         (w, h), (left, top, right, bottom) = self.source, self.box
         kept = []
-        for kind, x, y, width, height in objects:
+        for kind, x, y, width, height in map(_shares, objects):
             x0, x1 = (min(max((v * w - left) / (right - left), 0), 1) for v in (x, x + width))
             y0, y1 = (min(max((v * h - top) / (bottom - top), 0), 1) for v in (y, y + height))
             if x1 - x0 >= min(SMALLEST, width) and y1 - y0 >= min(SMALLEST, height):
@@ -140,6 +145,22 @@ def _positions(start: float, stop: float, count: int) -> Tensor:
 
 def _within(positions: Tensor, limit: int) -> Tensor:
     return (positions >= 0) & (positions < limit)
+
+
+def _shares(row: Any) -> Sequence[Any]:
+    """An object (class, x, y, width, height) whose box is in shares of a picture, of which it may stick out.
+
+    Raises ValueError for anything else.
+    """
+    numbers = isinstance(row, Sequence | Tensor) and all(isinstance(x, Real | Tensor) for x in row)
+    if not numbers or len(row) != 5:
+        raise ValueError(f"an object is five numbers, [class, x, y, width, height], not {str(row)[:60]}")
+    _, x, y, width, height = row
+    near = max(x, y) <= 1 and min(x + width, y + height) >= 0
+    if not (near and min(width, height) >= 0 and max(width, height) <= MOST):
+        box = ", ".join(f"{float(one):g}" for one in row[1:])
+        raise ValueError(f"box ({box}): expects x, y, width, height as shares of the picture, 0 to 1")
+    return row
 
 
 def _resized(picture: Image.Image, box: Box, size: Size, fill: str) -> Image.Image:

@@ -72,6 +72,19 @@ def test_boxes_lie_within_what_is_cut_out(tmp_path: Path) -> None:
     assert layout == ((7, 0.5, 0.25, 0.5, 0.5),)
 
 
+def test_a_picture_with_boxes_in_pixels_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    rows = [{"file_name": f"{i}.png", "layout": [[7, 0.5, 0.25, 0.5, 0.5]]} for i in range(4)]
+    describe(tmp_path, *rows[:2], {**rows[2], "layout": [[7, 8, 4, 8, 8]]}, rows[3])
+    data = ImageFolder(path=str(tmp_path), size=SIZE, max_broken=0.5).aligned({"layout": "boxes"})
+    assert data[2]["layout"] == data[3]["layout"] == ((7, 0.5, 0.25, 0.5, 0.5),)  # the next one stands in
+    (problem,) = data.problems.values()
+    assert problem == (
+        f"{tmp_path / '2.png'}: its layout: box (8, 4, 8, 8): expects x, y, width, height as shares of the "
+        "picture, 0 to 1"
+    )
+
+
 def test_a_map_of_another_shape_is_left_out_with_its_reason(tmp_path: Path) -> None:
     folder_of(tmp_path, map="m/{i}.png")
     for i in range(4):

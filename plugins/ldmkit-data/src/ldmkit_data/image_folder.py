@@ -132,7 +132,10 @@ class ImageFolder(PictureData):
     def _value(self, row: Row, field: str, cut: Cut, key: int | None) -> Any:
         value = row.values[field]
         if self._kinds.get(field) == "boxes":
-            return cut.boxes(value)
+            try:
+                return cut.boxes(value)
+            except ValueError as error:
+                raise ValueError(f"{self._root / row.name}: its {field}: {error}") from None
         if self._is_text(field):
             return self._views.text(value, key)
         return self._files.shown(row, field, cut, self._views.background)

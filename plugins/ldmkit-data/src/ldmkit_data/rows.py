@@ -46,8 +46,12 @@ def note(names: Sequence[str], what: str) -> list[str]:
 
 def note_of_empty(rows: Sequence[Row]) -> list[str]:
     """A line on the pictures whose caption is empty."""
-    empty = [row.name for row in rows if row.values.get("caption") == ""]
+    empty = [row.name for row in rows if _is_blank(row.values.get("caption"))]
     return note(empty, "pictures with an empty caption")
+
+
+def _is_blank(caption: Any) -> bool:
+    return isinstance(caption, str) and not caption.strip()
 
 
 def note_of_classes(folders: Collection[str]) -> list[str]:

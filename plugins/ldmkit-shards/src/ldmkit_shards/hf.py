@@ -159,17 +159,11 @@ def _local(path: Path, part: str) -> tuple[Any, Mapping[str, str]]:
 
 
 def _converted(path: Path, files: Sequence[Path]) -> Any:
-    """The table of parquet files, which the library writes to the cache folder in its own format, once.
+    """The table of parquet files, which the library writes to the cache folder in its own format, once."""
+    _library()
+    from ldmkit_shards.parquet import table
 
-    Few rows at a time, and read as they are asked for: by its defaults the library would hold a whole file.
-    """
-    from pyarrow.dataset import ParquetFragmentScanOptions
-
-    scan = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
-    options = {"batch_size": 256, "fragment_scan_options": scan}
-    cache = str(cache_folder() / "shards" / "tables")
-    names = [str(file) for file in files]
-    return _loaded(shown(path), "parquet", data_files=names, split="train", cache_dir=cache, **options)
+    return _explained(shown(path), lambda: table(files, cache_folder() / "shards" / "tables"))
 
 
 def _content(file: Path) -> str:
