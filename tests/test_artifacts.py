@@ -19,7 +19,7 @@ from ldmkit.artifacts import (
     read_tensors,
 )
 from ldmkit.checkpoint.sums import sha256
-from ldmkit.errors import UserError
+from ldmkit.errors import Note, UserError
 
 A, B = torch.arange(4.0), torch.ones(2, 3)
 
@@ -173,7 +173,7 @@ def test_names_that_a_wrapper_gave_are_the_models_own(tmp_path, names, told, suf
         torch.save({"state_dict": tensors}, path)
     else:
         save_file(tensors, path)
-    with pytest.warns(UserWarning, match=rf": {told} of a wrapper is left off"):
+    with pytest.warns(Note, match=rf": {told} of a wrapper is left off"):
         found = read_folder(tmp_path, "m") if suffix == "folder" else read_tensors(path)
     assert found.keys() == {"a", "b.c"}
     assert torch.equal(found["a"], A)
@@ -189,7 +189,7 @@ def test_names_that_may_be_the_models_own_stay(tmp_path, names):
 def test_the_only_state_dict_in_a_file_is_read_and_told(tmp_path):
     optimizer = {"state": {0: {"step": 1}}, "param_groups": []}
     torch.save({"model": {"a": A}, "optimizer": optimizer, "epoch": 3, "ema": {}}, tmp_path / "m.pt")
-    with pytest.warns(UserWarning, match=r"the state dict under 'model' is read"):
+    with pytest.warns(Note, match=r"the state dict under 'model' is read"):
         assert torch.equal(read_tensors(tmp_path / "m.pt")["a"], A)
     torch.save({"model": {"a": A}, "ema": {"a": A}}, tmp_path / "two.pt")
     with pytest.raises(UserError, match=r"holds several, model, ema: save one of them by itself"):
@@ -214,10 +214,24 @@ def test_tensors_without_a_number_for_each_entry_are_refused(tmp_path, odd, kind
 
 def test_plain_values_among_the_tensors_are_left_aside_and_told(tmp_path):
     torch.save({"state_dict": {"a": A, "step": 5, "x._extra_state": None, "note": "n"}}, tmp_path / "m.ckpt")
-    with pytest.warns(UserWarning, match=r"left aside step, x\._extra_state, note: no tensors"):
+    with pytest.warns(Note, match=r"left aside step, x\._extra_state, note: no tensors"):
         assert read_tensors(tmp_path / "m.ckpt").keys() == {"a"}
 
 
 def test_safetensors_by_another_name_are_read(tmp_path):
     save_file({"a": A}, tmp_path / "m.ckpt")
     assert torch.equal(read_tensors(tmp_path / "m.ckpt")["a"], A)
+
+
+def test_numbers_beyond_float32_are_refused():
+    check_numbers({"a": A.double()}, "here")
+    with pytest.raises(UserError, match=r"here: a holds 3 of 4 entries that are NaN or infinite"):
+        check_numbers({"a": A.double() * 1e300}, "here")
+
+
+def test_a_shard_that_is_not_there_is_named(tmp_path):
+    save_file({"a": A}, tmp_path / "m-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "m-00001-of-00002.safetensors", "b": "m-00002-of-00002.safetensors"}}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"names 'm-00002-of-00002\.safetensors', which is not there"):
+        read_folder(tmp_path, "m")

@@ -139,3 +139,17 @@ def test_the_accelerator_is_chosen_where_there_is_one(monkeypatch: pytest.Monkey
     assert choose_device("cpu") == torch.device("cpu")
     monkeypatch.setattr("torch.accelerator.current_accelerator", lambda check_available: None)
     assert choose_device(None) == torch.device("cpu")
+
+
+def test_weights_that_a_wrapped_model_saved_are_read_and_told_in_a_note() -> None:
+    call("train", "pixels.yaml")
+    (trained,) = Path("runs/pixels").glob("diffusion-*/diffusion.safetensors")
+    Path("wrapped").mkdir()
+    tensors = {f"module.{name}": tensor for name, tensor in load_file(trained).items()}
+    save_file(tensors, "wrapped/diffusion.safetensors")
+    write(weights="wrapped", train=None)
+    result = call("sample", "pixels.yaml", "--out", "out")
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if "wrapper" in line]
+    told = "note: wrapped/diffusion.safetensors: module of a wrapper is left off the tensors' names"
+    assert lines == [told]

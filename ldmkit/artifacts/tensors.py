@@ -16,7 +16,7 @@ from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.checkpoint.sums import sha256_once
 from ldmkit.disk import explained
-from ldmkit.errors import UserError
+from ldmkit.errors import Note, UserError
 
 Tensors = dict[str, Tensor]
 
@@ -111,14 +111,14 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _tensors_alone(state: Mapping[str, Any], path: Path) -> Tensors:
-    """The tensors of a state dict, without the numbers and texts among them, which a warning names.
+    """The tensors of a state dict, without the numbers and texts among them, which a `Note` names.
 
     Raises UserError for tensors that hold no number for each entry.
     """
     others = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if others:
         named = ", ".join(others[:5]) + ("..." if len(others) > 5 else "")
-        warn(f"{path}: left aside {named[:300]}: no tensors", stacklevel=3)
+        warn(Note(f"{path}: left aside {named[:300]}: no tensors"), stacklevel=3)
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
@@ -135,20 +135,21 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
         return cast(Mapping[str, Any], state)
     inner = [str(key) for key, value in held.items() if value and _is_state_dict(value)]
     if len(inner) == 1 and state is content:
-        warn(f"{path}: the state dict under '{inner[0]}' is read", stacklevel=3)
+        warn(Note(f"{path}: the state dict under '{inner[0]}' is read"), stacklevel=3)
         return cast(Mapping[str, Any], held[inner[0]])
     several = f"; it holds several, {', '.join(inner[:5])}: save one of them by itself" if inner else ""
     raise UserError(f"{path}: holds no state dict of tensors{several}")
 
 
 def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
-    """UserError that names the first tensor that is not of floating point, or holds NaN or infinity."""
+    """UserError that names the first tensor that is not of floating point, or holds NaN, infinity or what
+    float32 cannot hold."""
     for name, tensor in tensors.items():
         if tensor.dtype not in REAL:
             raise UserError(
                 f"{where}: {name} is of type {str(tensor.dtype).removeprefix('torch.')}, not real"
             )
-        finite = (tensor.float() if tensor.element_size() == 1 else tensor).isfinite()
+        finite = (tensor.float() if tensor.element_size() in (1, 8) else tensor).isfinite()
         if not bool(finite.all()):
             wrong = int((~finite).sum())
             raise UserError(

@@ -9,6 +9,8 @@ from warnings import warn
 
 from torch import Tensor
 
+from ldmkit.errors import Note
+
 INSIDE = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.?")
 """Modules that `torch.compile`, FSDP and checkpointed activations put between a module and its parts.
 Names of averages have no dots."""
@@ -17,7 +19,7 @@ AROUND = ("module.", "_forward_module.")
 
 
 def without_wrappers(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors under the names that the model itself gives them; a warning says what was left off.
+    """The tensors under the names that the model itself gives them; a `Note` says what was left off.
 
     "module." is left off only where all names begin with it: a model may have a part of that name. Nothing is
     changed where two tensors would get one name.
@@ -29,5 +31,6 @@ def without_wrappers(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Ten
         found.add(prefix.rstrip("."))
     if not found or len({*own.values()}) < len(own):
         return dict(tensors)
-    warn(f"{path}: {', '.join(sorted(found))} of a wrapper is left off the tensors' names", stacklevel=3)
+    line = f"{path}: {', '.join(sorted(found))} of a wrapper is left off the tensors' names"
+    warn(Note(line), stacklevel=3)
     return {own[name]: tensor for name, tensor in tensors.items()}

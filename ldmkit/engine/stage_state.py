@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ldmkit.artifacts import check_numbers
+from ldmkit.artifacts.wrappers import without_wrappers
 from ldmkit.checkpoint import files
 from ldmkit.errors import UserError
 from ldmkit.recipe.stages import StageName
@@ -44,7 +45,8 @@ def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, 
 
 def load_stage(system: nn.Module, stage: StageName, path: Path) -> None:
     """Reads a stage's weights into the system; UserError names what is missing, left over or misshapen."""
-    restore(stage_state(system, stage), files.read_safetensors(path), str(path))
+    tensors = without_wrappers(files.read_safetensors(path), path)
+    restore(stage_state(system, stage), tensors, str(path))
 
 
 def restore(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:
