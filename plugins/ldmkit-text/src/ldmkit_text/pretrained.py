@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ldmkit.artifacts import check_sha256
 from ldmkit.frozen import keep_out_of_checkpoints
@@ -112,8 +113,18 @@ class PretrainedText(nn.Module):
         """The encoder's last hidden states for its own ids."""
         mask = self._mask(ids)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tune):
-            states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            if mask is None:
+                states = self.encoder(input_ids=ids).last_hidden_state
+            else:
+                states = self._states(ids, mask)
         return self._condition(states, mask)
+
+    def _states(self, ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Tokens:
+        """The hidden states of a masked encoder, computed up to the longest caption's end; else zeros."""
+        places = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+        used = ids.shape[1] if ids.is_meta else max(1, int((mask.any(0) * places).max()))
+        states = self.encoder(input_ids=ids[:, :used], attention_mask=mask[:, :used]).last_hidden_state
+        return F.pad(states * mask[:, :used, None], (0, 0, 0, ids.shape[1] - used))
 
     def _condition(self, states: Tokens, mask: Bool[Tensor, "b l"] | None) -> Condition:
         """The condition of token states; with `vector`, their mean too."""
