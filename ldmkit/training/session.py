@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
-from ldmkit.disk import TRAINING_CACHE
+from ldmkit.disk import TRAINING_CACHE, json_of, read_text
 from ldmkit.engine.continuing import begin
 from ldmkit.engine.data import contents_of
 from ldmkit.engine.reuse import origin_of
@@ -95,6 +95,9 @@ class Session:
         made_by = digest(system.recipe, self.section)
         origin = origin_of(system, self.name, store, made_by, data, accept=self.accept, say=self.say)
         self.accelerator.wait_for_everyone()
+        if store.steps() and (others := other_versions(store.folder, versions(system))):
+            self.say(f"{self.name}: goes on with other versions than it began with: {others}")
+        self.accelerator.wait_for_everyone()
         self._by_main(lambda: _record(system, store, origin, data))
         return data, origin
 
@@ -133,6 +136,17 @@ def _record(system: System, store: RunStore, origin: Origin, data: Dataset) -> N
     store.open(dump(system.recipe), versions(system))
     origin.write(store.folder)
     write_contents(store.folder, contents_of(data))
+
+
+def other_versions(folder: Path, now: Mapping[str, str]) -> str | None:
+    """What a run folder records as of another version, in words; None where that is nothing, or not known."""
+    try:
+        before = json_of(read_text(folder / "versions.json"))
+        both = sorted(before.keys() & now.keys())
+    except (OSError, UserError, ValueError, AttributeError):
+        return None
+    others = [f"{name} {before[name]} (now {now[name]})" for name in both if before[name] != now[name]]
+    return ", ".join(others[:5])[:300] or None
 
 
 def versions(system: System) -> dict[str, str]:
