@@ -157,8 +157,10 @@ def _unopened(error: Exception, name: str) -> PictureError:
 
 
 def shown(path: str | Path) -> str:
-    """A path that can be printed: bytes of its name that are not UTF-8 are escaped."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """A path that can be printed on one line: control characters, and bytes of its name that are not UTF-8,
+    are escaped."""
+    text = str(path).encode(errors="backslashreplace").decode()
+    return text if text.isprintable() else "".join(repr(c)[1:-1] if c < " " else c for c in text)
 
 
 def flatten(picture: Pillow.Image, background: str = "white") -> Pillow.Image:

@@ -85,6 +85,14 @@ def test_a_picture_with_boxes_in_pixels_is_left_out_with_its_reason(tmp_path: Pa
     )
 
 
+def test_a_name_with_a_line_break_is_told_on_one_line(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    describe(tmp_path, *({"file_name": f"{i}.png" + "\n" * (i == 2)} for i in range(4)))
+    with pytest.raises(UserError, match=r"2\.png\\n: no such file") as caught:
+        ImageFolder(path=str(tmp_path), size=SIZE)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_map_of_another_shape_is_left_out_with_its_reason(tmp_path: Path) -> None:
     folder_of(tmp_path, map="m/{i}.png")
     for i in range(4):
