@@ -188,6 +188,18 @@ def test_what_is_missing_is_told_on_the_page(page, out):
     assert len(list(out.glob("*.png"))) == before
 
 
+def test_a_seed_out_of_range_is_told_in_words_and_covers_nothing(page):
+    fill_in(page)
+    draw(page)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("seed").first.fill("-5")
+    page.keyboard.press("Tab")
+    page.click("#draw")
+    page.wait_for_function("document.querySelector('#words').innerText.includes('seeds go from 0')")
+    assert "Error" not in page.locator("#picture").inner_text()
+    assert page.locator("#history img").count() == 1
+
+
 def slow(*_):
     """A drawing that takes too long for anybody."""
     for step in range(10_000):

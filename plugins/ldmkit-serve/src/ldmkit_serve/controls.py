@@ -105,7 +105,7 @@ def _label(name: str, facts: Facts) -> Control:
     menu = (
         gradio.Dropdown([(n, i) for i, n in enumerate(names)], value=0, label=name)
         if names
-        else gradio.Number(0, precision=0, minimum=0, label=f"{name} (the class's number)")
+        else gradio.Number(0, precision=0, label=f"{name} (the class's number)")
     )
 
     def show(fields: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -27,9 +27,8 @@ def settings(system: ldmkit.System, captioned: bool) -> Settings:
     parts: dict[str, Component] = {}
     with gradio.Accordion("Settings", open=False):
         with gradio.Row():
-            parts["seed"] = gradio.Number(
-                recipe.sample.seed, label="seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed"
-            )
+            # Without limits of gradio's, whose error would cover picture and history: `request` says them.
+            parts["seed"] = gradio.Number(recipe.sample.seed, label="seed", precision=0, elem_id="seed")
             parts["steps"] = gradio.Slider(1, MAX_STEPS, recipe.sampler.steps, step=1, label="steps")
         with gradio.Row():
             names = system.registry.names("sampler")
@@ -37,7 +36,7 @@ def settings(system: ldmkit.System, captioned: bool) -> Settings:
             if len(scales) == 1:  # of several, `System.sample` could not tell which is meant
                 parts["guidance"] = gradio.Slider(0, 15, scales[0], step=0.1, label="guidance scale")
         if captioned:
-            parts["negative"] = gradio.Textbox(recipe.sample.negative or "", label="away from")
+            parts["negative"] = gradio.Textbox(recipe.sample.negative or "", label="negative prompt")
         start = recipe.sample.init and open_picture(recipe.located(recipe.sample.init))
         parts["init"] = gradio.Image(
             start, label="start from this picture", type="pil", image_mode="RGB", format="png", elem_id="init"
