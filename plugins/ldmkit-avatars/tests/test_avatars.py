@@ -26,11 +26,12 @@ FACES = ("toon-head", "micah")
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory):
-    """Shards of 20 avatars, drawn in this process one after another, for the libraries that draw are not made
-    for threads, in a folder of their own."""
+    """Shards of 20 avatars in a folder of their own, and two avatars drawn by themselves. They are drawn in
+    this process one after another, for the libraries that draw are not made for threads."""
     patch = pytest.MonkeyPatch()
     patch.setenv("LDMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setattr("ldmkit_avatars.shards.SHARD", 20)
+    patch.setattr("ldmkit_avatars.shards.ALONE", 2)
     patch.setattr("ldmkit_avatars.dataset.SHARD", 20)
     patch.setattr("ldmkit_avatars.shards._draw_all", lambda missing: [*map(shards.draw, missing)])
     yield
@@ -73,20 +74,47 @@ def test_the_same_seed_draws_the_same_avatar_whatever_the_count(faces: Avatars) 
     assert len({faces.digest, more.digest, other.digest, faces.split("train").digest}) == 4
 
 
-def test_what_is_drawn_once_is_not_drawn_again(faces: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(shard: shards.Shard) -> None:
-        raise AssertionError(f"{shard} is drawn again")
+def refuse(*drawn: object) -> None:
+    raise AssertionError(f"{drawn} is drawn")
 
+
+def test_what_is_drawn_once_is_not_drawn_again(faces: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [example["image"] for example in examples(faces)]
     monkeypatch.setattr(shards, "_draw_all", refuse)
-    assert torch.equal(Avatars(size=48, styles=FACES, count=80)[5]["image"], faces[5]["image"])
+    monkeypatch.setattr(shards, "_draw_one", refuse)
+    again = examples(Avatars(size=48, styles=FACES, count=80))
+    assert all(torch.equal(e["image"], x) for e, x in zip(again, expected, strict=True))
+
+
+def test_a_few_are_shown_before_all_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Avatars(size=32, styles=FACES, count=80, seed=3).split("train")
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_draw_all", refuse)
+        few = [data[0], data[40], data[0]]
+        with pytest.raises(AssertionError, match="is drawn"):
+            data[41]
+    whole = examples(data)
+    for example, index in zip(few, (0, 40, 0), strict=True):
+        for field in ("image", "segmentation"):
+            assert torch.equal(example[field], whole[index][field])
+        assert example["attributes"] == whole[index]["attributes"]
 
 
 def test_a_damaged_shard_is_drawn_again(faces: Avatars) -> None:
     path = shards.Shard("micah", 48, 0, 0).path
     whole = path.read_bytes()
     path.write_bytes(whole[:2000] + bytes([whole[2000] ^ 255]) + whole[2001:])
-    assert torch.equal(Avatars(size=48, styles=FACES, count=80)[1]["image"], faces[1]["image"])
+    again = examples(Avatars(size=48, styles=FACES, count=80))
+    assert torch.equal(again[1]["image"], faces[1]["image"])
     assert path.read_bytes() == whole
+
+
+def test_damaged_choices_are_made_again(faces: Avatars) -> None:
+    path = shards.Shard("micah", 48, 0, 0).path.with_suffix(".json")
+    whole = path.read_text()
+    path.write_text(whole[:500])
+    assert Avatars(size=48, styles=FACES, count=80)[1]["attributes"] == faces[1]["attributes"]
+    assert path.read_text() == whole
 
 
 def test_unseen_combinations_are_in_no_other_split_and_each_of_their_parts_is(faces: Avatars) -> None:

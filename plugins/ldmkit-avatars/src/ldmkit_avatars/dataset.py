@@ -16,8 +16,9 @@ import torch
 from einops import rearrange
 from pydantic import Field
 
+from ldmkit_avatars.drawing import Choice
 from ldmkit_avatars.maps import boxes
-from ldmkit_avatars.shards import SHARD, Drawn, Shard, decode, read_all
+from ldmkit_avatars.shards import SHARD, Gallery, Shard, choices, decode
 from ldmkit_avatars.styles import CLASSES, knowledge, text
 from ldmkit_avatars.words import Language, attributes, captions
 
@@ -35,10 +36,11 @@ VALIDATION = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """One avatar of the set."""
+    """One avatar of the set: its place among the drawings, what its seed chose, and its split."""
 
-    drawn: Drawn
-    style: str
+    shard: Shard
+    index: int
+    choice: Choice
     split: str
 
 
@@ -58,18 +60,28 @@ class Drawings:
     ) -> None:
         self._styles, self._languages, self._split = styles, languages, ""
         self._size, self._count, self._seed = size, count, seed
+        self._gallery = Gallery(self._shards)
         self._settings = json.dumps([styles, size, count, seed, languages])
         for style in styles:
             knowledge(style)
 
     @cached_property
     def _rows(self) -> list[Row]:
-        """All of the set, drawn when the first of them is asked for."""
-        styles, count = self._styles, self._count
-        per_style = {s: len(range(i, count, len(styles))) for i, s in enumerate(styles)}
-        drawn = {s: _drawn(s, self._size, self._seed, n) for s, n in per_style.items()}
-        turns = [(styles[i % len(styles)], i // len(styles)) for i in range(count)]
-        return [Row(drawn[s][i], s, split_of(s, f"{self._seed}/{i}", drawn[s][i])) for s, i in turns]
+        """All of the set, the styles in turns."""
+        chosen = {shard: choices(shard) for shard in self._shards}
+        places = [divmod(i // len(self._styles), SHARD) for i in range(self._count)]
+        shards = [self._shard(self._styles[i % len(self._styles)], n) for i, (n, _) in enumerate(places)]
+        turns = [(shard, j, chosen[shard][j]) for shard, (_, j) in zip(shards, places, strict=True)]
+        return [Row(s, j, choice, split_of(s.style, s.seed_of(j), choice)) for s, j, choice in turns]
+
+    def _shard(self, style: str, number: int) -> Shard:
+        return Shard(style, self._size, self._seed, number)
+
+    @property
+    def _shards(self) -> list[Shard]:
+        """The shards that hold the set."""
+        per_style = {s: len(range(i, self._count, len(self._styles))) for i, s in enumerate(self._styles)}
+        return [self._shard(s, number) for s, n in per_style.items() for number in range(-(-n // SHARD))]
 
     @property
     def class_names(self) -> Mapping[str, Sequence[str]]:
@@ -81,15 +93,16 @@ class Drawings:
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         row = self._rows[index]
-        labels = decode(row.drawn.labels)
-        spoken = captions(row.style, row.drawn.choice, self._languages)
+        drawn, style = self._gallery[row.shard, row.index], row.shard.style
+        labels = decode(drawn.labels)
+        spoken = captions(style, row.choice, self._languages)
         return {
-            "image": torch.from_numpy(rearrange(decode(row.drawn.picture), "h w c -> c h w").copy()),
+            "image": torch.from_numpy(rearrange(decode(drawn.picture), "h w c -> c h w").copy()),
             "caption": spoken[0],
             "captions": spoken,
-            "label": self._styles.index(row.style),
-            "class_name": row.style,
-            "attributes": attributes(row.style, row.drawn.choice),
+            "label": self._styles.index(style),
+            "class_name": style,
+            "attributes": attributes(style, row.choice),
             "segmentation": torch.from_numpy(labels),
             "layout": boxes(labels),
         }
@@ -126,11 +139,11 @@ class Avatars(Drawings):
     (the style), attributes (English values by name), segmentation (uint8 "H W", ids of `classes`), and layout
     (a tuple of (class, x, y, width, height) with sides in [0, 1], one for each class that can be seen).
 
-    They are drawn when they are first used, on all cores, and kept below $LDMKIT_CACHE (default
-    ~/.cache/ldmkit). The split "unseen" has combinations of two attributes (hair and clothes, say) that
-    "train" and "validation" never show together, though they show each by itself; "validation" is about 5 %
-    of the rest. Raises ValueError for a style that is not known or has no open licence. Licences and credits:
-    NOTICE.
+    The first few that are used are drawn by themselves; one more, and all are drawn, on all cores, and kept
+    below $LDMKIT_CACHE (default ~/.cache/ldmkit). The split "unseen" has combinations of two attributes (hair
+    and clothes, say) that "train" and "validation" never show together, though they show each by itself;
+    "validation" is about 5 % of the rest. Raises ValueError for a style that is not known or has no open
+    licence. Licences and credits: NOTICE.
 
     Args:
         size: height and width of the pictures and maps.
@@ -175,19 +188,13 @@ class Landscapes(Drawings):
         super().__init__(("landscape",), size, count, seed, languages)
 
 
-def split_of(style: str, seed: str, drawn: Drawn) -> str:
+def split_of(style: str, seed: str, choice: Choice) -> str:
     """The split of an avatar, which depends on its style, seed and attributes alone."""
-    values = attributes(style, drawn.choice)
+    values = attributes(style, choice)
     pair = [values.get(name, "") for name in knowledge(style).unseen]
     if _fraction(f"apart {style} {pair}") < UNSEEN:
         return "unseen"
     return "validation" if _fraction(f"validation {style} {seed}") < VALIDATION else "train"
-
-
-def _drawn(style: str, size: int, seed: int, count: int) -> list[Drawn]:
-    """The first `count` avatars of a style."""
-    shards = [Shard(style, size, seed, number) for number in range(-(-count // SHARD))]
-    return [drawn for shard in read_all(shards) for drawn in shard][:count]
 
 
 def _fraction(key: str) -> float:

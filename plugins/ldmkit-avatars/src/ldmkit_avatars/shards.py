@@ -1,5 +1,7 @@
 """Pictures and maps, drawn once by several processes and kept in zip files of 250 avatars each.
 
+Beside them are the choices of their seeds, which take a twentieth of the time.
+
 A shard's folder is named by all that determines its pixels: style, size, seed, the versions of the libraries
 that draw, and the classes of the parts. A shard is written to a temporary file and renamed, so that an
 interrupted drawing goes on with the next one; a file whose checksums fail is drawn again.
@@ -19,19 +21,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from ldmkit.disk import atomic, cache_folder
+from ldmkit.disk import atomic, cache_folder, write_text
 from ldmkit.errors import UserError
 from ldmkit_avatars.drawing import Choice, choose, render
 from ldmkit_avatars.maps import draw_map
 from ldmkit_avatars.styles import CLASSES, definition, knowledge
 
 SHARD = 250
+ALONE = 64
+"""Avatars that are drawn by themselves, before all of a set are drawn: to show a few takes no minutes."""
 FORMAT = 1
 """Raised whenever the same arguments would draw other pixels."""
 
@@ -58,11 +63,46 @@ class Shard:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One avatar: PNG files of its picture and map, and the choices of its seed."""
+    """One avatar: PNG files of its picture and map."""
 
     picture: bytes
     labels: bytes
-    choice: Choice
+
+
+class Gallery:
+    """The avatars of some shards. The first few that are asked for are drawn by themselves; one more, and all
+    shards are drawn and kept."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards, self._lock = shards, Lock()
+        self._alone: dict[tuple[Shard, int], Drawn] = {}
+        self._whole: dict[Shard, list[Drawn]] = {}
+
+    def __getitem__(self, place: tuple[Shard, int]) -> Drawn:
+        """The avatar at (shard, index in it)."""
+        shard, index = place
+        with self._lock:
+            if shard not in self._whole and (known := _read(shard)) is not None:
+                self._whole[shard] = known
+            if shard in self._whole:
+                return self._whole[shard][index]
+            if place not in self._alone and len(self._alone) == ALONE:
+                self._whole = dict(zip(self._shards, read_all(self._shards), strict=True))
+                return self._whole[shard][index]
+            if place not in self._alone:
+                self._alone[place] = _draw_one(shard, index)
+            return self._alone[place]
+
+
+def choices(shard: Shard) -> list[Choice]:
+    """What the seeds of a shard choose; its pictures need not be drawn for that."""
+    kept = shard.path.with_suffix(".json")
+    try:
+        return [Choice(**choice) for choice in json.loads(kept.read_bytes())]
+    except (OSError, ValueError, TypeError):  # missing or damaged
+        chosen = [choose(shard.style, shard.seed_of(index))[0] for index in range(SHARD)]
+    write_text(kept, json.dumps([asdict(choice) for choice in chosen]))
+    return chosen
 
 
 def read_all(shards: Sequence[Shard]) -> list[list[Drawn]]:
@@ -77,17 +117,18 @@ def draw(shard: Shard) -> None:
     """Draws the avatars of a shard and writes its file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        choices = []
         for index in range(SHARD):
-            seed = shard.seed_of(index)
-            choice, svg = choose(shard.style, seed)
-            labels = Image.fromarray(draw_map(shard.style, seed, shard.size))
-            archive.writestr(_entry(f"{index:03d}.png"), _png(render(svg, shard.size)))
-            archive.writestr(_entry(f"{index:03d}.map.png"), _png(labels))
-            choices.append(asdict(choice))
-        archive.writestr(_entry("choices.json"), json.dumps(choices))
+            drawn = _draw_one(shard, index)
+            archive.writestr(_entry(f"{index:03d}.png"), drawn.picture)
+            archive.writestr(_entry(f"{index:03d}.map.png"), drawn.labels)
     with atomic(shard.path) as aside:
         aside.write_bytes(buffer.getvalue())
+
+
+def _draw_one(shard: Shard, index: int) -> Drawn:
+    seed = shard.seed_of(index)
+    labels = Image.fromarray(draw_map(shard.style, seed, shard.size))
+    return Drawn(_png(render(choose(shard.style, seed)[1], shard.size)), _png(labels))
 
 
 def _draw_all(shards: Sequence[Shard]) -> None:
@@ -119,10 +160,8 @@ def _read(shard: Shard) -> list[Drawn] | None:
     """The content of a shard; None where the file is missing or a checksum fails."""
     try:
         with zipfile.ZipFile(shard.path) as archive:
-            choices = [Choice(**choice) for choice in json.loads(archive.read("choices.json"))]
             return [
-                Drawn(archive.read(f"{i:03d}.png"), archive.read(f"{i:03d}.map.png"), choice)
-                for i, choice in enumerate(choices)
+                Drawn(archive.read(f"{i:03d}.png"), archive.read(f"{i:03d}.map.png")) for i in range(SHARD)
             ]
     except (OSError, zipfile.BadZipFile, KeyError, ValueError):
         return None
