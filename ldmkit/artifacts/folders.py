@@ -72,6 +72,6 @@ def _shards(index: Path) -> list[Path]:
         check_inside(index.parent, path)
         if path.parent != index.parent or path.suffix != ".safetensors":
             raise UserError(f"{index} names '{path.name}', which is no safetensors file beside it")
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{index} names '{path.name}', which is not there")
     return paths

@@ -46,14 +46,12 @@ train:
 sampler: {{name: ddim, steps: 10}}
 sample: {{size: [32, 32], count: 4}}
 """
-AUTOENCODER = "{name: kl-autoencoder, factor: 4, channels: 4, width: 32, multipliers: [1, 1, 1], blocks: 1}"
-STAGE_ONE = f"""
-compression: {AUTOENCODER}
-train: {{compression: {{steps: 50, batch: 8, lr: 1.0e-3, loss: [pixel]}}}}
-"""
+NETWORKS = "factor: 4, channels: 4, width: 32, multipliers: [1, 1, 1], blocks: 1"
+STAGE_ONE = "\ntrain: {compression: {steps: 50, batch: 8, lr: 1.0e-3, loss: [pixel]}}\n"
+KL = f"\ncompression: {{name: kl-autoencoder, {NETWORKS}}}{STAGE_ONE}"
 AROUND = {
-    **dict.fromkeys(("compression", "loss", "features", "adversary"), STAGE_ONE),
-    "regulariser": STAGE_ONE.replace("kl-autoencoder", "autoencoder"),
+    **dict.fromkeys(("compression", "loss", "features", "adversary"), KL),
+    "regulariser": f"\ncompression: {{name: autoencoder, {NETWORKS}}}{STAGE_ONE}",
     "data": "conditioners:\n  caption: {name: text-transformer, width: 32, layers: 1, length: 16}",
     "distillation": """
 conditioners:

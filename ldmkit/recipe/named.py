@@ -27,9 +27,12 @@ def find_recipe(name: str) -> Path:
     known = known_recipes()
     if name in known:
         return known[name]
-    for entry in _entries():
-        if name in (entry.name, entry.name.partition(":")[2]):
-            raise UserError(f"recipe '{name}': {missing_file(entry)}")
+    meant = [entry for entry in _entries() if name in (entry.name, entry.name.partition(":")[2])]
+    if len(meant) > 1:
+        several = ", ".join(sorted(entry.name for entry in meant))
+        raise UserError(f"no recipe '{name}': several plugins bring one of this name, take one of {several}")
+    if meant:
+        raise UserError(f"recipe '{name}': {missing_file(meant[0])}")
     names = ", ".join(n for n in known if "/" not in n) or "none"
     near = did_you_mean(name, known)
     raise UserError(f"no recipe '{name}': no such file, and by name there are: {names}{near}")
