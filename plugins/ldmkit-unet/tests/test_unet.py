@@ -92,7 +92,7 @@ def test_a_patch_joins_the_channels_of_its_positions():
     joined = replace(condition, concat=F.pixel_unshuffle(condition.concat, 2))
     expected = F.pixel_shuffle(plain(F.pixel_unshuffle(z, 2), time, joined), 2)
     assert torch.equal(unet(z, time, condition), expected)
-    with pytest.raises(ValueError, match="latent size 6x6: the UNet's levels need multiples of 4"):
+    with pytest.raises(ValueError, match="latent size 6x6: the UNet's levels need multiples of 4, as 4x4"):
         unet(z[..., :6, :6], time, replace(condition, concat=condition.concat[..., :6, :6]))
 
 

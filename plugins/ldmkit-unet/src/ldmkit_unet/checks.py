@@ -40,4 +40,5 @@ def check_size(z: Latent, multiple: int) -> None:
     """ValueError where the latent's sides are no multiples of that number."""
     h, w = z.shape[2:]
     if h % multiple or w % multiple:
-        raise ValueError(f"latent size {h}x{w}: the UNet's levels need multiples of {multiple}")
+        near = "x".join(str(max(side - side % multiple, multiple)) for side in (h, w))
+        raise ValueError(f"latent size {h}x{w}: the UNet's levels need multiples of {multiple}, as {near}")
