@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from ldmkit_training.csv_file import Csv
 from ldmkit_training.tensorboard import TensorBoard
 from ldmkit_training.trackio_run import Trackio
+from ldmkit_training.wandb_run import Wandb
 
 from ldmkit.testing.training import check_callback
 
@@ -67,9 +69,44 @@ check_callback(lambda: Trackio(project="toys"), Path({str(tmp_path)!r}))
     assert [p.suffix for p in (tmp_path / "trackio").rglob("*.png")] == [".png"] * 2
 
 
+def test_wandb_keeps_figures_and_pictures_in_the_runs_folder(tmp_path):
+    """Read from its files: a leveldb log, each record after seven bytes with its length."""
+    pytest.importorskip("wandb")
+    code = f"""
+from pathlib import Path
+from ldmkit_training.wandb_run import Wandb
+from ldmkit.testing.training import check_callback
+check_callback(Wandb, Path({str(tmp_path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    losses = {}
+    for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")):
+        for record in wandb_records(path):
+            row = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+            if "loss" in row:
+                losses[int(row["_step"])] = float(row["loss"])
+    assert losses == {10: 1 / 10, 20: 1 / 20, 30: 1 / 30}
+    assert {p.suffix for p in tmp_path.rglob("media/images/*")} == {".png"}
+
+
+def wandb_records(path):
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place = path.read_bytes(), 7
+    while place + 7 <= len(content):
+        _, length, _ = struct.unpack("<IHB", content[place : place + 7])
+        yield Record.FromString(content[place + 7 : place + 7 + length])
+        place += 7 + length
+
+
 @pytest.mark.parametrize(
     ("module", "make", "extra"),
-    [("torch.utils.tensorboard", TensorBoard, "tensorboard"), ("trackio", Trackio, "trackio")],
+    [
+        ("torch.utils.tensorboard", TensorBoard, "tensorboard"),
+        ("trackio", Trackio, "trackio"),
+        ("wandb", Wandb, "wandb"),
+    ],
 )
 def test_a_missing_extra_is_named(monkeypatch, module, make, extra):
     monkeypatch.setitem(sys.modules, module, None)

@@ -43,3 +43,9 @@ def ldmkit_register(registry: Registrar) -> None:
         "ldmkit_training.trackio_run:Trackio",
         "Figures and pictures for trackio, kept on this machine.",
     )
+    registry.add(
+        "callback",
+        "wandb",
+        "ldmkit_training.wandb_run:Wandb",
+        "Figures and pictures for Weights & Biases, offline in the run's folder.",
+    )

@@ -32,7 +32,7 @@ class TensorBoard:
         """Opens an event file; the recipe is its first text."""
         purge = run.step + 1 if run.step else None
         self.writer = self._new(str(run.folder / "tensorboard"), purge_step=purge)
-        text = yaml.safe_dump(_plain(run.recipe), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(plain(run.recipe), sort_keys=False, allow_unicode=True)
         self.writer.add_text("recipe", "\n".join(f"    {line}" for line in text.splitlines()), run.step)
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
@@ -51,7 +51,8 @@ class TensorBoard:
         self.writer.close()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A recipe's value as dictionaries and lists."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
