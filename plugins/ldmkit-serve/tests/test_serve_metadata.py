@@ -207,3 +207,14 @@ def test_a_field_that_a_conditioner_and_guidance_read_has_one_control():
         read = [c for _, c in system.named_conditioners()]
         conditions = controls(read, Facts(None, {}, (), (32, 32)), system.guided_kinds)
     assert [one.fields for one in conditions] == [("caption",)]
+
+
+def test_a_picture_with_its_mask_is_shown_once_where_conditioner_and_guidance_read_it(tmp_path):
+    from ldmkit_serve.app import page
+
+    system = built({"known": {"name": "masked-image"}}, guidance=[{"name": "known-region"}])
+    shown = [
+        block for block in page(system, tmp_path).blocks.values() if getattr(block, "label", "") == "picture"
+    ]
+    uploads = [block for block in shown if getattr(block, "interactive", None) is not False]
+    assert len(uploads) == 1

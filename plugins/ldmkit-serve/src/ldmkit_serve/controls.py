@@ -66,7 +66,7 @@ def controls(
         ConditionSpec(tuple(kinds), kinds=kinds),
     ):
         holes = {kind: name for name, kind in spec.kinds.items() if kind in ("picture", "mask")}
-        if len(holes) == 2:
+        if len(holes) == 2 and holes["mask"] not in parts:
             parts[holes["mask"]] = _inpainting(holes["picture"], holes["mask"], facts)
         for name in spec.fields:
             if name not in parts and (len(holes) < 2 or name not in holes.values()):
