@@ -37,24 +37,24 @@ BASE: dict[str, Any] = {
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """shared/base.yaml with what it names, and mine/own.yaml that extends it."""
-    shared, mine = tmp_path / "shared", tmp_path / "mine"
-    (shared / "pictures").mkdir(parents=True)
+    """common/base.yaml with what it names, and mine/own.yaml that extends it."""
+    common, mine = tmp_path / "common", tmp_path / "mine"
+    (common / "pictures").mkdir(parents=True)
     mine.mkdir()
     for i in range(12):
-        Image.new("RGB", (8, 8), (20 * i, 30, 30)).save(shared / f"pictures/{i}.png")
+        Image.new("RGB", (8, 8), (20 * i, 30, 30)).save(common / f"pictures/{i}.png")
     for name, side in (("low", 4), ("start", 8)):
-        Image.new("RGB", (side, side)).save(shared / f"{name}.png")
-    (shared / "first").mkdir()
+        Image.new("RGB", (side, side)).save(common / f"{name}.png")
+    (common / "first").mkdir()
     tensors = {"compression.scale": torch.full((3,), 2.0), "compression.shift": torch.zeros(3)}
-    save_file(tensors, shared / "first/compression.safetensors")
-    (shared / "base.yaml").write_text(yaml.safe_dump(BASE))
+    save_file(tensors, common / "first/compression.safetensors")
+    (common / "base.yaml").write_text(yaml.safe_dump(BASE))
     write(mine)
     monkeypatch.chdir(tmp_path)
     return mine
 
 
-def write(folder: Path, base: str = "../shared/base.yaml", **own: Any) -> Path:
+def write(folder: Path, base: str = "../common/base.yaml", **own: Any) -> Path:
     path = folder / "own.yaml"
     path.write_text(yaml.safe_dump({"recipe": 1, "name": "own", "extends": base, **own}))
     return path
@@ -67,9 +67,9 @@ def data_path(recipe: Recipe) -> Any:
 
 @pytest.mark.parametrize("absolute", [False, True])
 def test_what_the_base_names_is_found_beside_it(place: Path, absolute: bool) -> None:
-    base = place.parent / "shared/base.yaml"
-    own = write(place, str(base) if absolute else "../shared/base.yaml")
-    where = base.parent if absolute else Path("../shared")
+    base = place.parent / "common/base.yaml"
+    own = write(place, str(base) if absolute else "../common/base.yaml")
+    where = base.parent if absolute else Path("../common")
     recipe = complete(own)
     assert data_path(recipe) == str(where / "pictures")
     assert (recipe.weights, recipe.sample.init) == (str(where / "first"), str(where / "start.png"))
@@ -83,12 +83,12 @@ def test_what_the_base_names_is_found_beside_it(place: Path, absolute: bool) -> 
 
 
 def test_what_the_extending_recipe_and_overrides_name_is_found_beside_that(place: Path) -> None:
-    shutil.copytree(place.parent / "shared/pictures", place / "others")
+    shutil.copytree(place.parent / "common/pictures", place / "others")
     own = write(place)
     recipe = complete(own, ["data.of.parts.0.path=others", "weights=second", "sample.init=mine.png"])
     assert data_path(recipe) == "others"
     assert (recipe.weights, recipe.sample.init) == ("second", "mine.png")
-    assert recipe.sample.fields == {"low_res": ("../shared/low.png",)}
+    assert recipe.sample.fields == {"low_res": ("../common/low.png",)}
     data = {"name": "image-folder", "path": "others", "size": 8}
     replaced = complete(write(place, data=data, weights="second"))
     assert replaced.data is not None
@@ -96,24 +96,24 @@ def test_what_the_extending_recipe_and_overrides_name_is_found_beside_that(place
 
 
 def test_a_base_in_the_same_folder_keeps_its_paths(place: Path) -> None:
-    shared = place.parent / "shared"
-    for name in ("base.yaml", "./base.yaml", str(shared / "base.yaml")):
-        recipe = complete(write(shared, name))
+    common = place.parent / "common"
+    for name in ("base.yaml", "./base.yaml", str(common / "base.yaml")):
+        recipe = complete(write(common, name))
         assert data_path(recipe) == "pictures"
-        assert digest(recipe, "diffusion") == digest(complete(shared / "base.yaml"), "diffusion")
+        assert digest(recipe, "diffusion") == digest(complete(common / "base.yaml"), "diffusion")
 
 
 def test_a_recipe_that_is_read_twice_names_the_same(place: Path) -> None:
     once = complete(place / "own.yaml")
-    assert data_path(complete(load(load(place / "own.yaml")))) == "../shared/pictures"
-    assert data_path(resolve(once, host().registry)) == "../shared/pictures"
+    assert data_path(complete(load(load(place / "own.yaml")))) == "../common/pictures"
+    assert data_path(resolve(once, host().registry)) == "../common/pictures"
     (place / "kept.yaml").write_text(dump(once))
     assert digest(complete(place / "kept.yaml"), "samples") == digest(once, "samples")
 
 
 def test_a_prompt_is_no_path(place: Path) -> None:
     values = {**BASE, "sample": {"prompts": ["a.png"], "fields": {"low_res": ["no file", 3]}}}
-    (place.parent / "shared/base.yaml").write_text(yaml.safe_dump(values))
+    (place.parent / "common/base.yaml").write_text(yaml.safe_dump(values))
     sample = load(place / "own.yaml").sample
     assert sample.prompts == ("a.png",)
     assert sample.fields == {"low_res": ("no file", 3)}
