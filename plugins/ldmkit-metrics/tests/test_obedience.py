@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ldmkit_metrics.agreement import MapAgreement, compared
 from ldmkit_metrics.attributes import AttributeAccuracy
 from ldmkit_metrics.kernel import KernelDistance, PrecisionRecall, covered, kernel_distances
-from ldmkit_metrics.layout import LayoutAccuracy, cut_out
+from ldmkit_metrics.layout import LayoutAccuracy, cut_out, mean_over_classes
 from ldmkit_metrics.probes import shuffled
 from ldmkit_metrics.restoration import Inpainting, SuperResolution, psnr, smooth_fill
 from torch.nn import functional as F
@@ -157,6 +158,25 @@ def test_the_parts_within_boxes_are_of_their_class() -> None:
     assert (good["sample"], good["boxes"]) == (1.0, 120)
     assert good["shuffled"] < 0.5
     assert blind["sample"] < 0.5
+    assert good["by_class"]["sample"] == 1.0
+
+
+def test_each_class_of_boxes_counts_alike() -> None:
+    found = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
+    assert mean_over_classes(found, ["head", "head", "head", "head", "pot"]) == pytest.approx((3 / 4 + 0) / 2)
+
+
+def test_the_sheet_shows_the_control_beside_the_sample() -> None:
+    about = evaluation(painted, ["layout", "segmentation"])
+    LayoutAccuracy(features=Means(), pictures=30, examples=200, crop=16)(about)
+    (section,) = about.sections
+    assert section.columns[-3:] == ("sample", "control", "real")
+    samples, controls, real = (
+        [np.asarray(row.pictures[column], int) for row in section.rows] for column in (-3, -2, -1)
+    )
+    for sample, control, picture in zip(samples, controls, real, strict=True):
+        assert abs(sample - picture).max() <= 25, "this model paints what it is asked for, without noise"
+        assert abs(control - picture).max() > 100
 
 
 def test_a_box_is_cut_where_it_lies() -> None:

@@ -14,7 +14,7 @@ from ldmkit.pictures import class_maps
 from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import fitting_examples, shuffled
 from ldmkit_metrics.segmenter import Maps, Segmenter, cached, train
-from ldmkit_metrics.sheets import show
+from ldmkit_metrics.sheets import show_obedience
 
 
 class MapAgreement:
@@ -69,7 +69,7 @@ class MapAgreement:
         maps = self._maps(data, chosen.index)
         samples = chosen.samples(evaluation)
         predicted = segmenter.predict(samples)
-        show(evaluation, f"maps of {split}", chosen, {"sample": samples, "real": chosen.pixels})
+        show_obedience(evaluation, f"maps of {split}", chosen, samples)
         return {
             "pictures": len(samples),
             "sample": compared(predicted, maps, self.classes),

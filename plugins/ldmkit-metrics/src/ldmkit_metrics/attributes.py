@@ -12,7 +12,7 @@ from torch import Tensor
 from ldmkit.interfaces import Dataset, FeatureNetwork, MetricInput
 from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, fitting_examples, shuffled
-from ldmkit_metrics.sheets import show
+from ldmkit_metrics.sheets import show_obedience
 
 Labels = dict[str, list[str | None]]
 """A label for each picture, by the attribute's name; None where a picture has no such attribute."""
@@ -69,7 +69,7 @@ class AttributeAccuracy:
         labels = self._labels(data, chosen.index)
         others = {name: [values[j] for j in shuffled(len(values))] for name, values in labels.items()}
         pictures = chosen.samples(evaluation)
-        show(evaluation, f"{self.field} of {split}", chosen, {"sample": pictures, "real": chosen.pixels})
+        show_obedience(evaluation, f"{self.field} of {split}", chosen, pictures)
         samples = describe(self.features, pictures)
         real = describe(self.features, chosen.pixels)
         by_name = {

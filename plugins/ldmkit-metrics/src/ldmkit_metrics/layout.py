@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +15,7 @@ from ldmkit.interfaces import FeatureNetwork, MetricInput
 from ldmkit.types import Pixels
 from ldmkit_metrics.examples import check_field, choose, preprocessing
 from ldmkit_metrics.probes import Classifier, describe, fitting_examples, shuffled
-from ldmkit_metrics.sheets import show
+from ldmkit_metrics.sheets import show_obedience
 
 Box = tuple[int, float, float, float, float]
 """Class, then x, y, width and height in [0, 1]."""
@@ -27,7 +27,9 @@ class LayoutAccuracy:
     A classifier (logistic regression on the features of a frozen network) is fitted to the boxes of training
     pictures, each cut out and resized, and asked about the boxes of samples. Beside `sample` stand
     `shuffled`, the same samples cut by the layouts of other conditions, and `real`, the conditions' own
-    pictures: the highest figure that can be expected.
+    pictures: the highest figure that can be expected. `by_class` has the same three with
+    each class that a layout names counting alike: parts that most pictures have in the same place say little
+    of obedience, rare ones much.
 
     Args:
         features: the frozen network; one that is in no loss and no guidance.
@@ -57,8 +59,9 @@ class LayoutAccuracy:
         self.examples, self.smallest, self.crop, self.seed = examples, smallest, crop, seed
 
     def __call__(self, evaluation: MetricInput) -> Mapping[str, Any]:
-        """The shares of boxes whose class the classifier finds, in [0, 1], with the network that judged them
-        and its preprocessing. Raises UserError for data without the field of the layouts."""
+        """The shares of boxes whose class the classifier finds, in [0, 1], over all boxes and, as `by_class`,
+        in the mean over classes; with the network that judged them and its preprocessing. Raises UserError
+        for data without the field of the layouts."""
         judge, data = evaluation.network("features", self.features), evaluation.data(self.split)
         check_field(evaluation, data, self.field)
         chosen = choose(evaluation, self.split, self.pictures, self.seed)
@@ -66,13 +69,17 @@ class LayoutAccuracy:
         layouts = [data[i][self.field] for i in chosen.index]
         others = [layouts[j] for j in shuffled(len(layouts))]
         samples = chosen.samples(evaluation)
-        show(evaluation, f"layouts of {self.split}", chosen, {"sample": samples, "real": chosen.pixels})
+        show_obedience(evaluation, f"layouts of {self.split}", chosen, samples)
+        judged = {
+            "sample": self._found(classifier, samples, layouts),
+            "shuffled": self._found(classifier, samples, others),
+            "real": self._found(classifier, chosen.pixels, layouts),
+        }
         return {
-            "sample": self._share(classifier, samples, layouts),
-            "shuffled": self._share(classifier, samples, others),
-            "real": self._share(classifier, chosen.pixels, layouts),
+            **{name: float(found.mean()) for name, (found, _) in judged.items()},
+            "by_class": {name: mean_over_classes(*boxes) for name, boxes in judged.items()},
             "pictures": len(samples),
-            "boxes": len(self._crops(samples, layouts)[1]),
+            "boxes": len(judged["sample"][1]),
             "judge": judge.name,
             "preprocessing": preprocessing(samples, judge.settings),
         }
@@ -87,9 +94,12 @@ class LayoutAccuracy:
             )
         return Classifier(describe(self.features, crops[: self.examples]), labels[: self.examples])
 
-    def _share(self, classifier: Classifier, pixels: Pixels, layouts: Sequence[Sequence[Box]]) -> float:
+    def _found(
+        self, classifier: Classifier, pixels: Pixels, layouts: Sequence[Sequence[Box]]
+    ) -> tuple[Float[Tensor, " n"], list[str]]:
+        """For each box that is large enough 1 where the classifier finds its class, else 0; the classes."""
         crops, labels = self._crops(pixels, layouts)
-        return classifier.accuracy(describe(self.features, crops), labels)
+        return classifier.found(describe(self.features, crops), labels), labels
 
     def _crops(self, pixels: Pixels, layouts: Sequence[Sequence[Box]]) -> tuple[Pixels, list[str]]:
         """The boxes that are large enough, cut out and resized, and their classes."""
@@ -102,6 +112,12 @@ class LayoutAccuracy:
                     labels.append(str(int(kind)))
         empty = torch.zeros(0, 3, self.crop, self.crop, dtype=torch.uint8)
         return (torch.stack(crops) if crops else empty), labels
+
+
+def mean_over_classes(found: Float[Tensor, " n"], labels: Sequence[str]) -> float:
+    """The mean over classes of the share of a class's boxes in which it was found, in [0, 1]."""
+    names, numbers = sorted(set(labels)), torch.tensor([sorted(set(labels)).index(name) for name in labels])
+    return float(torch.stack([found[numbers == i].mean() for i in range(len(names))]).mean())
 
 
 def cut_out(picture: UInt8[Tensor, "3 H W"], box: Sequence[float]) -> UInt8[Tensor, "3 h w"]:

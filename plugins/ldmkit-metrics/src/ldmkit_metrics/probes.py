@@ -69,10 +69,14 @@ class Classifier:
         return torch.tensor([known.get(label, -1) for label in labels])
 
     @torch.no_grad()
+    def found(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> Float[Tensor, " n"]:
+        """For each example 1 where its most likely label is the given one, else 0."""
+        scores = self._standardized(features) @ self._weight + self._bias
+        return (scores.argmax(1) == self.targets(labels)).float()
+
     def accuracy(self, features: Float[Tensor, "n e"], labels: Sequence[str]) -> float:
         """The share of examples whose most likely label is the given one, in [0, 1]."""
-        scores = self._standardized(features) @ self._weight + self._bias
-        return float((scores.argmax(1) == self.targets(labels)).float().mean())
+        return float(self.found(features, labels).mean())
 
 
 def fitting_examples(available: int, most: int, seed: int, judged: Sequence[int]) -> list[int]:

@@ -12,6 +12,7 @@ from ldmkit.pictures import normalize, paint, to_pictures
 from ldmkit.pictures.sheet import Row, Section
 from ldmkit.types import Pixels
 from ldmkit_metrics.examples import Chosen
+from ldmkit_metrics.probes import shuffled
 
 SHOWN = 6
 """Examples on a sheet."""
@@ -32,6 +33,13 @@ def show(evaluation: MetricInput, title: str, chosen: Chosen, columns: Mapping[s
         for i in range(min(SHOWN, len(chosen.index)))
     ]
     evaluation.sections.append(Section(title, tuple(shown), tuple(rows)))
+
+
+def show_obedience(evaluation: MetricInput, title: str, chosen: Chosen, samples: Pixels) -> None:
+    """As `show`: beside each condition its sample, the control, which was drawn for another condition, and
+    the real picture."""
+    control = samples[shuffled(len(samples))]
+    show(evaluation, title, chosen, {"sample": samples, "control": control, "real": chosen.pixels})
 
 
 def _painted(evaluation: MetricInput, chosen: Chosen, field: str) -> list[Image.Image] | None:
