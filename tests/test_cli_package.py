@@ -22,8 +22,8 @@ from small_recipes import UNET
 
 from ldmkit import load
 from ldmkit.cli import main
+from ldmkit.engine.versions import distributions
 from ldmkit.host.plugins import host
-from ldmkit.verbs.package.card import distributions
 
 RECIPE: dict[str, Any] = {
     "recipe": 1,

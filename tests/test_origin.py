@@ -221,21 +221,3 @@ def test_weights_that_a_training_started_from_are_told_where_they_have_changed(t
     ):
         train(runs, named)
     assert "going on after step 4" in train(runs, named, accept=True)
-
-
-def test_a_training_that_goes_on_under_other_versions_tells_them(tmp_path):
-    train(tmp_path, stages=["compression"])
-    folder = weights(tmp_path, "compression").parent
-    kept = json.loads((folder / "versions.json").read_text())
-    for content, told in (
-        ({**kept, "torch": "1.0", "gone": "2"}, f"than it began with: torch 1.0 (now {kept['torch']})"),
-        (kept, None),
-        ([], None),
-    ):
-        weights(tmp_path, "compression").unlink()  # as if it had been interrupted
-        (folder / "versions.json").write_text(json.dumps(content))
-        said = train(tmp_path, stages=["compression"])
-        assert "going on after step 4" in said
-        assert ("other versions" in said) == (told is not None)
-        assert (told or "") in said
-        assert json.loads((folder / "versions.json").read_text()) == kept

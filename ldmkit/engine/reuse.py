@@ -13,6 +13,7 @@ from ldmkit.engine.data import contents_of
 from ldmkit.engine.parts import Parts
 from ldmkit.engine.pretrained import encoders
 from ldmkit.engine.stage_state import load_stage
+from ldmkit.engine.versions import other_makers
 from ldmkit.engine.weights import initial_weights, source_of, stage_folder
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
@@ -47,13 +48,18 @@ def check_origin(
 ) -> None:
     """Compares the record of a stage's or adapter's training, if there is one, with what is there now.
 
-    data: gives the data as they are now, to report changes; None: they are not compared. Raises as
-    `use_weights`.
+    Says where it was trained by other versions of ldmkit or of the plugins that determine it. data: gives
+    the data as they are now, to report changes; None: they are not compared. Raises as `use_weights`.
     """
     origin = read_origin(path.parent)
     if origin is not None:
         _check_whole(origin, digest, path)
         _check_neighbours(origin, system, str(path))
+        if others := other_makers(path.parent, system, name):
+            say(
+                f"{name}: was trained by other versions than those that are installed: {others}; {ANEW} "
+                f"trains it with these, `{ACCEPT}` keeps it without this line"
+            )
         if data is not None:
             _tell_data(origin, data, name, path.parent, say)
             _tell_start(origin, system, name, path.parent, say)

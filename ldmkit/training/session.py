@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -16,11 +14,12 @@ from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
 from ldmkit.checkpoint.origin import Origin, write_contents
 from ldmkit.checkpoint.sums import Sums
-from ldmkit.disk import TRAINING_CACHE, json_of, read_text
+from ldmkit.disk import TRAINING_CACHE
 from ldmkit.engine.continuing import begin
 from ldmkit.engine.data import contents_of
 from ldmkit.engine.reuse import origin_of
 from ldmkit.engine.system import System
+from ldmkit.engine.versions import other_versions, versions
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.recipe import digest, dump
@@ -136,21 +135,3 @@ def _record(system: System, store: RunStore, origin: Origin, data: Dataset) -> N
     store.open(dump(system.recipe), versions(system))
     origin.write(store.folder)
     write_contents(store.folder, contents_of(data))
-
-
-def other_versions(folder: Path, now: Mapping[str, str]) -> str | None:
-    """What a run folder records as of another version, in words; None where that is nothing, or not known."""
-    try:
-        before = json_of(read_text(folder / "versions.json"))
-        both = sorted(before.keys() & now.keys())
-    except (OSError, UserError, ValueError, AttributeError):
-        return None
-    others = [f"{name} {before[name]} (now {now[name]})" for name in both if before[name] != now[name]]
-    return ", ".join(others[:5])[:300] or None
-
-
-def versions(system: System) -> dict[str, str]:
-    """Versions of ldmkit, its plugins, torch, accelerate and Python."""
-    plugins = {entry.distribution: entry.version for entry in system.registry}
-    libraries = {name: version(name) for name in ("torch", "accelerate", "safetensors")}
-    return {"python": platform.python_version(), "ldmkit": version("ldmkit"), **plugins, **libraries}

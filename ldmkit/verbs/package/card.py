@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ldmkit.disk import read_text, write_text
 from ldmkit.engine.counting import counts
 from ldmkit.engine.system import System
-from ldmkit.host.parameters import parameters_of
-from ldmkit.host.registry import Registry
-from ldmkit.recipe import Component, Recipe
+from ldmkit.engine.versions import distributions
+from ldmkit.recipe import Recipe
 from ldmkit.recipe.dump import leaves
-from ldmkit.recipe.slots import replace_components
-from ldmkit.recipe.sources import Place
 from ldmkit.types import Say
 from ldmkit.verbs.measured import measured_on
 
@@ -53,32 +50,6 @@ def write_card(
         distributions={name: version(name) for name in distributions(packaged, system.registry)},
     )
     write_text(out / CARD, text)
-
-
-def distributions(recipe: Recipe, registry: Registry) -> list[str]:
-    """ldmkit, the distributions of all components that a resolved recipe names, without which it is refused,
-    and those that a component's parameter `package` names."""
-    names = {"ldmkit"}
-
-    def visit(path: Place, kind: str, component: Component) -> Component:
-        names.update(_needed(kind, component, registry))
-        return component
-
-    replace_components(recipe, visit)
-    return sorted(names)
-
-
-def _needed(kind: str, component: Component, registry: Registry) -> Iterator[str]:
-    """The distributions of a component and of those among its parameters."""
-    entry = registry.get(kind, component.name)
-    yield entry.distribution
-    if isinstance(package := component.parameters.get("package"), str):
-        yield package
-    for name, slot in parameters_of(entry).nested.items():
-        held = component.checked.nested.get(name)
-        for one in held if isinstance(held, tuple) else (held,):
-            if isinstance(one, Component):
-                yield from _needed(slot.kind, one, registry)
 
 
 def figures_of(system: System, runs: Path, say: Say) -> list[Figure]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from ldmkit.disk import write_text
+from ldmkit.engine.versions import distributions
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
 from ldmkit.recipe import load, resolve
-from ldmkit.verbs.package.card import distributions
 from ldmkit.verbs.package.folder import RECIPE, recipe_in
 
 PROJECT = """\
