@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from small_recipes import LATENTS, UNET
 
 import ldmkit
@@ -80,6 +81,35 @@ def test_a_second_run_reuses_training_and_pictures() -> None:
     assert result.exit_code == 0, result.output
     assert result.output.count("reused runs/tiny") == 2
     assert "samples: 2 reused, 0 to make" in result.output
+
+
+def test_a_picture_whose_pixels_were_replaced_is_drawn_again_and_told(place: Path) -> None:
+    call("sample", "tiny.yaml", "--out", "replaced")
+    red, blue = (place / "replaced" / name for name in ("000-a-red-square-5.png", "001-a-blue-square-6.png"))
+    drawn, about = pixels(blue), PngInfo()
+    with Image.open(blue) as picture:
+        for key, value in picture.text.items():
+            about.add_itxt(key, value)
+        picture.rotate(90).save(blue, pnginfo=about)
+    assert np.abs(pixels(blue) - drawn).max() > 1
+    red.write_bytes(red.read_bytes()[:-60])
+    result = call("sample", "tiny.yaml", "--out", "replaced")
+    assert result.exit_code == 0, result.output
+    assert f"1 no longer show what was drawn, and are drawn again: {blue.name}\n" in result.output
+    assert "0 reused, 2 to make" in result.output
+    assert np.abs(pixels(blue) - drawn).max() <= 1
+
+
+def test_a_picture_that_was_compressed_anew_or_is_of_an_earlier_version_is_kept(place: Path) -> None:
+    call("sample", "tiny.yaml", "--out", "kept")
+    for name, recorded in (("000-a-red-square-5.png", True), ("001-a-blue-square-6.png", False)):
+        with Image.open(place / "kept" / name) as picture:
+            entries = PngInfo()
+            for key, value in picture.text.items():
+                if recorded or key != "ldmkit:pixels":
+                    entries.add_itxt(key, value)
+            picture.convert("RGBA").save(place / "kept" / name, pnginfo=entries, compress_level=1)
+    assert "samples: 2 reused, 0 to make" in call("sample", "tiny.yaml", "--out", "kept").output
 
 
 def test_what_follows_train_never_causes_a_training() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from ldmkit.disk import atomic, opened
 from ldmkit.errors import UserError
+from ldmkit.pictures.files import flatten, open_picture
 
 KEY = "ldmkit"
 """The prefix of the PNG text entries: ldmkit:prompt, ldmkit:seed, ldmkit:recipe..."""
+PIXELS = "pixels"
+"""The entry that holds a digest of what the picture shows."""
 
 
 def save_picture(picture: PIL.Image.Image, path: Path, about: Mapping[str, str]) -> None:
-    """Writes a PNG whose metadata holds `about`, whole or not at all. Raises DiskError."""
+    """Writes a PNG whose metadata holds `about`, and a digest of its pixels, whole or not at all. Raises
+    DiskError."""
     info = PngInfo()
-    for key, value in about.items():
+    for key, value in {**about, PIXELS: _digest(picture)}.items():
         info.add_itxt(f"{KEY}:{key}", value)
     with atomic(path) as aside:
         picture.save(aside, format="PNG", pnginfo=info)
@@ -28,15 +33,36 @@ def save_picture(picture: PIL.Image.Image, path: Path, about: Mapping[str, str])
 
 def read_about(path: Path) -> dict[str, str]:
     """What `save_picture` recorded; UserError where the file is no picture of ours."""
+    about = _entries(path)
+    about.pop(PIXELS, None)
+    if not about:
+        raise UserError(f"{path}: holds no ldmkit metadata")
+    return about
+
+
+def is_unaltered(path: Path) -> bool:
+    """Whether a picture shows what `save_picture` wrote, whatever else was done to its file.
+
+    True for one of an earlier version, which does not say what it showed. Raises UserError for a file that is
+    no readable PNG.
+    """
+    recorded = _entries(path).get(PIXELS)
+    return recorded is None or recorded == _digest(open_picture(path))
+
+
+def _entries(path: Path) -> dict[str, str]:
     try:
         with opened(path) as file, PIL.Image.open(file, formats=["PNG"]) as picture:
             text = dict(getattr(picture, "text", {}))
     except (OSError, PIL.Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable PNG ({error})") from error
-    about = {key.removeprefix(f"{KEY}:"): str(value) for key, value in text.items() if key.startswith(KEY)}
-    if not about:
-        raise UserError(f"{path}: holds no ldmkit metadata")
-    return about
+    return {key.removeprefix(f"{KEY}:"): str(value) for key, value in text.items() if key.startswith(KEY)}
+
+
+def _digest(picture: PIL.Image.Image) -> str:
+    """sha256 of its size and its pixels in RGB."""
+    shape = f"{picture.width}x{picture.height}".encode()
+    return hashlib.sha256(shape + flatten(picture).tobytes()).hexdigest()
 
 
 def grid(pictures: Sequence[PIL.Image.Image], columns: int | None = None, gap: int = 4) -> PIL.Image.Image:

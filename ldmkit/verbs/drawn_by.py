@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ldmkit.checkpoint.files import tensors_digest
@@ -11,11 +11,14 @@ from ldmkit.engine.stage_state import stage_state
 from ldmkit.engine.system import System
 from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError
-from ldmkit.pictures.png import read_about
+from ldmkit.pictures.png import is_unaltered, read_about
 from ldmkit.recipe import digest
+from ldmkit.types import Say
 
 FROZEN = "frozen"
 """What a file calls the digest of the weights that no stage holds."""
+SHOWN = 3
+"""How many names a line lists."""
 
 
 def of(system: System) -> dict[str, str]:
@@ -41,7 +44,18 @@ def frozen(system: System) -> dict[str, str]:
     return {} if found is None else {FROZEN: found}
 
 
-def drawn_alike(path: Path, about: Mapping[str, str]) -> bool:
+def missing(paths: Sequence[Path], abouts: Sequence[Mapping[str, str]], say: Say) -> list[int]:
+    """Which of the pictures are to be drawn: those that are not there, say something else of what determines
+    them, or no longer show what was drawn, which is told."""
+    alike = [i for i, path in enumerate(paths) if _drawn_alike(path, abouts[i])]
+    altered = [i for i in alike if not is_unaltered(paths[i])]
+    if altered:
+        names = ", ".join(paths[i].name for i in altered[:SHOWN]) + (", ..." if len(altered) > SHOWN else "")
+        say(f"samples: {len(altered)} no longer show what was drawn, and are drawn again: {names}")
+    return [i for i in range(len(paths)) if i not in alike or i in altered]
+
+
+def _drawn_alike(path: Path, about: Mapping[str, str]) -> bool:
     """Whether there is a picture already that says the same of what determines it."""
     try:
         held = read_about(path) if path.exists() else {}

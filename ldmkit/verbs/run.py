@@ -92,6 +92,7 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
     """Writes a PNG for each picture as soon as it is drawn, and at the end `grid.png`.
 
     Pictures that are there already, drawn alike, are kept: an interrupted call goes on where it stopped.
+    Those whose pixels were replaced since are drawn again, which is told.
     """
     model = drawn_by.of(system)
     abouts = [
@@ -99,7 +100,7 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
         for seed, record in zip(recorded.inputs.seeds, recorded.records, strict=True)
     ]
     paths = [out / file_name(i, records.title(about), int(about["seed"])) for i, about in enumerate(abouts)]
-    missing = [i for i, path in enumerate(paths) if not drawn_by.drawn_alike(path, abouts[i])]
+    missing = drawn_by.missing(paths, abouts, say)
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
     if missing:
         note_unread(system, recorded.inputs)
