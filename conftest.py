@@ -14,6 +14,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # `pytest -n`: each worker, and what it
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """No power fails in a test, so that nothing waits for the disk; test_disk_faults counts the syncs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder of the tests' own, so that they neither read nor change the user's."""
     folder = tmp_path_factory.mktemp("cache")

@@ -5,15 +5,20 @@ For tests of what other processes do, not of how they come to be: `python progra
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -23,6 +28,7 @@ FORKS.set_forkserver_preload(
         "ldmkit.training.run",
         "torch._dynamo",  # which optimizers import late
         "torch.distributed.fsdp",
+        "transformers.models.bert.modeling_bert",  # what the shipped recipes read captions with
     ]
 )
 LONGEST = timedelta(minutes=10)
@@ -96,3 +102,47 @@ def together(program: Path | str, processes: int, *arguments: str) -> list[subpr
         Fork(program, *arguments, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(processes)
     ]
     return [fork.done() for fork in forks]
+
+
+PROGRAM = "from ldmkit.cli import main; main()"
+ASKS = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    server.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+    server.shutdown(socket.SHUT_WR)
+    code, out, err = json.load(server.makefile())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+@contextmanager
+def commands() -> Iterator[Path]:
+    """A folder for PATH, whose program `ldmkit` runs each call in a fork; it reads no standard input."""
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
+        address, program = f"{name}/asked", Path(name, "ldmkit")
+        program.write_text(ASKS.format(python=sys.executable, address=address))
+        program.chmod(0o755)
+        server.bind(address)
+        server.listen()
+        thread = Thread(target=_answer, args=[server])
+        thread.start()
+        try:
+            yield Path(name)
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # ends the wait for a further call
+            thread.join()
+
+
+def _answer(server: socket.socket) -> None:
+    while True:
+        try:
+            call, _ = server.accept()
+        except OSError:
+            return
+        with call:
+            arguments, folder, variables = json.load(call.makefile())
+            done = Fork(PROGRAM, *arguments, folder=Path(folder), **variables).done()
+            call.sendall(json.dumps([done.returncode, done.stdout, done.stderr]).encode())

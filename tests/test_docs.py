@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from forks import commands
 
 from ldmkit.cli import main
 from ldmkit.host.catalogue import WITHOUT_PARAMETERS
@@ -41,8 +42,8 @@ def run_python(text, names):
     return stream.getvalue()
 
 
-def run_commands(text):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def run_commands(text, programs):
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euc", text], capture_output=True, text=True, env={**os.environ, "PATH": path}
     )
@@ -50,8 +51,15 @@ def run_commands(text):
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def programs():
+    """`ldmkit` as it answers in any shell; that a fresh process does is shown by the tutorial's test."""
+    with commands() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_what_a_page_runs_works_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+def test_what_a_page_runs_works_and_prints_what_the_page_shows(page, programs, tmp_path, monkeypatch):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     monkeypatch.chdir(tmp_path)
     names, printed = {"__name__": "page"}, ""
@@ -59,7 +67,7 @@ def test_what_a_page_runs_works_and_prints_what_the_page_shows(page, tmp_path, m
         if kind == "output":
             assert printed == text
         else:
-            printed = run_python(text, names) if kind == "python" else run_commands(text)
+            printed = run_python(text, names) if kind == "python" else run_commands(text, programs)
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)

@@ -177,6 +177,11 @@ def test_what_answers_at_once_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_what_only_draws_imports_nothing_of_training():
+    code = "import sys, ldmkit.verbs.run, ldmkit.verbs.train; sys.exit('ldmkit.training' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def _modules(part: str) -> list[str]:
     if (CORE / f"{part}.py").exists():
         return [f"ldmkit.{part}"]

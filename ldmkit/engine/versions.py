@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,12 +24,15 @@ NAME = "versions.json"
 SHOWN = 5
 """How many versions a line lists."""
 
+installed = cache(version)
+"""An installed version; asked once, since each answer parses all that a distribution says of itself."""
+
 
 def versions(system: Parts) -> dict[str, str]:
     """Versions of ldmkit, its plugins, torch, accelerate and Python."""
     plugins = {entry.distribution: entry.version for entry in system.registry}
-    libraries = {name: version(name) for name in ("torch", "accelerate", "safetensors")}
-    return {"python": platform.python_version(), "ldmkit": version("ldmkit"), **plugins, **libraries}
+    libraries = {name: installed(name) for name in ("torch", "accelerate", "safetensors")}
+    return {"python": platform.python_version(), "ldmkit": installed("ldmkit"), **plugins, **libraries}
 
 
 def other_versions(folder: Path, now: Mapping[str, str]) -> str | None:

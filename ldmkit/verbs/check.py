@@ -25,9 +25,9 @@ from ldmkit.errors import UserError
 from ldmkit.host.contained import contained
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Hub, Recipe
-from ldmkit.recipe.stages import StageName
 from ldmkit.training.diffusion import check_settings
 from ldmkit.training.promises import try_adapted, try_adapters
+from ldmkit.verbs.stages import trained_by
 
 ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
@@ -164,8 +164,3 @@ def picture_size(system: System) -> tuple[int, int]:
     """The (height, width) of the recipe's pictures; one that every model takes where nothing says it."""
     side = ANY_SIZE * system.compression.latent.factor
     return sizes.known_size(system) or (side, side)
-
-
-def trained_by(recipe: Recipe) -> list[StageName]:
-    """The stages that a recipe says how to train."""
-    return [stage for stage in stages_of(recipe) if getattr(recipe.train, stage) is not None]

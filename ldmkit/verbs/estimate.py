@@ -34,8 +34,7 @@ from ldmkit.training.latents import latent_moments
 from ldmkit.training.progress import duration
 from ldmkit.training.stage import TrainingStage
 from ldmkit.types import Say
-from ldmkit.verbs.check import trained_by
-from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
+from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters, trained_by
 
 MEASURED = 32
 """Pictures that are encoded."""

@@ -8,7 +8,11 @@ from ldmkit.engine.weights import stages_of
 from ldmkit.errors import UserError, did_you_mean
 from ldmkit.recipe import Recipe
 from ldmkit.recipe.stages import StageName
-from ldmkit.verbs.check import trained_by
+
+
+def trained_by(recipe: Recipe) -> list[StageName]:
+    """The stages that a recipe says how to train."""
+    return [stage for stage in stages_of(recipe) if getattr(recipe.train, stage) is not None]
 
 
 def named_stages(recipe: Recipe, stage: str | None) -> tuple[list[StageName], list[str]]:

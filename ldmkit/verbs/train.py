@@ -1,4 +1,7 @@
-"""Stages trained where they have no weights, or anew: what `ldmkit train` and `ldmkit run` do first."""
+"""Stages trained where they have no weights, or anew: what `ldmkit train` and `ldmkit run` do first.
+
+What a training needs is imported where one begins: a command that finds all weights does without it.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,9 @@ from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_as
 from ldmkit.engine.requests import inputs_of
 from ldmkit.engine.system import System
 from ldmkit.recipe.stages import StageName
-from ldmkit.training.adapter import train_adapter
-from ldmkit.training.run import train_stage
 from ldmkit.types import Say
 from ldmkit.verbs.arguments import Terms
-from ldmkit.verbs.check import before_training, trained_by
-from ldmkit.verbs.report.remembered import keep_sample
-from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters
+from ldmkit.verbs.stages import begun_anew, named_stages, trained_adapters, trained_by
 
 
 def ready(
@@ -87,6 +86,8 @@ def _stage_training(
 
     @cache
     def look() -> None:
+        from ldmkit.verbs.check import before_training
+
         before_training(system, any_size=terms.any_size)
         if "diffusion" in learned:
             _check_shown(system)
@@ -95,6 +96,9 @@ def _stage_training(
         if stage not in learned:
             refuse(system, stage)
         look()
+        from ldmkit.training.run import train_stage
+        from ldmkit.verbs.report.remembered import keep_sample
+
         again = stage in restarted
         train_stage(system, stage, terms.runs, restart=again, wait=terms.wait, accept=terms.accept, say=say)
         keep_sample(system, stage, terms.runs)
@@ -118,6 +122,8 @@ def _adapt(system: System, terms: Terms, say: Say, names: Collection[str], *, re
     def train(system: System, name: str) -> None:
         if slots[name].train is None:
             refuse_adapter(system, name)
+        from ldmkit.training.adapter import train_adapter
+
         again = name in anew
         train_adapter(system, name, terms.runs, restart=again, wait=terms.wait, accept=terms.accept, say=say)
 
