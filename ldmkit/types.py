@@ -60,10 +60,12 @@ class LatentSpec:
     factor: int
 
 
-FieldKind: TypeAlias = Literal["text", "label", "picture", "map", "mask", "boxes", "other"]
+FieldKind: TypeAlias = Literal["text", "label", "picture", "map", "mask", "boxes", "sizes", "other"]
 """What a batch field holds for each picture: a caption; a class id; another picture; a map of class ids; a
-mask (1 where the hole is); a list of objects (class, x, y, width, height), boxes in [0, 1]; or anything else
-that does not change where the picture is cut or mirrored."""
+mask (1 where the hole is); a list of objects (class, x, y, width, height), boxes in [0, 1]; six sizes, of
+which the left of the cut is another one where the picture is mirrored (height and width before the picture
+was resized and cut, top and left of the cut, height and width now); or anything else that does not change
+where the picture is cut or mirrored."""
 
 
 @dataclass(frozen=True)

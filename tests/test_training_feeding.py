@@ -9,7 +9,7 @@ import torch
 from training_toy import Pictures, toy, train
 
 from ldmkit.errors import UserError
-from ldmkit.training.data import Examples, raw_of
+from ldmkit.training.data import Examples, mirrored, raw_of
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import Order
 from ldmkit.training.dropout import drop_groups
@@ -44,6 +44,16 @@ def test_frozen_conditioners_encode_each_input_once(tmp_path):
     DiffusionStage(again, again.recipe.train.diffusion, Pictures(), tmp_path)  # reads them from the disk
     assert system.conditioners["frozen"].encoded == counted
     assert again.conditioners["frozen"].encoded == 0
+
+
+def test_a_value_that_was_not_encoded_is_refused_and_not_taken_for_another(tmp_path, monkeypatch):
+    system = toy(*SHORT)
+    stage = DiffusionStage(system, system.recipe.train.diffusion, Pictures(), tmp_path)
+    own = Pictures.__getitem__
+    monkeypatch.setattr(Pictures, "__getitem__", lambda self, i: {**own(self, i), "captions": ("unseen",)})
+    stage._train.examples._kept.clear()
+    with pytest.raises(UserError, match="caption: a value that was not there when all were encoded"):
+        stage.batch(0, slice(0, 4))
 
 
 def test_cached_states_are_what_encoding_gives_and_nulls_where_dropped(tmp_path):
@@ -141,6 +151,28 @@ def test_what_lies_on_the_picture_is_mirrored_in_every_form(tmp_path):
     assert raw["x"][1] == boxes
     raw = raw_of([{"x": "a red fox"}] * 2, ["x"], choice, flip, {"x": "text"})
     assert raw["x"] == ["a red fox"] * 2
+
+
+@pytest.mark.parametrize(("height", "width", "left"), [(512, 768, 40), (300, 300, 0), (700, 301, 0)])
+def test_the_left_of_a_cut_is_counted_from_the_other_side(height, width, left):
+    scale = 256 / min(height, width)
+    resized = np.random.default_rng(0).random((round(height * scale), round(width * scale)))
+    sizes = (height, width, 0, left, 256, 256)
+    turned = mirrored(sizes, "sizes")
+    assert (*turned[:3], *turned[4:]) == (*sizes[:3], *sizes[4:])
+    shown = resized[:256, left : left + 256]
+    assert np.array_equal(resized[:, ::-1][:256, turned[3] : turned[3] + 256], shown[:, ::-1])
+    of_tensor = mirrored(torch.tensor(sizes), "sizes")
+    assert (of_tensor.dtype, tuple(of_tensor.tolist())) == (torch.int64, turned)
+
+
+def test_sizes_that_do_not_say_where_the_other_side_is_are_refused_with_flips():
+    with pytest.raises(
+        ValueError, match=r"left 300 of sizes \[512, 768, 0, 300, 256, 256\].* set flip: false"
+    ):
+        mirrored((512, 768, 0, 300, 256, 256), "sizes")
+    for wrong in (None, 7, "wide", (1, 2), (0, 0, 0, 0, 0, 0)):
+        assert mirrored(wrong, "sizes") == wrong  # the conditioner says what it expects
 
 
 class Reader(torch.nn.Module):

@@ -142,13 +142,32 @@ def mirrored(value: Any, kind: FieldKind | None) -> Any:
     """A field's value as it is when its picture is mirrored from left to right, read where it names a file.
 
     kind: what the field holds; where nothing says so, a tensor of two dimensions or more is mirrored. Raises
-    ValueError for boxes that are token ids already.
+    ValueError for boxes that are token ids already, and for sizes that do not say where the other side is.
     """
     if kind in ("picture", "map", "mask"):
         return read(value, kind).flip(-1)
     if kind is None:
         return value.flip(-1) if isinstance(value, Tensor) and value.ndim > 1 else value
+    if kind == "sizes":
+        return _mirrored_sizes(value)
     return _mirrored_boxes(value) if kind == "boxes" else value
+
+
+def _mirrored_sizes(sizes: Any) -> Any:
+    """The left of the cut counted from the other side, in pixels of the picture that was resized so that the
+    cut just fits into it (Podell et al. 2023, "SDXL", algorithm 1)."""
+    try:
+        height, width, top, left, h, w = (int(x) for x in sizes)
+        other = round(width * max(h / height, w / width)) - w - left
+    except (TypeError, ValueError, ArithmeticError):  # what the conditioner refuses
+        return sizes
+    if other < -1:  # less than rounding explains
+        raise ValueError(
+            f"left {left} of sizes {[height, width, top, left, h, w]} is beyond the picture resized to the "
+            "cut, so that it cannot be mirrored: set flip: false"
+        )
+    turned = (height, width, top, max(0, other), h, w)
+    return sizes.new_tensor(turned) if isinstance(sizes, Tensor) else turned
 
 
 def _mirrored_boxes(objects: Any) -> Any:

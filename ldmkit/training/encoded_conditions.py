@@ -16,6 +16,7 @@ from torch import Tensor
 from ldmkit.checkpoint import files
 from ldmkit.engine.conditions import PARTS, concatenate, padded
 from ldmkit.engine.pretrained import digest_once, tensors_of
+from ldmkit.errors import UserError
 from ldmkit.interfaces import Conditioner
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.data import Examples, alternatives
@@ -47,7 +48,13 @@ class States:
     ) -> Condition:
         """The condition of a batch of raw inputs; the null one where `drop`."""
         keys = np.array([hash_of(key) for key in zip(*(raw[f] for f in fields), strict=True)])
-        positions = self._order[np.searchsorted(self._sorted, keys)].tolist()
+        places = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
+        if not np.array_equal(self._sorted[places], keys):
+            raise UserError(
+                f"{', '.join(fields)}: a value that was not there when all were encoded: the data set gives "
+                "another one for the same example each time; it must name what it draws in `drawn`"
+            )
+        positions = self._order[places].tolist()
         dropped = [False] * len(positions) if drop is None else drop.tolist()
         rows = self._shards.rows(positions, [self._parts] * len(positions))
         chosen = [self._null if null else row for row, null in zip(rows, dropped, strict=True)]
@@ -63,14 +70,15 @@ class States:
 
 def cacheable(conditioner: Conditioner, example: Mapping[str, Any], fields: Sequence[str]) -> bool:
     """Whether its outputs are cached: it has weights, all frozen, and inputs that recur (texts, numbers,
-    ids)."""
+    ids), whatever is mirrored."""
     parameters = list(conditioner.parameters())
     small = all(
         isinstance(v, str | int) or (isinstance(v, Tensor) and v.ndim <= 1)
         for f in fields
         for v in alternatives(example, f)
     )
-    return bool(parameters) and small and not any(p.requires_grad for p in parameters)
+    still = all(conditioner.spec.kinds.get(f, "other") in ("text", "label", "other") for f in fields)
+    return bool(parameters) and small and still and not any(p.requires_grad for p in parameters)
 
 
 def cached_states(

@@ -20,10 +20,11 @@ EXPECTS = "six whole numbers a picture: height and width before cutting, top and
 class SizeEmbedding(nn.Module):
     """Six sizes of a picture as a vector of sines and cosines, which the denoiser adds to its time embedding.
 
-    Height and width of the picture before it was cut, top and left of the cut, height and width now, in
-    pixels; vector "b 6 width". Where none are given they are those of an uncut picture of the size that is
-    drawn. Null is the condition itself: guidance acts on the other conditions. Source: Podell et al. 2023,
-    "SDXL", section 2.2.
+    Height and width of the picture as its file had them, top and left of the cut in pixels of the picture
+    resized so that the cut just fits into it, height and width now; vector "b 6 width". Training with `flip`
+    counts the left from the other side. Where no sizes are given they are those of an uncut picture of the
+    size that is drawn. Null is the condition itself: guidance acts on the other conditions. Source: Podell et
+    al. 2023, "SDXL", section 2.2 and algorithm 1.
 
     Args:
         field: the batch field that holds the six numbers.
@@ -35,7 +36,7 @@ class SizeEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.field, self.width = field, width
-        self.spec = ConditionSpec(fields=(field,), vector=NUMBERS * width)
+        self.spec = ConditionSpec(fields=(field,), vector=NUMBERS * width, kinds={field: "sizes"})
 
     def prepare(self, raw: Mapping[str, Any]) -> Prepared:
         """Numbers to integers "b 6"; ValueError says what is expected."""
