@@ -105,3 +105,34 @@ def test_a_pipe_in_a_run_s_folder_keeps_nothing_waiting(name: str, recipe: str, 
     if name == "metrics.jsonl":
         with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be read: it is no file"):
             store.rewind(2)
+
+
+TEXT = {"caption": {"name": "pretrained-text", "path": "clip"}}
+REFUSED = "it is no file: a pipe, a socket or a device"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer/vocab.json", "model.safetensors", "device"])
+def test_a_pipe_among_the_files_of_a_text_encoder(name: str, recipe: str, tmp_path: Path) -> None:
+    path = tmp_path / "clip" / name
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/zero") if name == "device" else os.mkfifo(path)
+    Path(recipe).write_text(
+        yaml.safe_dump({**yaml.safe_load(Path(recipe).read_text()), "conditioners": TEXT})
+    )
+    for verb in ("check", "sample"):
+        assert f"conditioner (pretrained-text): path {path}: {REFUSED}" in refused(verb, recipe)
+
+
+def test_data_and_networks_that_are_pipes(recipe: str, pipe: str) -> None:
+    data = f"data={{name: image-folder, path: {pipe}, size: 8}}"
+    assert REFUSED in refused("check", "--data", recipe, "-s", data)
+    guidance = f"guidance=[{{name: clip, network: {{path: {pipe}, architecture: ViT-B-32}}}}]"
+    assert REFUSED in refused("sample", recipe, "-s", guidance, "--prompt", "a")
+
+
+def test_a_pipe_beside_the_weights_that_are_named(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "clip.safetensors").write_bytes(b"")
+    os.mkfifo(tmp_path / "vocab.json")
+    guidance = "guidance=[{name: clip, network: {path: clip.safetensors, architecture: ViT-B-32}}]"
+    told = refused("sample", recipe, "-s", guidance, "--prompt", "a")
+    assert f"{tmp_path / 'vocab.json'}: {REFUSED}" in told

@@ -10,6 +10,7 @@ from typing import Any
 
 from ldmkit.engine.announced import misannounced
 from ldmkit.engine.fitting import misfits, misfits_of_class
+from ldmkit.engine.named_files import check_paths
 from ldmkit.errors import UserError
 from ldmkit.host.contained import described, raised_by_it
 from ldmkit.host.parameters import Nested, parameters_of
@@ -48,6 +49,8 @@ def build(registry: Registry, kind: str, component: Component, **supplied: Any) 
         if required and name not in handed:
             raise component_error(kind, component, f"needs '{name}', which this place does not supply")
     try:
+        # A data set looks at the files of its folder itself, and may leave some out.
+        check_paths(values, declared.reads, inside=kind != "data")
         built = constructor(**handed, **values)
     except (UserError, ValueError) as error:
         raise component_error(kind, component, str(error) or type(error).__name__) from error
