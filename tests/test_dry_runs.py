@@ -11,7 +11,8 @@ from training_toy import toy, train
 from ldmkit.errors import UserError
 from ldmkit.training.data_report import report_data
 from ldmkit.types import Condition
-from ldmkit.verbs.check import before_training
+from ldmkit.verbs import check
+from ldmkit.verbs.check import before_training, inspect, try_numbers
 
 
 def looked_at(*overrides: str) -> None:
@@ -166,6 +167,18 @@ def test_a_denoiser_that_is_another_one_when_it_is_bound_is_named(silent, monkey
     said = r"denoiser \(toy\): .*output of bind is another one than that of a call with the same condition"
     with pytest.raises(UserError, match=said):
         before_training(system, any_size=False)
+
+
+def test_check_names_such_a_denoiser_too_without_weights_or_data(monkeypatch):
+    recipe = toy().recipe
+    try_numbers(inspect(recipe, training_toy.registry()))
+    monkeypatch.setattr(training_toy.Denoiser, "bind", blind)
+    system = inspect(recipe, training_toy.registry())
+    with pytest.raises(UserError, match=r"denoiser \(toy\): .*output of bind is another one"):
+        try_numbers(system)
+    assert all(x.is_meta for x in system.parameters())
+    monkeypatch.setattr(check, "PARAMETERS", 1)
+    try_numbers(system)  # a large one is left to the training
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -43,10 +43,12 @@ def command(
     loaded = load(recipe, overrides)
     resolved = resolve(loaded, registry)
 
-    from ldmkit.verbs.check import inspect, try_out  # after `resolve`: with errors, it is never needed
+    # After `resolve`: with errors, it is never needed.
+    from ldmkit.verbs.check import inspect, try_numbers, try_out
 
     system = inspect(resolved, registry)
     try_out(system, any_size=any_size)
+    try_numbers(system)
     if as_json:
         options.write_json(_plain(resolved, registry, system, data=data, explained=explained))
         return

@@ -15,6 +15,7 @@ from ldmkit.engine.plans import Plan
 from ldmkit.engine.promises import ROUNDING, check_estimate, same
 from ldmkit.engine.rehearsal import COUNT, announced, blank, compress, condition_of, in_mode, learns, named
 from ldmkit.engine.trial import WRONG
+from ldmkit.interfaces import Denoiser
 from ldmkit.types import Conditions
 
 IN_TRAINING = "fails in training mode"
@@ -42,29 +43,32 @@ def rehearse_sampling(system: Parts, plan: Plan, size: tuple[int, int]) -> None:
                     check_estimate(one, latent)
 
 
-def try_bound(system: Parts, size: tuple[int, int]) -> None:
+def try_bound(system: Parts, size: tuple[int, int], network: Denoiser | None = None) -> None:
     """UserError where the denoiser gives another output bound to a condition, as sampling calls it, than
-    called with it, as training does. With numbers, on the system's device; its weights stay as they are.
+    called with it, as training does. With numbers, on the network's device; its weights stay as they are.
 
-    size: a picture's (height, width).
+    size: a picture's (height, width). network: in the place of the system's, where that is on the meta
+    device.
     """
-    slot = system.recipe.denoiser
-    if slot is None:
+    slot, network = system.recipe.denoiser, network or system.denoiser
+    if slot is None or network is None:
         return
+    assert isinstance(network, nn.Module)
     generator, latent = torch.Generator().manual_seed(0), blank(system, size)[1]
+    like = next(network.parameters(), system.compression.scale)
 
-    def drawn(like: Tensor) -> Tensor:
-        floats = like.is_floating_point()  # else a mask
-        return system.like_weights(torch.randn(like.shape, generator=generator) if floats else like)
+    def drawn(x: Tensor) -> Tensor:
+        floats = x.is_floating_point()  # else a mask
+        value = torch.randn(x.shape, generator=generator) if floats else x
+        return value.to(like.device, like.dtype if floats else None)
 
     cpu = torch.zeros(latent.shape)
     conditions = {name: announced(c, cpu).map(drawn) for name, c in system.named_conditioners()}
     z, condition = drawn(cpu), joining.merge(conditions)
     level = system.schedule.level(torch.tensor([0.3, 0.7], dtype=torch.float64), (z.shape[2], z.shape[3]))
     time = level.time.to(z)
-    denoiser = system.get_submodule("denoiser")
-    with torch.no_grad(), in_mode(denoiser, training=False), _moved(denoiser), named("denoiser", slot, WRONG):
-        plain, bound = system.network(z, time, condition), system.network.bind(condition)(z, time)
+    with torch.no_grad(), in_mode(network, training=False), _moved(network), named("denoiser", slot, WRONG):
+        plain, bound = network(z, time, condition), network.bind(condition)(z, time)
         same("the output of bind", bound, plain)
         if float((bound - plain).abs().max()) > ROUNDING * float(plain.abs().max()):
             raise ValueError("the output of bind is another one than that of a call with the same condition")

@@ -22,11 +22,11 @@ from ldmkit.engine.unread import note_unread
 from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
-from ldmkit.interfaces import Denoiser, NoiseSchedule, Objective
+from ldmkit.interfaces import Conditioner, Denoiser, NoiseSchedule, Objective
 from ldmkit.pictures import Pictures
 from ldmkit.progress import Meter
 from ldmkit.recipe import Recipe
-from ldmkit.types import Conditions, Latent, Request
+from ldmkit.types import Conditions, Latent, LatentSpec, Request
 
 
 class System(Parts):
@@ -176,17 +176,29 @@ def _assembled(recipe: Recipe, registry: Registry) -> System:
         schedule = build_component(registry, "schedule", recipe.schedule)
         objective = build_component(registry, "objective", recipe.objective, schedule=schedule)
         _check_objective(objective, schedule, recipe)
-    denoiser: Denoiser | None = None
-    if recipe.denoiser is not None:
-        denoiser = build_component(
-            registry,
-            "denoiser",
-            recipe.denoiser,
-            latent=latent,
-            conditions=joining.merged_spec({name: c.spec for name, c in conditioners.items()}),
-            out_channels=_out_channels(objective, latent.channels, recipe),
-        )
+    denoiser = denoiser_of(recipe, registry, latent, conditioners, objective)
     return System(recipe, registry, compression, conditioners, denoiser, schedule, objective)
+
+
+def denoiser_of(
+    recipe: Recipe,
+    registry: Registry,
+    latent: LatentSpec,
+    conditioners: Mapping[str, Conditioner],
+    objective: Objective,
+) -> Denoiser | None:
+    """The recipe's untrained denoiser beside those neighbours; None where the recipe has none."""
+    if recipe.denoiser is None:
+        return None
+    denoiser: Denoiser = build_component(
+        registry,
+        "denoiser",
+        recipe.denoiser,
+        latent=latent,
+        conditions=joining.merged_spec({name: c.spec for name, c in conditioners.items()}),
+        out_channels=_out_channels(objective, latent.channels, recipe),
+    )
+    return denoiser
 
 
 def _check_objective(objective: Objective, schedule: NoiseSchedule, recipe: Recipe) -> None:

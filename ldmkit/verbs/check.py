@@ -18,7 +18,7 @@ from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training, try_bou
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
 from ldmkit.engine.sampling_memory import check_room
-from ldmkit.engine.system import System, assemble
+from ldmkit.engine.system import System, assemble, denoiser_of
 from ldmkit.engine.trial import try_process
 from ldmkit.engine.weights import initial_weights, source_of, stages_of
 from ldmkit.errors import UserError
@@ -33,6 +33,8 @@ ANY_SIZE = 64
 """Latent side at which levels are checked where neither recipe nor data say a picture size."""
 
 ANY_SIZE_OPTION = "--any-size"
+PARAMETERS, POSITIONS = 50_000_000, 64 * 64
+"""Of a denoiser and of its latent, up to which `check` runs it with numbers: below a second."""
 
 
 def inspect(recipe: Recipe, registry: Registry) -> System:
@@ -130,6 +132,19 @@ def try_out(system: System, *, any_size: bool) -> None:
     rehearse(system, picture_size(system))
     rehearse_sampling(system, plans.plan(system), picture_size(system))
     rehearse_training(system, picture_size(system))
+
+
+def try_numbers(system: System) -> None:
+    """UserError where the denoiser, bound to a condition, gives another output than called with it; a large
+    one is left to the training, which tries it before it begins. system: on the meta device."""
+    recipe, (height, width) = system.recipe, sizes.latent_size(system, picture_size(system))
+    denoiser = system.denoiser
+    if denoiser is None or height * width > POSITIONS:
+        return
+    if sum(p.numel() for p in system.get_submodule("denoiser").parameters()) <= PARAMETERS:
+        conditioners = dict(system.named_conditioners())
+        made = denoiser_of(recipe, system.registry, system.compression.latent, conditioners, system.objective)
+        try_bound(system, picture_size(system), made)
 
 
 def before_training(system: System, *, any_size: bool) -> None:
