@@ -14,11 +14,13 @@ import torch
 from forks import Fork
 from training_toy import Pictures, toy, train
 
+from ldmkit.checkpoint.files import write_tensors
 from ldmkit.errors import UserError
 from ldmkit.training.diffusion import DiffusionStage
 from ldmkit.training.draws import LISTED, Batches, Order
 from ldmkit.training.latents import cached_latents
 from ldmkit.training.shards import Shards
+from ldmkit.training.stored_rows import StoredRows
 
 SHORT = ["train.compression.steps=2", "train.diffusion.steps=2"]
 TOGETHER = """
@@ -147,6 +149,24 @@ def test_latents_larger_than_the_memory_allowed_are_trained_on(tmp_path):
         command, capture_output=True, text=True, timeout=600, env={**os.environ, **environment}
     )
     assert found.stdout.splitlines()[-1] == "latents 159 MB, more than is allowed", found.stderr[-2000:]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+def test_a_row_is_read_without_the_rest_of_its_file(tmp_path, dtype):
+    table = torch.arange(24).view(4, 2, 3).remainder(5).to(dtype)
+    write_tensors(tmp_path / "a.safetensors", {"other": torch.ones(7), "table": table})
+    with StoredRows(tmp_path / "a.safetensors") as file:
+        assert torch.equal(file.row("table", 2), table[2])
+        assert file.row("absent", 0) is None
+
+
+def test_a_file_of_rows_that_is_cut_is_named(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"table": torch.ones(4, 100)})
+    for left in (1500, 40, 3, 0):
+        path.write_bytes(path.read_bytes()[:left])
+        with pytest.raises(UserError, match=r"a\.safetensors: cannot be read"), StoredRows(path) as file:
+            file.row("table", 3)
 
 
 def test_the_order_of_many_examples_is_a_permutation_that_is_not_listed():

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.lock import locked
-from ldmkit.checkpoint.origin import Origin, write_contents
+from ldmkit.checkpoint.origin import Origin, read_origin, write_contents
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.disk import TRAINING_CACHE
 from ldmkit.engine.continuing import begin
@@ -131,7 +131,10 @@ def accelerator_on(device: torch.device) -> Accelerator:
 
 
 def _record(system: System, store: RunStore, origin: Origin, data: Dataset) -> None:
-    """Writes the recipe, the versions and the contents of the data into the run folder."""
+    """Writes the recipe, the versions and the contents of the data into the run folder; of data that it has
+    recorded already, the contents are not asked for again."""
     store.open(dump(system.recipe), versions(system))
+    recorded = read_origin(store.folder)
+    if recorded is None or recorded.data != origin.data:
+        write_contents(store.folder, contents_of(data))
     origin.write(store.folder)
-    write_contents(store.folder, contents_of(data))

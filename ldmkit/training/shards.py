@@ -17,6 +17,7 @@ from ldmkit.disk import DiskError, check_room, read_text, size, write_json
 from ldmkit.errors import UserError
 from ldmkit.training.collectives import place, sum_over_processes
 from ldmkit.training.progress import Reporter
+from ldmkit.training.stored_rows import StoredRows
 from ldmkit.types import Say
 
 SHARD = 1024
@@ -124,20 +125,13 @@ class Shards:
         return count
 
     def rows(self, indices: Sequence[int], names: Sequence[Sequence[str]]) -> list[list[Tensor | None]]:
-        """Of each index, the rows of the tensors that its `names` say; None for one that is not there.
-
-        Copies: a slice would keep its whole file mapped.
-        """
+        """Of each index, the rows of the tensors that its `names` say; None for one that is not there."""
         rows: dict[int, list[Tensor | None]] = {}
         for number in sorted({index // SHARD for index in indices}):
-            with opened(self.paths[number]) as shard:
-                there = set(shard.keys())
+            with StoredRows(self.paths[number]) as shard:
                 for position, index in enumerate(indices):
                     if index // SHARD == number:
-                        rows[position] = [
-                            shard.get_slice(name)[index % SHARD].clone() if name in there else None
-                            for name in names[position]
-                        ]
+                        rows[position] = [shard.row(name, index % SHARD) for name in names[position]]
         return [rows[position] for position in range(len(indices))]
 
 
