@@ -57,7 +57,7 @@ REQUEST = [
     ),
 ]  # fmt: skip
 """What to make pictures of."""
-SAME = ("count", "seed", "negative", "init", "strength", "guidance")
+SAME = ("count", "seed", "negative", "init", "strength", "guidance", "size")
 """Those options whose values `PictureArguments` takes as they are."""
 
 
@@ -66,7 +66,7 @@ def request(function: F) -> F:
 
     @functools.wraps(function)
     def gathered(*, overrides: tuple[str, ...], **given: Any) -> Any:
-        changes = (*overrides, *_changes(given.pop("size"), given.pop("steps"), given.pop("batch")))
+        changes = (*overrides, *_changes(given["size"], given.pop("steps"), given.pop("batch")))
         masks = (f"mask={path}" for path in given.pop("mask"))
         arguments = PictureArguments(
             prompts=all_prompts(given.pop("prompts"), given.pop("prompts_file")),

@@ -17,7 +17,7 @@ from ldmkit.engine.plans import Plan, named_guide, plan
 from ldmkit.engine.promises import check_latent
 from ldmkit.engine.requests import Inputs, whole_number
 from ldmkit.engine.sampling_memory import check_room
-from ldmkit.engine.sizes import given_size, known_size, latent_size
+from ldmkit.engine.sizes import check_maps, given_size, known_size, latent_size
 from ldmkit.errors import UserError
 from ldmkit.pictures import to_pictures
 from ldmkit.types import Image, Latent, Levels, NoiseSource, Request
@@ -104,6 +104,7 @@ def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = No
     read = {f for _, c in system.named_conditioners() for f in c.spec.fields}
     raw = {field: values for field, values in inputs.raw.items() if field in read}
     conditions = system.condition(raw, count, shape)
+    check_maps(system, conditions, size)
     null = system.null(conditions)
     check_negative(system, inputs, raw)
     if inputs.negative is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ PIXEL = 8192
 """Bytes a pixel that no model exceeds: where even so many are free, nothing is estimated."""
 BARE = 12
 """Bytes a pixel of the picture itself."""
+_TAKEN: MutableMapping[Any, set[tuple[int, int]]] = WeakKeyDictionary()
+"""The sizes that each denoiser has taken."""
 
 
 def check_room(system: Parts, size: tuple[int, int], count: int) -> None:
@@ -58,8 +61,9 @@ def peak_of(system: Parts, size: tuple[int, int]) -> int:
 
 
 def check_fits(system: Parts, size: tuple[int, int]) -> None:
-    """UserError where the denoiser says on the meta device that it takes no pictures of that size."""
-    if system.denoiser is None:
+    """UserError where the denoiser says on the meta device that it takes no pictures of that size. Sizes that
+    it has taken are not tried again: `run` checks its inputs before and after a training."""
+    if system.denoiser is None or size in (taken := _TAKEN.setdefault(system.denoiser, set())):
         return
     _, latent = blank(system, size)
     try:
@@ -69,6 +73,7 @@ def check_fits(system: Parts, size: tuple[int, int]) -> None:
         raise misfit(system, latent, error) from error
     except Exception:  # what needs numbers cannot run on the meta device
         return
+    taken.add(size)
 
 
 def _denoising(system: Parts, latent: Tensor) -> Callable[[], Any]:

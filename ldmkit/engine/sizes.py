@@ -41,6 +41,20 @@ def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> t
     return None if shaped is None else (shaped.shape[-2] * factor, shaped.shape[-1] * factor)
 
 
+def check_maps(system: Parts, conditions: Conditions, size: tuple[int, int] | None) -> None:
+    """UserError where a condition's map is for pictures of another (height, width) than the one asked for."""
+    if size is None:
+        return
+    latent, factor = latent_size(system, size), system.compression.latent.factor
+    for name, condition in conditions.items():
+        if condition.concat is not None and condition.concat.shape[2:] != latent:
+            (height, width), (h, w) = size, (side * factor for side in condition.concat.shape[2:])
+            raise UserError(
+                f"size {height}x{width}: condition '{name}' is for pictures of {h}x{w}: leave the size out, "
+                "or give the condition at that size"
+            )
+
+
 def known_size(system: Parts) -> tuple[int, int] | None:
     """The pictures' (height, width) that the recipe or its data give."""
     return system.recipe.sample.size or data_size(system)

@@ -59,6 +59,7 @@ class System(Parts):
         """
         shaped = init if noise is None else noise
         size = size or sizes.given_size(self, conditions, shaped)
+        sizes.check_maps(self, conditions, size)
         count = len(shaped) if shaped is not None else joining.count_of(conditions.values()) or 1
         request = Request(
             conditions,

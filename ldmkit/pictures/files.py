@@ -153,6 +153,8 @@ def upright_size(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> 
 def _unopened(error: Exception, name: str) -> PictureError:
     if isinstance(error, UnidentifiedImageError):
         return PictureError(f"{name}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture")
+    if isinstance(error, IsADirectoryError):
+        return PictureError(f"{name}: is a folder; name a picture in it")
     return PictureError(f"{name}: cannot be read ({type(error).__name__}: {error})"[:500])
 
 

@@ -16,7 +16,8 @@ class PictureArguments:
     """Inputs and options as given; what is empty or None is the recipe's.
 
     fields: lists of inputs by field, see `inputs`; None leaves a condition out. guidance: the scale of the
-    recipe's guidance. overrides: all changes of the recipe's values.
+    recipe's guidance. size: the (height, width) of `--size`, which no condition's map may contradict.
+    overrides: all changes of the recipe's values, that of the size among them.
     """
 
     prompts: Sequence[str] = ()
@@ -27,6 +28,7 @@ class PictureArguments:
     init: Sequence[str] = ()
     strength: float | None = None
     guidance: float | None = None
+    size: tuple[int, int] | None = None
     overrides: Sequence[str] = ()
 
     def inputs(self, texts: Collection[str]) -> dict[str, list[Any] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,10 +27,12 @@ from ldmkit.verbs.arguments import PictureArguments
 
 @dataclass(frozen=True)
 class RecordedInputs:
-    """The pictures to draw, and what each file is to say of its inputs."""
+    """The pictures to draw, what each file is to say of its inputs, and the (height, width) where a command
+    line asks for one."""
 
     inputs: Inputs
     records: Sequence[Mapping[str, str]]
+    size: tuple[int, int] | None = None
 
 
 def recorded_inputs(system: System, arguments: PictureArguments) -> RecordedInputs:
@@ -42,16 +44,20 @@ def recorded_inputs(system: System, arguments: PictureArguments) -> RecordedInpu
     set_guidance(system, arguments.guidance)
     inputs, plan = _inputs(system, arguments), plans.plan(system)
     shown: Sequence[int] | None = None
-    if not inputs.raw and (fields := plans.fields_needed(system, plan)):
+    left_out = {field for field, values in arguments.fields.items() if values is None}
+    fields = [field for field in plans.fields_needed(system, plan) if field not in left_out]
+    if fields and not inputs.raw:
         inputs, shown = examples.inputs(system, fields, inputs, arguments.count)
     check_strength(inputs, arguments.strength)
     check_inputs(system, plan, inputs)
+    if arguments.size is not None:  # conditions say their size when they are encoded, with whatever weights
+        sampling.request_for(system, inputs.rows([0]), arguments.size)
     options = records.options(arguments.overrides, arguments.guidance)
     kept = [
         records.of(system, inputs, i, None if shown is None else shown[i]) | options
         for i in range(len(inputs.seeds))
     ]
-    return RecordedInputs(inputs, kept)
+    return RecordedInputs(inputs, kept, arguments.size)
 
 
 def draws(system: System) -> bool:
@@ -104,18 +110,17 @@ def make_pictures(system: System, recorded: RecordedInputs, out: Path, say: Say)
     say(f"samples: {len(paths) - len(missing)} reused, {len(missing)} to make in {out}")
     if missing:
         note_unread(system, recorded.inputs)
-        _draw(
-            system, recorded.inputs.rows(missing), [paths[i] for i in missing], [abouts[i] for i in missing]
-        )
+        todo = replace(recorded, inputs=recorded.inputs.rows(missing), records=[abouts[i] for i in missing])
+        _draw(system, todo, [paths[i] for i in missing])
     _save_grid(paths, out / "grid.png")
     return paths
 
 
-def _draw(system: System, inputs: Inputs, paths: Sequence[Path], abouts: Sequence[Mapping[str, str]]) -> None:
+def _draw(system: System, recorded: RecordedInputs, paths: Sequence[Path]) -> None:
     """Draws the pictures batch by batch and writes each batch at once."""
-    todo = iter(zip(paths, abouts, strict=True))
+    todo = iter(zip(paths, recorded.records, strict=True))
     with Meter("samples", len(paths)) as meter:
-        for batch in sampling.pictures(system, inputs, meter=meter.update):
+        for batch in sampling.pictures(system, recorded.inputs, size=recorded.size, meter=meter.update):
             for picture in batch:
                 path, about = next(todo)
                 save_picture(picture, path, about)

@@ -71,6 +71,12 @@ def test_where_nothing_is_given_conditions_come_from_the_validation_split() -> N
     assert np.abs(pixels(again) - pixels(paths[0])).max() <= 1
 
 
+def test_what_is_left_out_is_not_taken_from_the_validation_split() -> None:
+    system = ldmkit.build("both.yaml")
+    inputs = recorded_inputs(system, PictureArguments(fields={"label": None}, count=1)).inputs
+    assert list(inputs.raw) == ["segmentation"]
+
+
 def test_what_cannot_be_shown_is_refused_before_training() -> None:
     write(Path(), "blind", guidance=[{"name": "known-region"}])
     result = call("run", "blind.yaml")

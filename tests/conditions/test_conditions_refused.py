@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conditioned import call
 
+import ldmkit
 from ldmkit.errors import UserError
 
 
@@ -20,6 +21,17 @@ from ldmkit.errors import UserError
         ("classes", ["--input", "label=[1"], "is no JSON"),
         ("both", ["--input", "segmentation=mask.png"], "segmentation: expects maps of class ids 0 to 2"),
         ("both", ["--input", "segmentation=none.png", "--input", "label=red"], "none.png: no such file"),
+        ("classes", ["--input", "label=null"], "recipe 'classes' needs the condition field(s) label"),
+        (
+            "both",
+            ["--input", "segmentation=map-4.png", "--size", "8"],
+            "size 8x8: condition 'segmentation' is for pictures of 16x16: leave the size out, or give",
+        ),
+        (
+            "both",
+            ["--input", "segmentation=pictures", "--input", "label=red"],
+            "pictures: is a folder; name a picture in it",
+        ),
         (
             "kept",
             ["--input", "segmentation=map-4.png"],
@@ -70,3 +82,15 @@ def test_prompts_files_of_any_editor_are_read_and_empty_ones_refused(tmp_path: P
     file.write_text("\n  \n")
     with pytest.raises(UserError, match="holds no prompt"):
         all_prompts(("one",), file)
+
+
+def test_a_size_that_a_map_contradicts_is_told_in_python_as_well() -> None:
+    with pytest.warns(UserWarning, match="no weights"):
+        system = ldmkit.build("both.yaml")
+    conditions = system.condition({"segmentation": "map-4.png", "label": "red"})
+    for draw in (
+        lambda: system.sample(fields={"segmentation": "map-4.png", "label": "red"}, size=(8, 16)),
+        lambda: system.sample_latent(conditions, size=(8, 16)),
+    ):
+        with pytest.raises(UserError, match="size 8x16: condition 'segmentation' is for pictures of 16x16"):
+            draw()

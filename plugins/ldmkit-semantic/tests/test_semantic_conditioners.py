@@ -154,3 +154,10 @@ def test_a_published_configuration_that_does_not_fit_is_refused(change, message)
 def test_a_map_that_halving_would_leave_nothing_of_is_refused():
     with pytest.raises(ValueError, match="segmentation: a map of 3x8; each side needs 4 pixels at least"):
         SpatialRescaler(F4, classes=CLASSES).prepare({"segmentation": torch.zeros(1, 3, 8, dtype=torch.long)})
+
+
+def test_a_map_whose_picture_would_be_cut_is_refused():
+    with pytest.raises(ValueError, match="segmentation: 8x10 maps; each side must be a multiple of 4"):
+        SpatialRescaler(F4, classes=CLASSES).prepare(
+            {"segmentation": torch.zeros(1, 8, 10, dtype=torch.long)}
+        )

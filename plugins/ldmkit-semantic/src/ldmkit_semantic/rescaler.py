@@ -57,6 +57,10 @@ class SpatialRescaler(nn.Module):
             raise ValueError(
                 f"{self.field}: a map of {height}x{width}; each side needs {least} pixels at least"
             )
+        if height % 2**self.stages or width % 2**self.stages:
+            raise ValueError(
+                f"{self.field}: {height}x{width} maps; each side must be a multiple of {2**self.stages}"
+            )
         return {self.field: maps}
 
     def encode(self, prepared: Prepared, generator: torch.Generator | None = None) -> Condition:
