@@ -54,7 +54,7 @@ def network_estimate(system: Parts, slot: SamplerSlot) -> ConditionedEstimate:
         try:
             raw = network(requested)(scaled, time)
         except ValueError as error:
-            raise misfit(system, z, error) from error
+            raise misfit(system, z, error, requested[0]) from error
         return _split(system.objective.estimate(raw.to(batch.dtype), batch, level), n)
 
     return estimate

@@ -25,12 +25,18 @@ def latent_size(system: Parts, size: tuple[int, int] | None) -> tuple[int, int]:
     return size[0] // factor, size[1] // factor
 
 
-def misfit(system: Parts, latent: Latent, error: ValueError) -> UserError:
-    """What the denoiser says of a latent that it cannot take, with the size of its picture."""
+def misfit(
+    system: Parts, latent: Latent, error: ValueError, conditions: Conditions | None = None
+) -> UserError:
+    """What the denoiser says of a latent that it cannot take, with the size of its picture and the condition
+    that it has this size from."""
+    mapped = (f", that of condition '{n}'" for n, c in (conditions or {}).items() if c.concat is not None)
     factor, slot = system.compression.latent.factor, system.recipe.denoiser
     of = f" (a position of the latent is {factor}x{factor} pixels)" if factor > 1 else ""
     height, width = (side * factor for side in latent.shape[2:])
-    return UserError(f"size {height}x{width}: denoiser ({slot.name if slot else ''}): {error}{of}")
+    return UserError(
+        f"size {height}x{width}{next(mapped, '')}: denoiser ({slot.name if slot else ''}): {error}{of}"
+    )
 
 
 def given_size(system: Parts, conditions: Conditions, noise: Latent | None) -> tuple[int, int] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conditioned import call
+import torch
+from conditioned import MAP, UNET, call, write
 
 import ldmkit
 from ldmkit.errors import UserError
@@ -94,3 +95,11 @@ def test_a_size_that_a_map_contradicts_is_told_in_python_as_well() -> None:
     ):
         with pytest.raises(UserError, match="size 8x16: condition 'segmentation' is for pictures of 16x16"):
             draw()
+
+
+def test_a_size_that_the_network_cannot_take_is_told_with_the_map_that_it_comes_from() -> None:
+    write(Path(), "steps", conditioners=MAP, denoiser={**UNET, "multipliers": [1, 2]})
+    with pytest.warns(UserWarning, match="no weights"):
+        system = ldmkit.build("steps.yaml")
+    with pytest.raises(UserError, match="size 16x15, that of condition 'segmentation': denoiser"):
+        system.sample(fields={"segmentation": torch.zeros(1, 16, 15, dtype=torch.long)})
