@@ -86,11 +86,12 @@ def test_prompts_files_of_any_editor_are_read_and_empty_ones_refused(tmp_path: P
 
 
 def test_a_size_that_a_map_contradicts_is_told_in_python_as_well() -> None:
+    write(Path(), "sized", conditioners=MAP)
     with pytest.warns(UserWarning, match="no weights"):
-        system = ldmkit.build("both.yaml")
-    conditions = system.condition({"segmentation": "map-4.png", "label": "red"})
+        system = ldmkit.build("sized.yaml")
+    conditions = system.condition({"segmentation": "map-4.png"})
     for draw in (
-        lambda: system.sample(fields={"segmentation": "map-4.png", "label": "red"}, size=(8, 16)),
+        lambda: system.sample(fields={"segmentation": "map-4.png"}, size=(8, 16)),
         lambda: system.sample_latent(conditions, size=(8, 16)),
     ):
         with pytest.raises(UserError, match="size 8x16: condition 'segmentation' is for pictures of 16x16"):
