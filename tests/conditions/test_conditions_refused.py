@@ -89,7 +89,7 @@ def test_a_size_that_a_map_contradicts_is_told_in_python_as_well() -> None:
     write(Path(), "sized", conditioners=MAP)
     with pytest.warns(UserWarning, match="no weights"):
         system = ldmkit.build("sized.yaml")
-    conditions = system.condition({"segmentation": "map-4.png"})
+    conditions = system.condition({"segmentation": ["map-4.png"]})
     for draw in (
         lambda: system.sample(fields={"segmentation": "map-4.png"}, size=(8, 16)),
         lambda: system.sample_latent(conditions, size=(8, 16)),
