@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from PIL import Image as Pillow
 from torch import Tensor
 
-from ldmkit.errors import Note
+from ldmkit.errors import Note, shortened
 from ldmkit.pictures.files import decode, flatten, shown, to_tensor
 from ldmkit.pictures.storage import is_lossy, is_unsure, note, step
 from ldmkit.types import FieldKind
@@ -40,6 +40,8 @@ def read(value: Any, kind: FieldKind, name: str = "a picture") -> Any:
     if isinstance(value, Pillow.Image):
         return _of_picture(value, kind, name)
     tensor = _tensor(value)
+    if tensor.ndim == 0:
+        raise ValueError(f"{shortened(str(value), 100)} is no {kind}")
     channels_last = tensor.ndim == 3 and tensor.shape[-1] == 3 != tensor.shape[0]
     return tensor.movedim(-1, 0) if kind == "picture" and channels_last else tensor
 

@@ -22,6 +22,7 @@ from ldmkit.errors import UserError
         ("classes", ["--input", "label=[1"], "is no JSON"),
         ("both", ["--input", "segmentation=mask.png"], "segmentation: expects maps of class ids 0 to 2"),
         ("both", ["--input", "segmentation=none.png", "--input", "label=red"], "none.png: no such file"),
+        ("holes", ["--input", "image=5", "--mask", "mask.png"], "image: 5 is no picture"),
         ("classes", ["--input", "label=null"], "recipe 'classes' needs the condition field(s) label"),
         (
             "both",
