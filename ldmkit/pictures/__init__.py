@@ -2,9 +2,9 @@
 
 Files and tensors (`files`, `storage`); raw inputs as tensors (`values`) and as batches (`batches`); the part
 of a picture that is shown (`cutting`, `views`); the base of data sets of picture files (`data`, `examples`,
-`broken`, `lacking`); colour profiles (`colours`); conditions drawn as pictures (`painted`); PNG files that
-say how they were sampled (`png`) and from what (`inputs`); lists of pictures that notebooks show (`listed`);
-contact sheets (`sheet`).
+`broken`, `lacking`); colour profiles and primaries (`colours`, `primaries`); conditions drawn as pictures
+(`painted`); PNG files that say how they were sampled (`png`) and from what (`inputs`); lists of pictures that
+notebooks show (`listed`); contact sheets (`sheet`).
 """
 
 from ldmkit.pictures.batches import batch, class_maps, fitted, masks

@@ -1,4 +1,4 @@
-"""Embedded colour profiles and the gamma of PNG files: pictures in other colour spaces become sRGB."""
+"""Embedded colour profiles, gamma and primaries of PNG files: pictures in other colour spaces become sRGB."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image as Pillow
 from PIL import ImageCms
 
+from ldmkit.pictures.primaries import Matrix, to_srgb_of
+
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Pillow's mode for a profile's colour space."""
 BARE = {"L": "L", "LA": "L", "1": "L", "CMYK": "CMYK"}
 """Pillow's mode without transparency, where it is not RGB."""
 NEARLY_SRGB = 0.05
 """Gammas that differ less from that of sRGB, 1/2.2, mean it: libpng's own threshold."""
+ROWS = 64
+"""Rows of pixels whose primaries are converted together."""
 
 
 def to_srgb(picture: Pillow.Image) -> Pillow.Image:
     """The picture in sRGB by its embedded ICC profile (perceptual intent), or where it has none by the gamma
-    of its PNG file, its transparency kept.
+    and the primaries of its PNG file, its transparency kept.
 
-    Unchanged where there is neither, where the profile is sRGB's own (within one level of 255), or where it
-    cannot be used (damaged, or of another colour space than the picture), as browsers do. The primaries of a
-    PNG file without a profile (cHRM) are taken to be those of sRGB.
+    Unchanged where there is neither, where they are sRGB's own (a profile within one level of 255), or where
+    they cannot be used (damaged, or of another colour space than the picture), as browsers do.
     """
     profile = picture.info.get("icc_profile")
     if not profile:
-        gamma = gamma_of(picture)
+        gamma, matrix = gamma_of(picture), to_srgb_of(picture)
+        if matrix is not None:
+            return _with_other_primaries(picture, matrix)
         return picture if gamma is None else _without_gamma(picture, gamma)
     try:
         return _converted(picture, profile)
@@ -63,6 +68,18 @@ def _without_gamma(picture: Pillow.Image, gamma: float) -> Pillow.Image:
     changed: Any = bare.point(table)
     changed.info = {}  # a level that is transparent is another one now
     return _with_alpha_of(picture, changed)
+
+
+def _with_other_primaries(picture: Pillow.Image, matrix: Matrix) -> Pillow.Image:
+    """The curve is that of gAMA, where the file has one, else sRGB's, as in browsers; what sRGB cannot show
+    is clipped."""
+    values, gamma = np.arange(256) / 255, picture.info.get("gamma")
+    curved = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    light = (values ** (1 / gamma) if gamma else curved).astype(np.float32)
+    pixels = np.asarray(picture.convert("RGB"))
+    parts = [light[pixels[i : i + ROWS]] @ matrix.T for i in range(0, len(pixels), ROWS)]
+    levels = np.concatenate([srgb_levels(part.clip(0, 1), 1, 1.0) for part in parts])
+    return _with_alpha_of(picture, Pillow.fromarray(levels))
 
 
 def _converted(picture: Pillow.Image, profile: bytes) -> Pillow.Image:

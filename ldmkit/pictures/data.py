@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ldmkit.errors import UserError
 from ldmkit.pictures.examples import PictureExamples
-from ldmkit.pictures.files import PictureError
+from ldmkit.pictures.files import RULES, PictureError
 from ldmkit.pictures.views import Crop, Scale, Views
 from ldmkit.types import FieldKind
 
@@ -107,7 +107,7 @@ class PictureData(PictureExamples):
     def _picture_settings(self) -> list[Any]:
         """The options that are part of a digest of the pictures alone, shown without random draws."""
         settings = {k: v for k, v in self._views.settings.items() if not k.endswith("_tags")}
-        return [self._views.size, self._views.background, settings]
+        return [self._views.size, self._views.background, settings, RULES]
 
     def _is_text(self, field: str) -> bool:
         return "text" in (self._kinds.get(field), self._kinds.get(field.removesuffix("s")))

@@ -33,6 +33,9 @@ OTHER_SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".tga", ".psd", ".exr", ".dds", ".svg", ".ico"),
 )
 """Suffixes of pictures that are not opened: who lists a folder names such files among those left out."""
+RULES = 2
+"""Counts up when a file's pixels are read in another way, so that what was computed from them is computed
+again. 2: gamma and primaries of PNG files."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF entry, and its values that exchange width and height."""
 MAX_PIXELS = 64 * 2**20
@@ -84,10 +87,9 @@ def open_picture(
 ) -> Pillow.Image:
     """The RGB picture in a PNG, JPEG or WEBP file, upright, in sRGB.
 
-    Grey becomes RGB (16 bits are scaled to 8), an embedded colour profile or the gamma of a PNG file is
-    converted from, transparency is
-    composited on `background`, EXIF orientation is applied, of an animation the first frame counts. Raises
-    PictureError naming the file.
+    Grey becomes RGB (16 bits are scaled to 8), an embedded colour profile, or the gamma and the primaries of
+    a PNG file, are converted from, transparency is composited on `background`, EXIF orientation is applied,
+    of an animation the first frame counts. Raises PictureError naming the file.
     """
     return decode(path, lambda picture: flatten(picture, background), max_pixels=max_pixels)
 
