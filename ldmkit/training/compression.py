@@ -21,6 +21,7 @@ from ldmkit.training.compression_step import CompressionDraws, CompressionStep, 
 from ldmkit.training.data import Examples, images_of
 from ldmkit.training.draws import Batches, generator_of, seed_of
 from ldmkit.training.latents import LatentMoments
+from ldmkit.training.look_pictures import named_images
 from ldmkit.training.optim import check_parts, optimizer_of
 from ldmkit.training.promises import try_losses
 from ldmkit.training.stage import Learner
@@ -98,8 +99,9 @@ class CompressionStage:
         draws = self._drawn(step)
         flip = None if draws.flip is None else draws.flip[rows]
         following = self._chosen(step + 1, rows), self._keys(step + 1, rows)
-        examples = self._train.read(self._chosen(step, rows), self._keys(step, rows), then=following)
-        image = images_of(examples, flip).to(self._device)
+        chosen = self._chosen(step, rows)
+        examples = self._train.read(chosen, self._keys(step, rows), then=following)
+        image = named_images(self._train, chosen, examples, flip).to(self._device)
         return {"image": image}, CompressionDraws(step, draws.noise[rows].to(self._device), flip)
 
     def _chosen(self, step: int, rows: slice) -> list[int]:

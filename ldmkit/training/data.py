@@ -40,7 +40,7 @@ class Examples:
         if len(dataset) == 0:
             raise UserError("data: a split holds no examples")
         self.digest, self.buckets = dataset.digest, buckets_of(dataset)
-        self._dataset = dataset
+        self.dataset = dataset
         self._wanted = None if fields is None else {*fields, *(plural(f) for f in fields)}
         drawn = drawn_of(dataset)
         self.drawn = bool(drawn if self._wanted is None else drawn & self._wanted)
@@ -50,7 +50,7 @@ class Examples:
         self._room = memory // _size(self._example((0, None)))
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> Example:
         return self.read([index])[0]
@@ -77,7 +77,7 @@ class Examples:
 
     def shown(self, index: int) -> int:
         """The example that stands in for a broken one, as far as is known."""
-        return shown_of(self._dataset, index)
+        return shown_of(self.dataset, index)
 
     def _picks(self, indices: Sequence[int], keys: Sequence[int] | None) -> list[Pick]:
         if keys is None or not self.drawn:
@@ -104,7 +104,7 @@ class Examples:
                 yield group[start : start + size]
 
     def _example(self, pick: Pick) -> Example:
-        return view(self._dataset, pick[0], self._wanted, pick[1])
+        return view(self.dataset, pick[0], self._wanted, pick[1])
 
 
 def plural(field: str) -> str:

@@ -16,7 +16,8 @@ from ldmkit.checkpoint import files
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.data import picture_digest_of
 from ldmkit.interfaces import CompressionModel, Dataset
-from ldmkit.training.data import Examples, images_of
+from ldmkit.training.data import Examples
+from ldmkit.training.look_pictures import named_images
 from ldmkit.training.shards import SHARD, Shards
 from ldmkit.types import Latent, Posterior, Say
 
@@ -137,8 +138,8 @@ def latent_moments(
     """mode and std of some examples, and mode_flipped and std_flipped where asked for."""
     moments: dict[str, list[Tensor]] = {}
     for start in range(0, len(indices), BATCH):
-        following = indices[start + BATCH : start + 2 * BATCH]
-        image = images_of(examples.read(indices[start : start + BATCH], then=(following, None)))
+        chosen, following = (indices[i : i + BATCH] for i in (start, start + BATCH))
+        image = named_images(examples, chosen, examples.read(chosen, then=(following, None)))
         image = image.to(compression.scale.device)
         for suffix, picture in [("", image), *([("_flipped", image.flip(-1))] if flip else [])]:
             posterior = compression.posterior(picture)

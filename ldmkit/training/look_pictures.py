@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
-from ldmkit.training.data import pixels_of
+from ldmkit.training.data import Example, Examples, images_of, pixels_of
+from ldmkit.types import Image
 
 
 def picture_of(data: Dataset, index: int, example: Mapping[str, Any], factor: int) -> Tensor:
@@ -24,6 +26,18 @@ def picture_of(data: Dataset, index: int, example: Mapping[str, Any], factor: in
             f"a multiple of {factor}, by which the compression model makes it smaller"
         )
     return image
+
+
+def named_images(
+    of: Examples, indices: Sequence[int], examples: Sequence[Example], flip: Bool[Tensor, " b"] | None = None
+) -> Image:
+    """The pictures of some examples of one shape, as `images_of`; its error names the one that is another."""
+    try:
+        return images_of(examples, flip)
+    except UserError:
+        first = next(bucket[0] for bucket in of.buckets if indices[0] in bucket)
+        check_sizes(of.dataset, first, indices, examples)
+        raise
 
 
 def check_sizes(

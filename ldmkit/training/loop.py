@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from accelerate import Accelerator
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.store import KEPT
-from ldmkit.disk import check_room
+from ldmkit.disk import DiskError, check_room
 from ldmkit.training.callbacks import Callbacks
 from ldmkit.training.collectives import sum_over_processes
 from ldmkit.training.ema import Average
@@ -64,12 +64,24 @@ class Loop:
         ):
             for step in range(start, self._options.steps):
                 began = time.perf_counter()
-                stop = self.step(step, signal)
+                stop = self._stepped(step, start, signal)
                 self._records.stepped(time.perf_counter() - began)
                 reporter.step(step + 1)
                 self._after(step + 1, stop, reporter)
             self._finish()
             self._heed(signal)
+
+    def _stepped(self, step: int, start: int, signal: Signal) -> int:
+        """The step; where its examples cannot be read, the steps before it are saved first."""
+        try:
+            return self.step(step, signal)
+        except Exception:
+            alone = self._accelerator.num_processes == 1  # else the others are further
+            if self._updates.reading and alone and step > start and step not in self._store.steps():
+                with suppress(DiskError):
+                    self._save(step)
+                    self._say(f"{self._stage.name}: stopped after step {step}, saved")
+            raise
 
     def step(self, step: int, signal: Signal) -> int:
         """One update, and the average after it; the number of the signal that came, or 0."""

@@ -26,6 +26,7 @@ class Updates:
     """The updates of a stage, one for each step.
 
     precision: the arithmetic, and fp16's loss scale. sharded: the learners whose weights are shared out.
+    reading: whether a step reads its first examples, and has changed nothing yet.
     """
 
     def __init__(self, stage: TrainingStage, accelerator: Accelerator, means: Means, folder: Path) -> None:
@@ -35,6 +36,7 @@ class Updates:
         self._rows = self._shares()
         self.precision = Precision(self._options.precision, accelerator.device)
         self._modules, self.sharded = joined(stage, accelerator, self._rows[0])
+        self.reading = False
         for learner in stage.learners:
             learner.step.train()
 
@@ -82,7 +84,9 @@ class Updates:
         last: bool,
     ) -> None:
         """Gradients of all learners from some rows of the batch."""
+        self.reading = rows is self._rows[0]
         batch, draws = self._stage.batch(step, rows)
+        self.reading = False
         for i, (learner, module) in enumerate(learners):
             with self._synced(module, last):
                 with self.precision.computing():
