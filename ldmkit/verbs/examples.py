@@ -39,7 +39,11 @@ def validation(system: System, fields: Sequence[str]) -> Dataset:
     if system.recipe.data is None:
         raise UserError(f"{needs} {options}, or sample.fields; there is no data to take them from")
     try:
-        data = reading(system.dataset(), fields)
+        data = system.dataset()
+    except UserError as error:
+        raise UserError(f"{error}; without data, {needs} {options}, or sample.fields") from error
+    try:
+        data = reading(data, fields)
         if guided := {f: kind for f, kind in system.guided_kinds.items() if f != "image"}:
             data = aligned(data, {**guided, **field_kinds(system.named_conditioners())})
     except UserError as error:

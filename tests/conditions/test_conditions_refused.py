@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,12 @@ def test_a_size_that_the_network_cannot_take_is_told_with_the_map_that_it_comes_
         system = ldmkit.build("steps.yaml")
     with pytest.raises(UserError, match="size 16x15, that of condition 'segmentation': denoiser"):
         system.sample(fields={"segmentation": torch.zeros(1, 16, 15, dtype=torch.long)})
+
+
+def test_a_folder_of_data_that_is_not_there_is_told_first(tmp_path: Path) -> None:
+    options = ("-s", "data.path=absent", "--runs", str(tmp_path / "runs"))
+    result = call("run", "classes.yaml", *options)
+    assert result.exit_code == 2, result.output
+    assert re.match(
+        r"error: .*no folder .*absent .*; without data, recipe 'classes' reads label: give", result.output
+    )
