@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 from warnings import warn
@@ -128,17 +128,29 @@ def _tensors_alone(state: Mapping[str, Any], path: Path) -> Tensors:
 
 
 def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
-    """The state dict of a file's content: under `state_dict`, the content itself, or the only one in it."""
+    """The state dict of a file's content: under `state_dict`, the content itself, or the only one in it, or
+    else one level deeper."""
     held = content if isinstance(content, Mapping) else {}
     state = held.get("state_dict", content)
     if _is_state_dict(state):
         return cast(Mapping[str, Any], state)
-    inner = [str(key) for key, value in held.items() if value and _is_state_dict(value)]
-    if len(inner) == 1 and state is content:
-        warn(Note(f"{path}: the state dict under '{inner[0]}' is read"), stacklevel=3)
-        return cast(Mapping[str, Any], held[inner[0]])
-    several = f"; it holds several, {', '.join(inner[:5])}: save one of them by itself" if inner else ""
+    parts = state if isinstance(state, Mapping) else {}
+    deeper = {f"{key}.{name}": x for key, part in parts.items() for name, x in _entries(part)}
+    inner = _state_dicts(parts) or _state_dicts(deeper)
+    if len(inner) == 1:
+        name, found = next(iter(inner.items()))
+        warn(Note(f"{path}: the state dict under '{name}' is read"), stacklevel=3)
+        return found
+    several = f"; it holds several, {', '.join([*inner][:5])}: save one of them by itself" if inner else ""
     raise UserError(f"{path}: holds no state dict of tensors{several}")
+
+
+def _entries(part: Any) -> Iterable[tuple[Any, Any]]:
+    return part.items() if isinstance(part, Mapping) else ()
+
+
+def _state_dicts(held: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(key): value for key, value in held.items() if value and _is_state_dict(value)}
 
 
 def check_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
