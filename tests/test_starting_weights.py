@@ -69,6 +69,17 @@ def test_a_finished_run_is_what_another_recipe_starts_from() -> None:
     assert "compression: reused runs/first/compression-" in result.output
 
 
+def test_a_finished_run_on_a_shipped_first_stage_brings_that() -> None:
+    """Of `own/unconditional` a run holds the second stage alone."""
+    small = ("-s", "train.diffusion.steps=1", "-s", "train.diffusion.batch=2", "--steps", "1", "--count", "1")
+    recipe = ("run", "own/unconditional", "-s", f"data.path={Path('pictures').resolve()}", *small)
+    assert call(*recipe, "--runs", "runs").exit_code == 0
+    further = call(*recipe, "-s", "name=further", "--from", str(Path("runs/own-unconditional").resolve()))
+    assert further.exit_code == 0, further.output
+    assert "diffusion: starts from " in further.output
+    assert "first-stage/compression.safetensors" in further.output
+
+
 def test_weights_that_a_training_starts_from_are_not_called_missing() -> None:
     call("run", "first.yaml")
     write("second", weights="runs/first")

@@ -87,10 +87,10 @@ def find_weights(recipe: Recipe, registry: Registry, stage: StageName, runs: Pat
 def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Path | None:
     """The file of a stage in the `weights` named for it: what it is, or what its fine-tuning starts from.
 
-    A folder holds the file itself, or is one of trainings: then the newest finished one's. None where no
-    weights are named, or the recipe's are those of the other stage. Raises UserError for a folder that is not
-    there or holds no weights, for a recipe for which no plugin ships any, and where the stage's own `weights`
-    are not of that stage.
+    A folder holds the file itself, or is one of trainings: then the newest finished one's, and where that
+    stood on a first stage that is shipped, this one. None where no weights are named, or the recipe's are
+    those of the other stage. Raises UserError for a folder that is not there or holds no weights, for a
+    recipe for which no plugin ships any, and where the stage's own `weights` are not of that stage.
     """
     named = source_of(recipe, stage)
     if named is None:
@@ -99,7 +99,7 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
         path = _of_recipe(named.recipe, registry, stage)
     else:
         folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
-        path = _in_folder(folder, stage, stages_of(recipe))
+        path = _in_folder(folder, stage, stages_of(recipe)) or _below(folder, registry, stage)
     if path is None and named is not recipe.weights:
         raise UserError(f"train.{stage}.weights: there is no {stage}.safetensors; name a model that has one")
     return path
@@ -138,11 +138,27 @@ def _of_recipe(name: str, registry: Registry, stage: StageName) -> Path | None:
         path, folder = _verified(entry, stage), _located(entry)
         if path is not None or folder is None or stage != "compression":
             return path
-        named = (read_file(folder / "recipe.yaml")[0] or {}).get("weights")
-        if not (isinstance(named, dict) and isinstance(named.get("recipe"), str)):
+        below = _named_in(folder / "recipe.yaml")
+        if below is None:
             return None
-        name = named["recipe"]
+        name = below
     return None
+
+
+def _below(folder: Path, registry: Registry, stage: StageName) -> Path | None:
+    """The shipped first stage that a training of the second in this folder stood on."""
+    trained = stage_file(folder, "diffusion")
+    if stage != "compression" or trained is None:
+        return None
+    name = _named_in(trained.with_name("recipe.yaml"))
+    return None if name is None else _of_recipe(name, registry, stage)
+
+
+def _named_in(path: Path) -> str | None:
+    """The recipe whose shipped weights a recipe beside weights names."""
+    named = (read_file(path)[0] or {}).get("weights") if path.is_file() else None
+    name = named.get("recipe") if isinstance(named, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _entry(registry: Registry, name: str) -> Entry:
