@@ -81,6 +81,21 @@ def test_options_of_numpy_and_torch_are_those_numbers(classes):
         assert np.asarray(given).tolist() == np.asarray(plain).tolist()
 
 
+def test_null_conditions_are_encoded_where_guidance_reads_them_alone(classes, monkeypatch):
+    label, asked = classes.conditioners["label"], []
+    null = label.null
+    monkeypatch.setattr(label, "null", lambda like: asked.append(like) or null(like))
+    conditions = classes.condition({"label": [1]})
+    for guidance, times in (([], 0), ([{"name": "classifier-free", "scale": 2}], 1)):
+        for draw in (
+            lambda g: classes.sample(fields={"label": 1}, guidance=g),
+            lambda g: classes.sample_latent(conditions, guidance=g),
+        ):
+            draw(guidance)
+            assert len(asked) == times
+            asked.clear()
+
+
 @pytest.mark.parametrize("label", [np.float32(1), np.bool_(True), 1 + 0j, object, b"1"], ids=repr)
 def test_what_is_no_label_is_refused_by_its_conditioner(classes, label):
     with pytest.raises(UserError, match="condition 'label': label: expects class ids from 0 to 2"):

@@ -56,7 +56,7 @@ def _sampled(
     system: Parts, plan: Plan, inputs: Inputs, size: tuple[int, int] | None, watch: Watch | None
 ) -> tuple[Latent, Request]:
     """The latents of one batch, with the request that they were sampled for."""
-    request = request_for(system, inputs, size)
+    request = request_for(system, inputs, size, guided=bool(plan.guidance))
     if request.size is not None and size is None:  # that of a condition's map
         check_room(system, request.size, len(inputs.seeds))
     init = None
@@ -98,14 +98,17 @@ def finished(plan: Plan, image: Image, request: Request) -> Image:
     return image
 
 
-def request_for(system: Parts, inputs: Inputs, size: tuple[int, int] | None = None) -> Request:
-    """The request for a batch, conditions encoded; `size` is by default that of a condition's map."""
+def request_for(
+    system: Parts, inputs: Inputs, size: tuple[int, int] | None = None, *, guided: bool = True
+) -> Request:
+    """The request for a batch, conditions encoded; `size` is by default that of a condition's map. Where no
+    guidance reads the null conditions, the conditions stand in their place."""
     count, shape = len(inputs.seeds), size or known_size(system)
     read = {f for _, c in system.named_conditioners() for f in c.spec.fields}
     raw = {field: values for field, values in inputs.raw.items() if field in read}
     conditions = system.condition(raw, count, shape)
     check_maps(system, conditions, size)
-    null = system.null(conditions)
+    null = system.null(conditions) if guided else conditions
     check_negative(system, inputs, raw)
     if inputs.negative is not None:
         null = system.condition({**raw, system.prompt_field: [inputs.negative] * count}, count, shape)

@@ -61,14 +61,14 @@ class System(Parts):
         size = size or sizes.given_size(self, conditions, shaped)
         sizes.check_maps(self, conditions, size)
         count = len(shaped) if shaped is not None else joining.count_of(conditions.values()) or 1
+        plan = plans.plan(self, sampler=sampler, steps=steps, guidance=guidance)
         request = Request(
             conditions,
-            null or self.null(conditions),
+            null or (self.null(conditions) if plan.guidance else conditions),
             decode=self.compression.decode,
             seeds=list(range(count)) if seeds is None else seeds,
             size=size,
         )
-        plan = plans.plan(self, sampler=sampler, steps=steps, guidance=guidance)
         return sampling.sample_latent(self, plan, request, noise=noise, init=init, strength=strength)
 
     def sample(
