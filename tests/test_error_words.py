@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ldmkit.cli import main
 from ldmkit.engine.components import build
 from ldmkit.errors import UserError
 from ldmkit.host.plugins import host
@@ -36,3 +38,10 @@ def test_what_a_constructor_refuses_comes_with_kind_and_name():
     recipe = Component(name="image-folder", parameters={"path": "nowhere-at-all", "size": 8})
     with pytest.raises(UserError, match=r"^data \(image-folder\): no folder .*nowhere-at-all"):
         build(host().registry, "data", recipe)
+
+
+def test_a_very_long_value_of_an_option_is_not_repeated_whole():
+    result = CliRunner().invoke(main, ["sample", "text2img", "--seed", "0x" + "f" * 20_000])
+    assert result.exit_code == 2
+    assert "Invalid value for '--seed'" in result.stderr
+    assert len(result.stderr) < 1500

@@ -15,7 +15,7 @@ from ldmkit import __version__
 from ldmkit.cli import failures, loudness
 from ldmkit.cli.examples import epilog
 from ldmkit.cli.shells import Bash, Zsh
-from ldmkit.errors import UserError
+from ldmkit.errors import UserError, shortened
 from ldmkit.host.contained import described
 from ldmkit.verbs import VERBS
 
@@ -63,7 +63,10 @@ class Verbs(click.Group):
         with failures.reported(debug=ctx.params["debug"]):
             failures.check_working_directory()
             failures.check_locale()
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:  # which repeats a value, however long
+                raise click.UsageError(shortened(error.format_message()), error.ctx) from error
 
 
 def _of_plugins() -> dict[str, Entry]:
