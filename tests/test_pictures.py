@@ -95,7 +95,7 @@ def test_large_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         open_picture(tmp_path / "half.jpg")
     with pytest.raises(PictureError, match=r"absent\.png: no such file"):
         open_picture(tmp_path / "absent.png")
-    with pytest.raises(PictureError, match="cannot be read"):
+    with pytest.raises(PictureError, match="is a folder; name a picture in it"):
         open_picture(tmp_path)
 
 
