@@ -52,7 +52,8 @@ def missing(paths: Sequence[Path], abouts: Sequence[Mapping[str, str]], say: Say
     if altered:
         names = ", ".join(paths[i].name for i in altered[:SHOWN]) + (", ..." if len(altered) > SHOWN else "")
         say(f"samples: {len(altered)} no longer show what was drawn, and are drawn again: {names}")
-    return [i for i in range(len(paths)) if i not in alike or i in altered]
+    kept = {*alike} - {*altered}
+    return [i for i in range(len(paths)) if i not in kept]
 
 
 def _drawn_alike(path: Path, about: Mapping[str, str]) -> bool:

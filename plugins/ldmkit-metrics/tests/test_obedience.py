@@ -164,6 +164,7 @@ def test_the_parts_within_boxes_are_of_their_class() -> None:
 def test_each_class_of_boxes_counts_alike() -> None:
     found = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
     assert mean_over_classes(found, ["head", "head", "head", "head", "pot"]) == pytest.approx((3 / 4 + 0) / 2)
+    assert np.isnan(mean_over_classes(torch.zeros(0), []))
 
 
 def test_the_sheet_shows_the_control_beside_the_sample() -> None:

@@ -27,9 +27,9 @@ class LayoutAccuracy:
     A classifier (logistic regression on the features of a frozen network) is fitted to the boxes of training
     pictures, each cut out and resized, and asked about the boxes of samples. Beside `sample` stand
     `shuffled`, the same samples cut by the layouts of other conditions, and `real`, the conditions' own
-    pictures: the highest figure that can be expected. `by_class` has the same three with
-    each class that a layout names counting alike: parts that most pictures have in the same place say little
-    of obedience, rare ones much.
+    pictures: the highest figure that can be expected. `by_class` has the same three with each class that a
+    layout names counting alike: parts that most pictures have in the same place say little of obedience, rare
+    ones much.
 
     Args:
         features: the frozen network; one that is in no loss and no guidance.
@@ -115,9 +115,10 @@ class LayoutAccuracy:
 
 
 def mean_over_classes(found: Float[Tensor, " n"], labels: Sequence[str]) -> float:
-    """The mean over classes of the share of a class's boxes in which it was found, in [0, 1]."""
-    names, numbers = sorted(set(labels)), torch.tensor([sorted(set(labels)).index(name) for name in labels])
-    return float(torch.stack([found[numbers == i].mean() for i in range(len(names))]).mean())
+    """The mean over classes of the share of a class's boxes in which it was found, in [0, 1]; NaN where there
+    are no boxes."""
+    classes = (torch.tensor([label == name for label in labels]) for name in sorted(set(labels)))
+    return float(torch.tensor([float(found[of].mean()) for of in classes]).mean())
 
 
 def cut_out(picture: UInt8[Tensor, "3 H W"], box: Sequence[float]) -> UInt8[Tensor, "3 h w"]:
