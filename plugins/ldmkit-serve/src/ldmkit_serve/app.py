@@ -107,6 +107,7 @@ def page(system: ldmkit.System, out: Path, overrides: Sequence[str] = ()) -> gra
             [picture, words, gallery, history],
             concurrency_id="sampling",
             js=PRESS,
+            trigger_mode="always_last",  # a press that meets the end of a picture is not lost
         )
         stop.click(served.cancelled.append, press, None, js=PRESSED, queue=False)
         example.click(lambda: WAIT, None, words).then(
