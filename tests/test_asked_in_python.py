@@ -49,6 +49,24 @@ def test_sample_says_what_it_expects(system, options, said):
         system.sample(["a thing"], **{"size": (16, 16), **options})
 
 
+@pytest.mark.parametrize("prompts", [[""], " ", ["a thing", "\n"]])
+def test_an_empty_prompt_is_refused_and_left_to_conditions(system, prompts):
+    for asked in ({"prompts": prompts}, {"fields": {"caption": prompts}}):
+        with pytest.raises(UserError, match="caption: is empty; say what to draw, or leave caption out"):
+            system.sample(**asked, size=(16, 16))
+    assert system.condition({"caption": [""]})
+
+
+def test_a_compression_model_alone_is_told_as_that():
+    alone = {**small_recipes.LATENTS, "name": "alone"}
+    del alone["denoiser"]
+    with pytest.warns(UserWarning, match="no weights"):
+        system = ldmkit.build(alone)
+    for options in ({}, {"size": (16, 16)}, {"init": torch.zeros(1, 3, 16, 16)}):
+        with pytest.raises(UserError, match="recipe 'alone' has no denoiser: it is a compression model"):
+            system.sample(**options)
+
+
 @pytest.fixture(scope="module")
 def classes():
     return ldmkit.build(

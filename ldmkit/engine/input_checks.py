@@ -38,7 +38,9 @@ def check_inputs(system: Parts, plan: Plan, inputs: Inputs) -> None:
 
 def check_asked(system: Parts, plan: Plan, inputs: Inputs) -> None:
     """UserError for fields that nothing reads or guidance lacks, and for a negative prompt without
-    guidance."""
+    guidance; for a recipe that draws nothing."""
+    if not plan.guidance:
+        _ = system.network  # UserError where there is none
     check_fields(system, plan, inputs.raw)
     check_negative(system, inputs, inputs.raw)
     if inputs.negative is not None and not plan.guidance:

@@ -87,6 +87,14 @@ def check_strength(inputs: Inputs, strength: float | None) -> None:
         raise UserError("strength: says how much of pictures to start from is drawn anew: give some (init)")
 
 
+def check_texts(system: Parts, inputs: Inputs) -> None:
+    """UserError for an empty text that a user or a recipe gives; the data may hold empty captions."""
+    for field in system.text_fields:
+        texts = inputs.raw.get(field, ())
+        if any(isinstance(text, str) and not text.strip() for text in texts):
+            raise UserError(f"{field}: is empty; say what to draw, or leave {field} out")
+
+
 def rows(values: Any, chosen: Sequence[int]) -> Any:
     """Some entries of a list, a tuple or a tensor."""
     return values[list(chosen)] if isinstance(values, Tensor) else [values[i] for i in chosen]

@@ -17,7 +17,7 @@ from ldmkit.engine.counting import counts
 from ldmkit.engine.estimates import Watch
 from ldmkit.engine.limits import bounded
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.requests import check_strength, inputs_of
+from ldmkit.engine.requests import check_strength, check_texts, inputs_of
 from ldmkit.engine.unread import note_unread
 from ldmkit.engine.whole_numbers import is_whole
 from ldmkit.errors import UserError
@@ -126,6 +126,7 @@ class System(Parts):
             strength=strength,
         )
         check_strength(inputs, strength)
+        check_texts(self, inputs)
         note_unread(self, inputs)
         with Meter("samples", len(inputs.seeds)) if progress else nullcontext() as meter:
             batches = sampling.pictures(

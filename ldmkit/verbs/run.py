@@ -13,7 +13,7 @@ from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.data import buckets_of
 from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.parts import CAPTION
-from ldmkit.engine.requests import Inputs, check_strength, inputs_of
+from ldmkit.engine.requests import Inputs, check_strength, check_texts, inputs_of
 from ldmkit.engine.system import System
 from ldmkit.engine.unread import note_unread
 from ldmkit.errors import UserError
@@ -43,6 +43,7 @@ def recorded_inputs(system: System, arguments: PictureArguments) -> RecordedInpu
     """
     set_guidance(system, arguments.guidance)
     inputs, plan = _inputs(system, arguments), plans.plan(system)
+    check_texts(system, inputs)
     shown: Sequence[int] | None = None
     left_out = {field for field, values in arguments.fields.items() if values is None}
     fields = [field for field in plans.fields_needed(system, plan) if field not in left_out]

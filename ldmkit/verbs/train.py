@@ -13,7 +13,7 @@ from ldmkit.engine import plans
 from ldmkit.engine.adapters import give_adapters, refuse_adapter
 from ldmkit.engine.input_checks import check_inputs
 from ldmkit.engine.opening import assembled, give_weights, refuse, running_as_asked
-from ldmkit.engine.requests import inputs_of
+from ldmkit.engine.requests import check_texts, inputs_of
 from ldmkit.engine.system import System
 from ldmkit.recipe.stages import StageName
 from ldmkit.types import Say
@@ -109,6 +109,7 @@ def _stage_training(
 def _check_shown(system: System) -> None:
     """UserError for the recipe's own inputs where the pictures that its training shows could not be drawn."""
     inputs = inputs_of(system)
+    check_texts(system, inputs)
     if inputs.raw:
         check_inputs(system, plans.plan(system), inputs)
 

@@ -33,6 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = {name: {**slot, "dropout": 0} for name, slot in {**CLASSES, **MAP}.items()}
     write(place, "kept", conditioners=kept, guidance=[{"name": "classifier-free"}])
     write(place, "both", conditioners={**CLASSES, **MAP}, guidance=[{"name": "classifier-free"}])
+    write(place, "words", conditioners={"caption": {"name": "text-transformer", "width": 32, "layers": 1}})
     write(place, "holes", **HOLES)
     write(place, "levels", denoiser={**UNET, "multipliers": [1, 2]})
     return place

@@ -66,6 +66,17 @@ def test_of_two_caption_files_the_txt_file_is_read_and_the_other_told(
     assert any("9, such as 0.caption" in note for note in data.notes)
 
 
+def test_a_caption_file_that_two_pictures_share_is_told(tmp_path: Path) -> None:
+    for level, name in enumerate(("a.png", "a.PNG.png", "b.webp", "b.png", "c.png")):
+        paint(tmp_path / name, level)
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name)
+    (tmp_path / "a.PNG.txt").write_text("another")
+    data = opened(tmp_path)
+    assert captions(data) == {0: "a", 1: "another", 2: "b", 3: "b", 4: "c"}
+    assert data.notes == ["caption files that several pictures of one name share: 1, such as b.txt"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp949"])
 def test_captions_in_another_encoding_are_refused_with_the_way_out(tmp_path: Path, encoding: str) -> None:
     for level in range(3):

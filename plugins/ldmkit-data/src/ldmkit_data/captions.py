@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from unicodedata import normalize
@@ -35,6 +36,11 @@ class Captions:
         """The caption files that stand beside none of these pictures."""
         keys = {_key(name) for name in pictures}
         return [name for key, name in self._of.items() if key not in keys]
+
+    def shared(self, pictures: Iterable[str]) -> list[str]:
+        """The caption files that stand beside several of these pictures, which differ in their suffix."""
+        count = Counter(map(_key, pictures))
+        return [name for key, name in self._of.items() if count[key] > 1]
 
 
 def read_caption(path: Path) -> str:

@@ -55,6 +55,7 @@ def _captioned(root: Path, files: Files) -> Listing:
     notes = (
         *_notes_of_strays(files),
         *note(captions.others, "caption files not read, for the picture has another of the same name"),
+        *note(captions.shared(files.pictures), "caption files that several pictures of one name share"),
         *note_of_empty(rows),
     )
     return Listing(rows, ("caption",), notes=notes)
