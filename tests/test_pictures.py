@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ldmkit.errors import Note
 from ldmkit.pictures import (
     PictureError,
+    class_maps,
     colours,
     normalize,
     open_picture,
@@ -73,7 +76,18 @@ def test_cmyk_jpeg_and_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert max(red[1:]) < 60
     frames = [Image.new("RGB", (8, 8), c) for c in ("red", "blue")]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
-    assert pixel(open_picture(tmp_path / "moving.webp"), (4, 4)) == (255, 0, 0)
+    with pytest.warns(Note, match="the first frame is read"):
+        assert pixel(open_picture(tmp_path / "moving.webp"), (4, 4)) == (255, 0, 0)
+
+
+def test_a_photograph_with_a_second_one_in_its_file_is_no_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), c) for c in ("red", "blue")]
+    frames[0].save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pixel(open_picture(tmp_path / "camera.jpg"), (4, 4))[0] > 240
+    with pytest.raises(ValueError, match="does not keep class ids"):
+        class_maps({"s": [tmp_path / "camera.jpg"]}, "s", 256)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "PDF"])

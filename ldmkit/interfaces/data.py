@@ -31,7 +31,7 @@ class Dataset(Protocol):
     - `picture_digest`: a digest of the pictures alone: data sets that differ in captions share latents.
     - `problems`: a mapping of each path in `skipped` to the reason, in words that name the path.
     - `name(index) -> str`: how messages call an example. `notes`: lines for a person about the choice of
-      pictures. `class_names`: a mapping of a field to what its classes are called, by id, for menus.
+      pictures. `class_names`: a mapping of a field to what its classes are called, by id.
     - `contents`: a mapping of the name of each example, or file of examples, to a digest of all that it
       holds, or None: messages then name what has changed since a training.
     """

@@ -94,10 +94,11 @@ class Regulariser(Module, Protocol):
 class Conditioner(Module, Protocol):
     """tau_theta of section 3.3: encodes fields of a batch as a `Condition`.
 
-    Two methods are optional. `default(count, size) -> Prepared` is the prepared input for `count` pictures of
-    (height, width) where the user gives none of its fields; without it the fields are required.
+    Three members are optional. `default(count, size) -> Prepared` is the prepared input for `count` pictures
+    of (height, width) where the user gives none of its fields; without it the fields are required.
     `unread(raw) -> list[str]` is a line for each picture of whose raw inputs a part is not read, such as the
-    end of a long caption; users are told.
+    end of a long caption; users are told. `names: Sequence[str]` is what it calls the labels of its field, by
+    id: data whose `class_names` have such a name under another id are refused.
     """
 
     spec: ConditionSpec

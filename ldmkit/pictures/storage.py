@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from typing import IO
+from warnings import warn
 
 from PIL import Image as Pillow
+
+from ldmkit.errors import Note
 
 LOSSY, UNSURE, STEP = "ldmkit.lossy", "ldmkit.unsure", "ldmkit.step"
 """Entries of a picture's `info`: does its file keep values only nearly; might it; how far grey levels lie
 apart."""
+ANIMATED = "of a picture that moves (an animation) the first frame is read"
+MOVING = ("PNG", "WEBP")
+PHOTO = ("JPEG", "MPO")
+"""A JPEG file, or several in one, as some cameras write them."""
 PALETTE = 3
 """VP8L's transform to a palette's indices, which no encoder changes."""
 STEPS = {"L;2": 85, "L;4": 17}
@@ -21,9 +28,11 @@ def note(picture: Pillow.Image) -> None:
     """
     if LOSSY in picture.info:
         return
+    if picture.format in MOVING and getattr(picture, "is_animated", False):
+        warn(Note(ANIMATED), stacklevel=2)
     fp = getattr(picture, "fp", None)
     first = _first_transform(fp) if picture.format == "WEBP" else PALETTE
-    picture.info[LOSSY], picture.info[UNSURE] = picture.format == "JPEG" or first is None, first != PALETTE
+    picture.info[LOSSY], picture.info[UNSURE] = picture.format in PHOTO or first is None, first != PALETTE
     tiles = getattr(picture, "tile", None)
     picture.info[STEP] = step = STEPS.get(str(tiles[0][3]), 1) if tiles else 1
     if isinstance(level := picture.info.get("transparency"), int):

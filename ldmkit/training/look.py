@@ -37,6 +37,8 @@ from ldmkit.types import Condition
 LOOKED = 10_000
 """Examples of a split that are looked at, evenly spaced; of a smaller one all."""
 BATCH = 64
+SHOWN_NAMES = 20
+"""Classes of the data that a message names, at most."""
 SPLITS = ("train", "validation")
 
 
@@ -52,6 +54,7 @@ def look_at_data(system: Parts, data: Dataset) -> list[str]:
     check_crop(options, data)
     flip = options is not None and options.flip
     cut: list[str] = []
+    _check_names(system, data)
     assert system.recipe.data is not None
     for split in SPLITS:
         with named("data", system.recipe.data, WRONG):
@@ -88,6 +91,21 @@ def check_fields(system: Parts, example: Mapping[str, Any]) -> None:
                 f"condition '{name}' reads {', '.join(missing)}, which the data does not have; "
                 f"it has {there}: choose one with conditioners.{name}.field"
             )
+
+
+def _check_names(system: Parts, data: Dataset) -> None:
+    """UserError where a conditioner gives the name of a class another number than the data do."""
+    for name, conditioner in system.named_conditioners():
+        own: Sequence[str] = getattr(conditioner, "names", ())
+        for field in conditioner.spec.fields:
+            known = list(getattr(data, "class_names", {}).get(field, ()))
+            for number, called in enumerate(own):
+                if called in known and known.index(called) != number:
+                    raise UserError(
+                        f"condition '{name}': {field} {number} is called '{called}', in the data "
+                        f"'{called}' is {known.index(called)}: give conditioners.{name}.names in the data's "
+                        f"order: {', '.join(known[:SHOWN_NAMES])}"
+                    )
 
 
 def _look(

@@ -95,3 +95,28 @@ def test_captions_that_are_missing_count_where_the_recipe_reads_them(folder: Pat
     assert read.exit_code == 2
     assert "8 of 20 pictures in" in read.output
     assert "its caption 12.txt is missing" in read.output
+
+
+FOLDER = "{name: image-folder, path: d, size: 16}"
+
+
+@pytest.mark.parametrize(
+    "data", [FOLDER, f"{{name: with-masks, of: {FOLDER}}}", f"{{name: union, parts: [{FOLDER}]}}"]
+)
+def test_names_of_classes_in_another_order_than_the_data_have_them_are_refused(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog", "eel"):
+        for i in range(4):
+            path = tmp_path / "d" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (i, 0, 0)).save(path)
+    options = ("--data", "-s", "train.diffusion.flip=false", "-s", f"data={data}")
+    for names, said in (
+        (["cat", "dog", "eel"], "fields: label, class_name"),
+        (["Katze", "Hund", "eel"], "fields: label, class_name"),
+        (["dog", "cat", "eel"], "label 0 is called 'dog', in the data 'dog' is 1"),
+        (["cat", "eel"], "label 1 is called 'eel', in the data 'eel' is 2: give conditioners.label.names in"),
+    ):
+        result = check({"label": {"name": "class-embedding", "width": 16, "names": names}}, *options)
+        assert said in result.output
+        assert result.exit_code == (2 if "called" in said else 0), result.output

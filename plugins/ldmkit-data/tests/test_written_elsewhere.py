@@ -66,6 +66,20 @@ def test_of_two_caption_files_the_txt_file_is_read_and_the_other_told(
     assert any("9, such as 0.caption" in note for note in data.notes)
 
 
+def test_metadata_below_metadata_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for folder, text in (("", "above"), ("sub/", "below")):
+        paint(tmp_path / "sub/0.png", 0)
+        paint(tmp_path / "sub/1.png", 1)
+        names = [f"{'' if folder else 'sub/'}{i}.png" for i in range(2)]
+        lines = [json.dumps({"file_name": name, "caption": text}) for name in names]
+        (tmp_path / folder / "metadata.jsonl").write_text("\n".join(lines))
+    data = opened(tmp_path)
+    assert captions(data) == {0: "above", 1: "above"}
+    assert data.notes == [
+        "files metadata.jsonl not read, for the folder has its own: 1, such as sub/metadata.jsonl"
+    ]
+
+
 def test_a_caption_file_that_two_pictures_share_is_told(tmp_path: Path) -> None:
     for level, name in enumerate(("a.png", "a.PNG.png", "b.webp", "b.png", "c.png")):
         paint(tmp_path / name, level)

@@ -189,6 +189,22 @@ def test_noise_is_drawn_in_training_and_its_level_told() -> None:
     assert not sampled.any()
 
 
+def test_what_the_folder_within_leaves_out_is_said(tmp_path: Path) -> None:
+    for i in range(8):
+        (tmp_path / f"{i % 2}").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i % 2}/{i}.png")
+    (tmp_path / "0/8.png").write_bytes(b"no picture")
+    (tmp_path / "0/9.txt").write_text("beside nothing")
+    folder = {"name": "image-folder", "path": str(tmp_path), "size": 16, "max_broken": 0.5}
+    data = build(host().registry, "data", Component.model_validate({"name": "with-maps", "of": folder}))
+    assert data.notes == ["caption files without a picture beside them: 1, such as 0/9.txt"]
+    assert [path.name for path in data.problems] == ["8.png"]
+    assert data.class_names == {"label": ("0", "1"), "segmentation": tuple(COLOURS)}
+    assert data.name(0) == str(tmp_path / "0/0.png")
+    plain = WithMasks(of=Pictures())
+    assert (plain.name(3), plain.notes, plain.problems, plain.class_names) == ("example 3", (), {}, {})
+
+
 class Halves(Pictures):
     """Pictures whose left half is nearly red and whose right half is nearly blue."""
 

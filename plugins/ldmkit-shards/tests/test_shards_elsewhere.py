@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
+import torch
 from ldmkit_data.image_folder import ImageFolder
 from ldmkit_shards.tar import WebDataset
 from PIL import Image
@@ -26,6 +27,19 @@ def write(path: Path, members: dict[str, bytes]) -> Path:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return path
+
+
+def test_a_second_picture_of_an_example_is_told(tmp_path: Path) -> None:
+    kinds = [("png", "JPG")[: 1 + i % 2] for i in range(8)]
+    members = {f"{i:03}.{kind}": png(i if kind == "png" else 99) for i in range(8) for kind in kinds[i]}
+    data = WebDataset(path=write(tmp_path / "s.tar", members), size=16)
+    single = write(tmp_path / "t.tar", {f"{i:03}.png": png(i) for i in range(8)})
+    alone = WebDataset(path=single, size=16)
+    assert all(torch.equal(data[i]["image"], alone[i]["image"]) for i in range(8))
+    assert data.notes == [
+        f"pictures left out, for their example has another one: 4, such as {tmp_path}/s.tar: 001.JPG"
+    ]
+    assert not alone.notes
 
 
 def with_json(tmp_path: Path, *objects: bytes) -> WebDataset:

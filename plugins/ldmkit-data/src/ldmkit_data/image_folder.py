@@ -68,6 +68,11 @@ class ImageFolder(PictureData):
         self._left_alone = (*listing.notes, *note_of_classes({*self.classes} - opening))
 
     @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """What the labels of class folders are called."""
+        return {"label": self.classes} if "label" in self.fields and self.classes else {}
+
+    @property
     def notes(self) -> Sequence[str]:
         """Lines for a person about the choice of pictures."""
         return [*self._left_alone, *super().notes]

@@ -34,17 +34,19 @@ def described(root: Path, files: Sequence[str], there: Files) -> Listing:
         raise ValueError(f"{root / files[0]}: {twice[0]} is there twice")
     placed = [row._replace(problem=places.problem(row.name)) for row in spelled]
     fields = tuple(rows[0].values)
-    return Listing(sorted(placed, key=lambda row: row.name), fields, notes=_notes(placed, there))
+    return Listing(sorted(placed, key=lambda row: row.name), fields, notes=_notes(placed, there, files))
 
 
-def _notes(rows: Sequence[Row], there: Files) -> tuple[str, ...]:
-    """Lines on the files that no row names."""
+def _notes(rows: Sequence[Row], there: Files, read: Sequence[str]) -> tuple[str, ...]:
+    """Lines on the files that no row names, and on metadata other than those that are read."""
     named = {str(PurePosixPath(row.name)) for row in rows}
     texts = (value for row in rows for value in row.values.values() if isinstance(value, str))
     further = {_file(text) for text in texts}  # files of fields: masks, maps
     unnamed = [n for n in there.pictures if n not in named and _file(n) not in further]
     beside = [text for name in named if (text := there.captions.beside(name))]
+    below = [name for name in there.metadata if name not in read]
     return (
+        *note(below, f"files {METADATA} not read, for the folder has its own"),
         *note(unnamed, f"pictures left out that {METADATA} does not name"),
         *note(beside, f"caption files not read, for {METADATA} says what each picture has"),
         *note_of_empty(rows),

@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from ldmkit.errors import UserError
 from ldmkit.interfaces import Dataset
 from ldmkit.types import FieldKind
 
@@ -74,6 +75,30 @@ class Union:
         return tuple(path for part in self._parts for path in part.skipped)
 
     @property
+    def problems(self) -> Mapping[Path, str]:
+        """Why the parts have left files out, where they say so."""
+        return {path: why for part in self._parts for path, why in getattr(part, "problems", {}).items()}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the parts say of their choice of pictures."""
+        return [f"part {i}: {x}" for i, part in enumerate(self._parts) for x in getattr(part, "notes", ())]
+
+    @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """What all parts call the classes of a field, by id; where one has more of them, its names."""
+        named = [getattr(part, "class_names", {}) for part in self._parts]
+        each = {f: [names[f] for names in named if f in names] for f in self.fields}
+        alike = {f: found for f, found in each.items() if found and _first_difference(found) is None}
+        return {f: max(found, key=len) for f, found in alike.items()}
+
+    def name(self, index: int) -> str:
+        """The name that an example's part gives it."""
+        part, first = self._part(index)
+        named = getattr(part, "name", None)
+        return f"example {index}" if named is None else str(named(index - first))
+
+    @property
     def digest(self) -> str:
         """sha256 of the parts' digests."""
         return hashlib.sha256(" ".join(part.digest for part in self._parts).encode()).hexdigest()
@@ -85,10 +110,26 @@ class Union:
         return {f"part {i}: {name}": content for i, held in known for name, content in held.items()}
 
     def reading(self, fields: Collection[str]) -> Union:
-        """The union of the parts for what reads those fields."""
+        """The union of the parts for what reads those fields. UserError for a field whose numbers mean other
+        classes in one part than in another."""
+        for field in fields:
+            self._check_classes(field)
         read = (getattr(part, "reading", None) for part in self._parts)
         pairs = zip(self._parts, read, strict=True)
         return Union(parts=tuple(part if of is None else of(fields) for part, of in pairs))
+
+    def _check_classes(self, field: str) -> None:
+        """UserError where a class of the field has another name in one part than in the first that names
+        it."""
+        named = [(i, getattr(part, "class_names", {}).get(field)) for i, part in enumerate(self._parts)]
+        known = [(i, names) for i, names in named if names]
+        for i, names in known[1:]:
+            first, others = known[0]
+            if (which := _first_difference([others, names])) is not None:
+                raise UserError(
+                    f"union: {field} {which} is '{others[which]}' in part {first}, but '{names[which]}' in "
+                    f"part {i}: give all parts the same classes in the same order"
+                )
 
     def aligned(self, kinds: Mapping[str, FieldKind]) -> Union:
         """The union of the parts with those of their fields cut as their pictures are."""
@@ -107,3 +148,8 @@ class Union:
         if not parts:
             raise ValueError(f"{'; '.join(dict.fromkeys(reasons))}")
         return Union(parts=tuple(parts))
+
+
+def _first_difference(names: Sequence[Sequence[str]]) -> int | None:
+    """The first class that has several names; None where all agree, as far as they go."""
+    return next((i for i, called in enumerate(zip(*names, strict=False)) if len({*called}) > 1), None)

@@ -73,6 +73,26 @@ class WithField:
         """The broken files that the inner data set has left out."""
         return self._of.skipped
 
+    @property
+    def problems(self) -> Mapping[Path, str]:
+        """Why the inner data set has left files out, where it says so."""
+        return getattr(self._of, "problems", {})
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the inner data set says of its choice of pictures."""
+        return getattr(self._of, "notes", ())
+
+    @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """What the inner data set calls the classes of its fields."""
+        return getattr(self._of, "class_names", {})
+
+    def name(self, index: int) -> str:
+        """The inner data set's name of an example."""
+        named = getattr(self._of, "name", None)
+        return f"example {index}" if named is None else str(named(index))
+
     def __len__(self) -> int:
         return len(self._of)
 

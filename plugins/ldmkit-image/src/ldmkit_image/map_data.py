@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -54,9 +56,12 @@ class WithMaps(WithField):
         if blur[0] > blur[1]:
             raise ValueError(f"blur {list(blur)}: the first must not be above the second")
         self.blur = blur
-        self.class_names = {**getattr(of, "class_names", {}), field: tuple(COLOURS)}
-        """What the classes of each field are called, by id."""
         super().__init__(of, field, self._map, seed, f"with-maps {field} {blur} {seed}")
+
+    @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """What the classes of each field are called, by id."""
+        return {**super().class_names, self._field: tuple(COLOURS)}
 
     def _map(self, image: Tensor, draws: np.random.Generator) -> UInt8[Tensor, "H W"]:
         picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())

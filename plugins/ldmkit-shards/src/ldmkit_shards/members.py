@@ -77,7 +77,12 @@ def group(members: Iterable[tuple[str, int, int]]) -> Mapping[str, Members]:
 
 def picture_in(members: Members) -> str | None:
     """The kind of the member that is the example's picture; None where there is none."""
-    return next((kind for kind in members if kind.lower() in PICTURES), None)
+    return next(iter(pictures_in(members)), None)
+
+
+def pictures_in(members: Members) -> list[str]:
+    """The kinds of the members that are pictures of the example; the first of them is read."""
+    return [kind for kind in members if kind.lower() in PICTURES]
 
 
 def keys_in(path: Path, members: Iterable[tuple[str, int, int]]) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from ldmkit.pictures import shown
 from ldmkit_shards.examples import READERS, Encoded, Examples, Fault, Record
 from ldmkit_shards.fields import PICTURES, READ, field_of, is_object, values_in
 from ldmkit_shards.files import State, content_of, of_file, read_at, state_of
-from ldmkit_shards.members import LINK, Members, group, keys_in, picture_in, scan
+from ldmkit_shards.members import LINK, Members, group, keys_in, picture_in, pictures_in, scan
 
 NOT_FOLLOWED = "a link, which is not followed: pack the file itself"
 SHARDS = 1_000_000
@@ -46,7 +46,16 @@ class WebDataset(Examples):
 
     def __init__(self, *, path: Path, **options: Any) -> None:
         super().__init__(**options)
-        self._take_from(_Shards(shown(path), _shards(path)))
+        source = _Shards(shown(path), _shards(path))
+        self._second = source.second
+        self._take_from(source)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for a person about the choice of pictures."""
+        few = f"{len(self._second)}, such as {self._second[0]}" if self._second else ""
+        own = [f"pictures left out, for their example has another one: {few}"] if few else []
+        return [*own, *super().notes]
 
 
 class _Shard(NamedTuple):
@@ -76,6 +85,11 @@ class _Shards:
         pictures = [picture_in(members) for _, _, members in rows]
         self.keys: Sequence[str] = [
             f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)
+        ]
+        self.second = [
+            f"{self.name(i)}.{kind}"
+            for i, (_, members) in enumerate(self._rows)
+            for kind in pictures_in(members)[1:]
         ]
         missing = {i: "has no picture" for i, picture in enumerate(pictures) if picture is None}
         self.problems: Mapping[int, str] = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}

@@ -59,7 +59,7 @@ class ClassEmbedding(nn.Module):
             raise ValueError(f"unconditional {unconditional} is none of the {classes} classes")
         self.field, self.unconditional, self.target = field, unconditional, to
         self._ids = {name: i for i, name in enumerate(names)}
-        self.classes = classes
+        self.classes, self.names = classes, names
         vector = {"tokens": 0, "vector": width, "one-hot": classes}[to]
         tokens = width if to == "tokens" else 0
         self.spec = ConditionSpec((field,), tokens=tokens, vector=vector, kinds={field: "label"})
