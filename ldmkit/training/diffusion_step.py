@@ -42,8 +42,8 @@ class DiffusionStep(nn.Module):
 
     @property
     def every_weight(self) -> bool:
-        """Whether each step reaches the same weights. A conditioner that learns is not reached where all
-        pictures drop its condition, its null condition where none does."""
+        """Whether each step reaches the same weights: those of a conditioner may depend on what it is given,
+        as where each class has weights of its own."""
         return self.auxiliary is None and len(self.frozen) == len(self.conditioners)
 
     def forward(self, batch: Mapping[str, Any], draws: DiffusionDraws) -> tuple[Losses, dict[str, Tensor]]:

@@ -15,8 +15,9 @@ def joined(
 ) -> tuple[list[nn.Module], list[Sharded]]:
     """Each learner's TrainingStep, whose gradients are averaged over processes; what of them is shared out.
 
-    Some weights have no gradient in some steps: a learned null condition that no picture drew, for one. To
-    find them costs torch a walk through the graph in every step, which is left out where all have one.
+    Some weights may have no gradient in some steps, or in none: a learned null condition that is never drawn,
+    for one. To find them costs torch a walk through the graph in every step, which is left out where all have
+    one.
     """
     if shares(stage.options) and accelerator.num_processes > 1:
         sharded = [Sharded(learner, accelerator.device) for learner in stage.learners]
