@@ -41,7 +41,7 @@ def check_asked(system: Parts, plan: Plan, inputs: Inputs) -> None:
     guidance; for a recipe that draws nothing."""
     if not plan.guidance:
         _ = system.network  # UserError where there is none
-    check_fields(system, plan, inputs.raw)
+    check_fields(system, plan, inputs.raw, inputs.left_out)
     check_negative(system, inputs, inputs.raw)
     if inputs.negative is not None and not plan.guidance:
         raise UserError(

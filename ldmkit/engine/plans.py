@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
@@ -129,10 +129,11 @@ def fields_needed(system: Parts, plan: Plan) -> list[str]:
     return list(dict.fromkeys([*read, *plan.fields]))
 
 
-def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any]) -> None:
-    """UserError for an input that neither a conditioner nor guidance reads, or that guidance lacks."""
+def check_fields(system: Parts, plan: Plan, raw: Mapping[str, Any], left_out: Collection[str] = ()) -> None:
+    """UserError for an input that neither a conditioner nor guidance reads, given or left out, or that
+    guidance lacks."""
     read = fields_read(system, plan)
-    if unknown := sorted(set(raw) - set(read)):
+    if unknown := sorted({*raw, *left_out} - {*read}):
         known = ", ".join(read) or "none"
         raise UserError(
             f"recipe '{system.recipe.name}' does not read the condition field(s) {', '.join(unknown)}; "

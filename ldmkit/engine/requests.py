@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
@@ -28,7 +28,7 @@ class Inputs:
 
     raw: inputs by field, as conditioners and guidance read them. seeds: of the noise. negative: the prompt to
     steer away from. init: pictures to start from instead of noise; empty: none. strength: how much of the
-    noise such a start gets, 0 (none) to 1 (all).
+    noise such a start gets, 0 (none) to 1 (all). left_out: fields that the user leaves out.
     """
 
     raw: Mapping[str, Sequence[Any]]
@@ -36,6 +36,7 @@ class Inputs:
     negative: str | None = None
     init: Sequence[Any] = ()
     strength: float = 0.6
+    left_out: Collection[str] = ()
 
     def rows(self, chosen: Sequence[int]) -> Inputs:
         """The inputs of the chosen pictures."""
@@ -78,6 +79,7 @@ def inputs_of(
         sample.negative if negative is None else negative,
         _of_each(starts, chosen) if len(starts) else (),
         _strength(sample.strength if strength is None else strength),
+        [field for field, values in given.items() if values is None],
     )
 
 

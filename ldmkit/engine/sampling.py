@@ -10,6 +10,7 @@ import PIL.Image
 import torch
 
 from ldmkit.engine.batching import even_parts, overlapped
+from ldmkit.engine.cautions import note_cautions
 from ldmkit.engine.estimates import Watch, guided, watched
 from ldmkit.engine.input_checks import check_asked, check_batches, check_negative, fitted_start
 from ldmkit.engine.parts import Parts
@@ -45,6 +46,9 @@ def pictures(
     together = system.recipe.sample.batch if batch is None else whole_number("batch", batch)
     parts = even_parts(len(inputs.seeds), together)
     check_batches(system, size, parts)
+    known = size or known_size(system)
+    latent = None if known is None else latent_size(system, known)
+    note_cautions(system, chosen, latent, started=len(inputs.init) > 0)
     latents = (
         _sampled(system, chosen, inputs.rows(rows), size, _looked(watch, meter, rows)) for rows in parts
     )

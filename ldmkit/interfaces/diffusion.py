@@ -76,13 +76,14 @@ class Objective(Protocol):
 class Guidance(Protocol):
     """Wraps an estimate. Several guidance components stack; the recipe's first is the innermost.
 
-    Four members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
+    Five members are optional. `fields: tuple[str, ...]` names the raw inputs that it reads from the request;
     the command line and recipes then accept them as they do conditioners' fields. `kinds: Mapping[str,
     FieldKind]` says what they hold, as `ConditionSpec.kinds` does: a number given for a text is its text, and
     data cut pictures, masks and maps of fields as their pictures. `check_inputs(raw, size)`
     raises ValueError for raw inputs that it cannot read or that do not fit pictures of that (height, width),
     None where the size is not known yet; it is called before there are any weights. `finish(image, request)
-    -> image` is called with the decoded pictures and returns the final ones.
+    -> image` is called with the decoded pictures and returns the final ones. `reads_null: bool` says that it
+    asks the network under the null conditions: where training never shows them, that is told.
     """
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:

@@ -12,6 +12,7 @@ from torch import nn
 from ldmkit.checkpoint.store import KEPT
 from ldmkit.disk import size
 from ldmkit.engine import plans, sizes
+from ldmkit.engine.cautions import note_cautions
 from ldmkit.engine.compiling import check_compiler
 from ldmkit.engine.components import check_classes
 from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training, try_bound
@@ -130,7 +131,10 @@ def try_out(system: System, *, any_size: bool) -> None:
         refuse_beyond(system)
         check_room(system, picture_size(system), 1)
     rehearse(system, picture_size(system))
-    rehearse_sampling(system, plans.plan(system), picture_size(system))
+    plan = plans.plan(system)
+    rehearse_sampling(system, plan, picture_size(system))
+    latent = sizes.latent_size(system, picture_size(system))
+    note_cautions(system, plan, latent, started=system.recipe.sample.init is not None)
     rehearse_training(system, picture_size(system))
 
 

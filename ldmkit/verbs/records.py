@@ -136,7 +136,7 @@ def read(system: System, about: About, picture: Path, replaced: Mapping[str, Any
 
 def _with(inputs: Inputs, negative: str | None, start: Any) -> Inputs:
     """What the file says, not the recipe, where the file says nothing."""
-    return replace(inputs, negative=negative, init=inputs.init if start is not None else ())
+    return replace(inputs, negative=negative, init=inputs.init if start is not None else (), left_out=())
 
 
 def _found(system: System, field: str, record: Mapping[str, Any]) -> str:

@@ -53,6 +53,7 @@ class ClassifierFree:
         self.rescale = rescale
         self.interval = interval
         self.scales = scales or {}
+        self.reads_null = scale != 1 or bool(self.scales)
 
     def bind(self, estimate: ConditionedEstimate, request: Request) -> ConditionedEstimate:
         """The guided estimate of each set of conditions; ValueError for a scale without its condition."""
