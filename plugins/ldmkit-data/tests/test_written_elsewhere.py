@@ -80,6 +80,20 @@ def test_metadata_below_metadata_that_are_not_read_are_told(tmp_path: Path) -> N
     ]
 
 
+def test_empty_texts_are_counted_in_each_field(tmp_path: Path) -> None:
+    lines = []
+    for i in range(6):
+        paint(tmp_path / f"{i}.png", i)
+        lines.append(
+            json.dumps({"file_name": f"{i}.png", "text": "a" if i % 2 else " ", "title": "b" * (i == 5)})
+        )
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    assert opened(tmp_path).notes == [
+        "pictures with an empty text: 3, such as 0.png",
+        "pictures with an empty title: 5, such as 0.png",
+    ]
+
+
 def test_a_caption_file_that_two_pictures_share_is_told(tmp_path: Path) -> None:
     for level, name in enumerate(("a.png", "a.PNG.png", "b.webp", "b.png", "c.png")):
         paint(tmp_path / name, level)

@@ -45,13 +45,17 @@ def note(names: Sequence[str], what: str) -> list[str]:
 
 
 def note_of_empty(rows: Sequence[Row]) -> list[str]:
-    """A line on the pictures whose caption is empty."""
-    empty = [row.name for row in rows if _is_blank(row.values.get("caption"))]
-    return note(empty, "pictures with an empty caption")
-
-
-def _is_blank(caption: Any) -> bool:
-    return isinstance(caption, str) and not caption.strip()
+    """A line for each field with pictures whose text there is empty."""
+    empty: dict[str, list[str]] = {}
+    for row in rows:
+        for field, value in row.values.items():
+            if isinstance(value, str) and not value.strip():
+                empty.setdefault(field, []).append(row.name)
+    return [
+        line
+        for field, names in empty.items()
+        for line in note(names, f"pictures with an empty {shown(field)}")
+    ]
 
 
 def note_of_classes(folders: Collection[str]) -> list[str]:
