@@ -71,9 +71,10 @@ def test_what_an_index_says_besides_the_parts_is_told(tmp_path):
         json.dumps({**json.loads(path.read_text()), "_class_name": "Other", "clip_skip": 1, "id2label": {}})
     )
     (tmp_path / "p" / "pytorch_lora_weights.safetensors").write_bytes(b"")
+    (tmp_path / "p" / "vqvae").mkdir()
     notes = []
     import_model(tmp_path / "p", tmp_path / "out", None, None, notes.append)
-    assert "left aside pytorch_lora_weights.safetensors: model_index.json does not name it" in notes
+    assert "left aside pytorch_lora_weights.safetensors, vqvae: model_index.json does not name it" in notes
     assert [note for note in notes if note.startswith("model_index.json")] == [
         "model_index.json: _class_name Other is left aside: its parts are joined as they fit each other",
         "model_index.json: clip_skip 1 is left aside",

@@ -76,6 +76,7 @@ def _pipeline(registry: Registry, folder: Path, options: ImportOptions) -> Publi
         published.notes.append(f"left aside {', '.join(aside)}: no part of the model that makes pictures")
     published.notes += _beside(index)
     unnamed = sorted(path.name for path in folder.glob("*.safetensors"))
+    unnamed += [n for n in (*FIRST_STAGES, *DENOISERS, *TEXTS) if n not in parts and (folder / n).is_dir()]
     if unnamed:
         published.notes.append(f"left aside {some(unnamed)}: {INDEX} does not name it")
     _guidance(published, index.get("_class_name"))
