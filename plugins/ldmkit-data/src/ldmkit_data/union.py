@@ -127,8 +127,8 @@ class Union:
             first, others = known[0]
             if (which := _first_difference([others, names])) is not None:
                 raise UserError(
-                    f"union: {field} {which} is '{others[which]}' in part {first}, but '{names[which]}' in "
-                    f"part {i}: give all parts the same classes in the same order"
+                    f"{field} {which} is '{others[which]}' in part {first}, but '{names[which]}' in "
+                    f"part {i}: give all parts of the union the same classes in the same order"
                 )
 
     def aligned(self, kinds: Mapping[str, FieldKind]) -> Union:
