@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ldmkit.interfaces.data import (
     Dataset,
     KeyMap,
+    example_name,
 )
 from ldmkit.interfaces.diffusion import (
     ConditionedEstimate,
@@ -108,4 +109,5 @@ __all__ = [
     "Sampler",
     "Spacing",
     "TeacherEstimate",
+    "example_name",
 ]

@@ -53,6 +53,12 @@ class Dataset(Protocol):
         """The examples of one split; ValueError names those there are."""
 
 
+def example_name(data: Dataset, index: int) -> str:
+    """How messages call an example: by the data set's own `name`, where it has one."""
+    name = getattr(data, "name", None)
+    return f"example {index}" if name is None else str(name(index))
+
+
 class KeyMap(Protocol):
     """Published names of one component's tensors in one format; an architecture brings its own.
 

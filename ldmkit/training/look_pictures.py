@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Dataset
+from ldmkit.interfaces import Dataset, example_name
 from ldmkit.training.data import Example, Examples, images_of, pixels_of
 from ldmkit.types import Image
 
@@ -49,7 +49,7 @@ def check_sizes(
     expected = size_of(data, first, data[first]) if pictured else ""
     for index, example in pictured:
         if (size := size_of(data, index, example)) != expected:
-            other = name_of(data, first).removeprefix("data: ")
+            other = example_name(data, first)
             raise UserError(
                 f"{name_of(data, index)}: a picture of {size}, while {other} is {expected}: pictures of one "
                 "batch have one size, to which the data set has to cut them, or it lists those of each shape "
@@ -63,6 +63,5 @@ def size_of(data: Dataset, index: int, example: Mapping[str, Any]) -> str:
 
 
 def name_of(data: Dataset, index: int) -> str:
-    """The name of an example in messages."""
-    name = getattr(data, "name", None)
-    return f"data: example {index}" if name is None else f"data: {name(index)}"
+    """The beginning of a message about an example."""
+    return f"data: {example_name(data, index)}"

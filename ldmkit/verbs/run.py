@@ -45,8 +45,7 @@ def recorded_inputs(system: System, arguments: PictureArguments) -> RecordedInpu
     inputs, plan = _inputs(system, arguments), plans.plan(system)
     check_texts(system, inputs)
     shown: Sequence[int] | None = None
-    left_out = {field for field, values in arguments.fields.items() if values is None}
-    fields = [field for field in plans.fields_needed(system, plan) if field not in left_out]
+    fields = [field for field in plans.fields_needed(system, plan) if field not in inputs.left_out]
     if fields and not inputs.raw:
         inputs, shown = examples.inputs(system, fields, inputs, arguments.count)
     check_strength(inputs, arguments.strength)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldmkit.errors import UserError
-from ldmkit.interfaces import Dataset
+from ldmkit.interfaces import Dataset, example_name
 from ldmkit.types import FieldKind
 
 
@@ -95,8 +95,7 @@ class Union:
     def name(self, index: int) -> str:
         """The name that an example's part gives it."""
         part, first = self._part(index)
-        named = getattr(part, "name", None)
-        return f"example {index}" if named is None else str(named(index - first))
+        return example_name(part, index - first) if hasattr(part, "name") else f"example {index}"
 
     @property
     def digest(self) -> str:

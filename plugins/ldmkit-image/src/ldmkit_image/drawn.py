@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 from torch import Tensor
 
-from ldmkit.interfaces import Dataset
+from ldmkit.interfaces import Dataset, example_name
 from ldmkit.types import FieldKind
 
 VARIANTS = 4096
@@ -90,8 +90,7 @@ class WithField:
 
     def name(self, index: int) -> str:
         """The inner data set's name of an example."""
-        named = getattr(self._of, "name", None)
-        return f"example {index}" if named is None else str(named(index))
+        return example_name(self._of, index)
 
     def __len__(self) -> int:
         return len(self._of)

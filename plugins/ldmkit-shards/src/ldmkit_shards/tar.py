@@ -53,9 +53,10 @@ class WebDataset(Examples):
     @property
     def notes(self) -> Sequence[str]:
         """Lines for a person about the choice of pictures."""
-        few = f"{len(self._second)}, such as {self._second[0]}" if self._second else ""
-        own = [f"pictures left out, for their example has another one: {few}"] if few else []
-        return [*own, *super().notes]
+        if not self._second:
+            return super().notes
+        few = f"{len(self._second)}, such as {self._second[0]}"
+        return [f"pictures left out, for their example has another one: {few}", *super().notes]
 
 
 class _Shard(NamedTuple):
@@ -82,15 +83,12 @@ class _Shards:
         rows = [(key, i, m) for i, shard in enumerate(known) for key, m in group(shard.members).items()]
         rows.sort(key=lambda row: row[:2])
         self._rows: Sequence[tuple[int, Members]] = [row[1:] for row in rows]
-        pictures = [picture_in(members) for _, _, members in rows]
+        found = [pictures_in(members) for _, _, members in rows]
+        pictures = [next(iter(kinds), None) for kinds in found]
         self.keys: Sequence[str] = [
             f"{row[0]}.{picture}" for row, picture in zip(rows, pictures, strict=True)
         ]
-        self.second = [
-            f"{self.name(i)}.{kind}"
-            for i, (_, members) in enumerate(self._rows)
-            for kind in pictures_in(members)[1:]
-        ]
+        self.second = [f"{self.name(i)}.{kind}" for i, kinds in enumerate(found) for kind in kinds[1:]]
         missing = {i: "has no picture" for i, picture in enumerate(pictures) if picture is None}
         self.problems: Mapping[int, str] = {i: f"{self.name(i)}: {problem}" for i, problem in missing.items()}
         named = dict.fromkeys(self._fields_in(*row) for row in self._rows)
