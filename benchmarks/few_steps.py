@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    teacher = ldmkit.build("recipes/text2img.yaml")
+    teacher = ldmkit.build("recipes/text2img-64.yaml")
     texts = list(captions(teacher, given.count))
     shape = (given.count, teacher.compression.latent.channels, 8, 8)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))

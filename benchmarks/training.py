@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds 10] [--threads 1]
 
-Ours is the training loop's own step on the emoji, with recipes/text2img.yaml's sizes: batch from the cached
+Ours is the training loop's own step on the emoji, with recipes/text2img-64.yaml's sizes: batch from the cached
 latents and text states, noise, forward, backward, clipping, fused AdamW, moving average. Theirs takes the
 same sizes and weights through `UNet2DConditionModel`, `DDPMScheduler`, fused AdamW and `EMAModel`, from
 tensors in memory. The caches are made on the first run, below runs/. The last line is ours alone: the share
@@ -37,7 +37,7 @@ from ldmkit.training.interrupt import Signal
 from ldmkit.training.loop import Loop
 from ldmkit.types import Condition
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "text2img.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "text2img-64.yaml"
 RUNS = Path("runs")
 SETTINGS = (
     "conditioners.caption.vector=false",
@@ -49,7 +49,7 @@ SETTINGS = (
 
 
 def made() -> tuple[System, DiffusionStage, Loop]:
-    """The diffusion stage of text2img as the training command makes it, with new weights."""
+    """The diffusion stage of text2img-64 as the training command makes it, with new weights."""
     registry = host().registry
     recipe = resolve(load(RECIPE, SETTINGS), registry)
     system = assemble(recipe, registry)

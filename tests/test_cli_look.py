@@ -79,17 +79,10 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path)
     assert result.exit_code == 0, result.output
     assert "compression: would be reused" in result.output
     assert "diffusion: would be reused" in result.output
-    small = [
-        "-s",
-        "train.diffusion.batch=2",
-        "-s",
-        "train.diffusion.lr=1e-5",
-        "-s",
-        "train.compression.batch=2",
-    ]
+    small = ["-s", "train.diffusion.batch=2", "-s", "train.diffusion.lr=1e-5"]
     result = call("run", TEXT2IMG, "--dry-run", "--retrain", "--runs", str(runs), *small)
     assert f"diffusion: would be trained in {runs}/text2img/diffusion-" in result.output
-    assert "9000 steps, about " in result.output
+    assert "18500 steps, about " in result.output
     assert "train.diffusion on disk: " in result.output
     assert not runs.exists()
     checked = [

@@ -22,7 +22,7 @@ STAGE = ("denoiser.width=32", "train.diffusion.steps=2", "train.diffusion.batch=
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "unconditional": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
     "class2img": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.fields.label=[0, 5]", "sample.count=1"),
-    "text2img-128": (
+    "text2img": (
         "data={name: emoji, size: 64, styles: [fxemoji]}",
         "sample.size=[64, 64]",
         "train.diffusion.weights=null",
@@ -37,7 +37,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "class-and-map": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
 }
 """What makes a recipe small, besides STAGE and the first stage."""
-SIZES = {"landscapes": (1024, 128), "text2img-128": (64, 64)}
+SIZES = {"landscapes": (1024, 128), "text2img": (64, 64)}
 """Width and height of the pictures, where they are not 32 x 32."""
 
 
@@ -120,7 +120,7 @@ def test_img2img_draws_every_prompt_from_the_one_picture_with_the_weights_of_tex
     assert len(drawn) == len(prompts) == 4
     assert len({picture.tobytes() for picture in drawn.values()}) == 4
     for name, picture in drawn.items():
-        red, green, _ = picture.getpixel((32, 40))  # in the middle of the sketch's red disc
+        red, green, _ = picture.getpixel((64, 80))  # in the middle of the sketch's red disc
         assert red > green + 40, name
 
 

@@ -100,13 +100,13 @@ def test_a_kept_recipe_that_cannot_be_read_is_another_run(tmp_path):
 
 def test_shipped_weights_are_found_again_after_their_component_gained_a_parameter(add_parameter):
     registry = host().registry
-    recipe = resolve(load(ROOT / "recipes/text2img.yaml"), registry)
+    recipe = resolve(load(ROOT / "recipes/text2img-64.yaml"), registry)
     found = {stage: shipped(recipe, registry, stage) for stage in ("compression", "diffusion")}
     assert None not in found.values()
     components = (recipe.compression, recipe.denoiser, recipe.schedule)
     for kind, component in zip(("compression", "denoiser", "schedule"), components, strict=True):
         add_parameter(registry.get(kind, component.name).load())
-    upgraded = resolve(load(ROOT / "recipes/text2img.yaml"), registry)
+    upgraded = resolve(load(ROOT / "recipes/text2img-64.yaml"), registry)
     assert upgraded.denoiser.parameters["gained"] == 1.0
     assert {stage: shipped(upgraded, registry, stage) for stage in found} == found
 
@@ -144,10 +144,10 @@ def test_what_was_trained_under_a_former_name_is_found(tmp_path):
     kept.write_text(dump(new).replace("scaled-linear", "sqrt-linear"))
     assert not same_stage(kept, new, "diffusion", registry)
     # The shipped weights keep the names that they were trained under.
-    shipped_recipe = ROOT / "plugins/ldmkit-zoo/src/ldmkit_zoo/weights/text2img/recipe.yaml"
+    shipped_recipe = ROOT / "plugins/ldmkit-zoo/src/ldmkit_zoo/weights/landscapes/recipe.yaml"
     assert "linear-beta" in shipped_recipe.read_text()
-    recipe = resolve(load(ROOT / "recipes/text2img.yaml"), registry)
-    assert "linear-beta" not in (ROOT / "recipes/text2img.yaml").read_text()
+    recipe = resolve(load(ROOT / "recipes/landscapes.yaml"), registry)
+    assert "linear-beta" not in (ROOT / "recipes/landscapes.yaml").read_text()
     assert shipped(recipe, registry, "diffusion") is not None
 
 

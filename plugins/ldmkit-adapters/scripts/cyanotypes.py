@@ -2,7 +2,7 @@
 
     python plugins/ldmkit-adapters/scripts/cyanotypes.py cyanotypes
 
-The pictures are drawn from the bundled Fluent emoji; recipes/lora.yaml trains on them.
+The pictures are drawn from the bundled Fluent emoji at 128 x 128; recipes/lora.yaml trains on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORDS = (
 def cyanotype(picture: Image.Image) -> Image.Image:
     """The picture in blue on white: every colour becomes a shade between navy and white, edges darker."""
     grey = ImageOps.grayscale(picture)
-    edges = grey.filter(ImageFilter.CONTOUR).filter(ImageFilter.GaussianBlur(0.7))
+    edges = grey.filter(ImageFilter.CONTOUR).filter(ImageFilter.GaussianBlur(1.4))
     shaded = ImageChops.multiply(ImageOps.autocontrast(grey), edges)
     return ImageOps.colorize(shaded, (8, 24, 96), (255, 255, 255), mid=(70, 130, 220))
 
@@ -33,7 +33,8 @@ def cyanotype(picture: Image.Image) -> Image.Image:
 def main(folder: Path) -> None:
     """Writes twenty PNG files, each with a .txt beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    emoji = Component.model_validate({"name": "fluent-emoji", "size": 64, "styles": ["fluent"], "tags": 0})
+    parameters = {"size": 128, "styles": ["fluent"], "tags": 0, "colours": False}
+    emoji = Component.model_validate({"name": "emoji", **parameters})
     data = build(host().registry, "data", emoji).split("train")
     captions = {str(data[i]["caption"]): i for i in range(len(data))}
     for word in WORDS:
