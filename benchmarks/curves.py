@@ -1,6 +1,6 @@
 """The curves of a training, from its metrics.jsonl files, as a picture for the docs.
 
-python benchmarks/curves.py runs/text2img docs/images/text2img-training.png
+python benchmarks/curves.py runs/text2img-64 docs/images/text2img-training.png
 """
 
 from __future__ import annotations
