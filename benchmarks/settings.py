@@ -3,9 +3,9 @@
     python benchmarks/settings.py [--rounds 6] [--only "eager float32"] [--batch 8]
 
 Ours runs as `sample.precision` and `sample.compile` let it run; theirs with weights in that type, and
-compiled with weights as constants too. Both have the same weights and inputs, the size of text2img-64's network
-and guidance in one batch. "Against eager float32" is the gain over diffusers at its defaults. The error is
-the distance from ours in eager float32, relative to its norm.
+compiled with weights as constants too. Both have the same weights and inputs, the size of text2img-64's
+network and guidance in one batch. "Against eager float32" is the gain over diffusers at its defaults. The
+error is the distance from ours in eager float32, relative to its norm.
 """
 
 from __future__ import annotations

@@ -97,7 +97,9 @@ def test_tab_offers_components(monkeypatch):
     assert "denoiser" in offered("plugins", "den")
     assert "sampler=ddim" in offered("run", "text2img", "-s", "sampler=dd")
     assert "denoiser.name=dit" in offered("run", "text2img", "-s", "denoiser.name=d")
-    assert "train.compression.loss.0=pixel" in offered("run", "text2img-64", "-s", "train.compression.loss.0=")
+    assert "train.compression.loss.0=pixel" in offered(
+        "run", "text2img-64", "-s", "train.compression.loss.0="
+    )
     assert "install" in offered("plugins", "in")
     assert "ldmkit-serve" in offered("plugins", "uninstall", "ldmkit-s")
 

@@ -1,6 +1,8 @@
-"""Draws recipes/inputs/sketch.png, the rough apple that img2img and clip-edit start from.
+"""Draws the rough apple that recipes/img2img.yaml and recipes/clip-edit.yaml start from.
 
     python plugins/ldmkit-zoo/scripts/draw_sketch.py recipes/inputs/sketch.png
+
+Disc, stalk and leaf, drawn four times as large and reduced.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def test_the_repository_stays_small() -> None:
 
 @pytest.fixture
 def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Registry]:
-    """A copy of text2img-64's weights in a package that must not be imported, and the registry that has it."""
+    """A copy of text2img-64's weights in a package that must not be imported, and the registry with it."""
     package = tmp_path / "made_up_weights"
     shutil.copytree(WEIGHTS / "text2img-64", package / "text2img-64")
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -99,5 +99,7 @@ def test_a_missing_file_is_named(made_up: tuple[Path, Registry]) -> None:
 def test_a_folder_that_is_gone_is_a_warning(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
     shutil.rmtree(folder)
-    with pytest.warns(UserWarning, match="weights 'copy' of made-up: no made_up_weights/text2img-64; reinstall"):
+    with pytest.warns(
+        UserWarning, match="weights 'copy' of made-up: no made_up_weights/text2img-64; reinstall"
+    ):
         assert shipped(recipe_of("text2img-64"), registry, "compression") is None
