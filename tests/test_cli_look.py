@@ -74,20 +74,26 @@ def test_values_are_explained_with_their_place_and_meaning() -> None:
 
 
 def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path) -> None:
+    both = str(ROOT / "recipes/text2img-64.yaml")  # trains both stages
     runs = tmp_path / "runs"
-    result = call("run", TEXT2IMG, "--dry-run", "--runs", str(runs))
+    result = call("run", both, "--dry-run", "--runs", str(runs))
     assert result.exit_code == 0, result.output
     assert "compression: would be reused" in result.output
     assert "diffusion: would be reused" in result.output
-    small = ["-s", "train.diffusion.batch=2", "-s", "train.diffusion.lr=1e-5"]
-    result = call("run", TEXT2IMG, "--dry-run", "--retrain", "--runs", str(runs), *small)
-    assert f"diffusion: would be trained in {runs}/text2img/diffusion-" in result.output
-    assert "18500 steps, about " in result.output
+    small = [
+        "-s",
+        "train.diffusion.batch=2",
+        "-s",
+        "train.diffusion.lr=1e-5",
+        "-s",
+        "train.compression.batch=2",
+    ]
+    result = call("run", both, "--dry-run", "--retrain", "--runs", str(runs), *small)
+    assert f"diffusion: would be trained in {runs}/text2img-64/diffusion-" in result.output
+    assert "9000 steps, about " in result.output
     assert "train.diffusion on disk: " in result.output
     assert not runs.exists()
-    checked = [
-        line[4:] for line in call("check", TEXT2IMG, *small).output.splitlines() if "#   train." in line
-    ]
+    checked = [line[4:] for line in call("check", both, *small).output.splitlines() if "#   train." in line]
     assert "activations of 2 pictures" in " ".join(checked)
     assert [line for line in result.output.splitlines() if line.startswith("train.")] == checked
 
