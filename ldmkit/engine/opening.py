@@ -16,6 +16,7 @@ import torch
 
 from ldmkit.checkpoint.files import read_safetensors
 from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
+from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
 from ldmkit.engine.stage_state import load_stage, stage_state, widen
@@ -149,6 +150,8 @@ def _start(system: System, stage: StageName) -> None:
     path = initial_weights(system.recipe, system.registry, stage)
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
+    elif keeps_encoder(system.recipe, stage):
+        warn(keep_encoder(system, read_safetensors(path), str(path)), Note, stacklevel=4)
     elif widens(system.recipe, stage):
         warn(widen(stage_state(system, stage), read_safetensors(path), str(path)), Note, stacklevel=4)
     else:

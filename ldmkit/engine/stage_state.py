@@ -54,7 +54,7 @@ def restore(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: s
     missing, left_over = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
     misshapen = [n for n in state.keys() & tensors.keys() if state[n].shape != tensors[n].shape]
     problems = {"missing": missing, "left over": left_over, "of another shape": sorted(misshapen)}
-    listing = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+    listing = "; ".join(f"{what}: {some(names)}" for what, names in problems.items() if names)
     if listing:
         raise UserError(f"{where}: the weights do not fit this recipe: {listing}")
     check_numbers({n: tensors[n] for n, own in state.items() if own.is_floating_point()}, where)
@@ -79,7 +79,7 @@ def widen(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str
         state[name].detach().zero_()[tuple(map(slice, tensor.shape))].copy_(tensor)
     new, aside = sorted(state.keys() - fitting.keys()), sorted(tensors.keys() - fitting.keys())
     changes = {"with new input channels": wider, "new": new, "left aside": aside}
-    more = [f"{len(names)} {what} ({_some(names)})" for what, names in changes.items() if names]
+    more = [f"{len(names)} {what} ({some(names)})" for what, names in changes.items() if names]
     whole = f"{len(fitting)} weights of {where}" if more else where
     return "; ".join([f"starts from {whole}", *more])
 
@@ -92,6 +92,7 @@ def _fits(tensor: Tensor, own: Tensor) -> bool:
     return all(axis > 0 and own.shape[axis] > tensor.shape[axis] for axis in longer) and len(longer) <= 1
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first few names of a list, and how many more there are."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more

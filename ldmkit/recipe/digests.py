@@ -40,6 +40,7 @@ LATER: Mapping[str, Any] = {
     "widen": False,
     "precision": "no",
     "crop": None,
+    "only": None,
 }
 """Keys of a training stage that early recipes did not have. They are left out of digests at their defaults,
 so that folders of earlier trainings keep their names."""

@@ -46,13 +46,18 @@ class TrainingSettings(Part):
 
 
 class CompressionTraining(TrainingSettings):
-    """Stage one. loss = reduction(reconstruction losses) + penalty * posterior penalty + the adversary's."""
+    """Stage one. loss = reduction(reconstruction losses) + penalty * posterior penalty + the adversary's.
+
+    only: decoder: what gives a picture its latent is that of the recipe's `weights` and stays, with scale and
+    shift; the rest learns, from those weights where they fit. Denoisers of these latents then serve it too.
+    """
 
     loss: tuple[Annotated[Component, Kind("loss")], ...]
     adversary: Annotated[Component, Kind("adversary")] | None = None
     penalty: NonNegativeFloat = 1e-6
     reduction: Literal["sum", "mean"] = "sum"
     learn_variance: bool = False
+    only: Literal["decoder"] | None = None
 
 
 class DiffusionTraining(TrainingSettings):

@@ -46,8 +46,9 @@ class CompressionStage:
         self._train, self._validation = (Examples(data.split(n), ["image"]) for n in ("train", "validation"))
         self._buckets = self._train.buckets
         self._model = system.compression
-        self._model.scale.fill_(1.0)
-        self._model.shift.fill_(0.0)
+        if options.only is None:
+            self._model.scale.fill_(1.0)
+            self._model.shift.fill_(0.0)
         losses = [build(system.registry, "loss", loss).to(self._device) for loss in options.loss]
         self._adversary = (
             build(system.registry, "adversary", options.adversary).to(self._device)
@@ -155,7 +156,9 @@ class CompressionStage:
 
     @torch.no_grad()
     def complete(self) -> None:
-        """Measures the latent's scale and shift on the training pictures' posteriors."""
+        """Measures the latent's scale and shift on the training pictures' posteriors, where they are new."""
+        if self.options.only == "decoder":
+            return
         self._step.eval()
         stride = max(1, len(self._train) // MEASURED)
         moments = LatentMoments()

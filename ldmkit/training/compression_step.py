@@ -15,7 +15,7 @@ from ldmkit.interfaces import Adversary, CompressionModel, Loss
 from ldmkit.recipe.stages import CompressionTraining
 from ldmkit.training.collectives import mean_over_processes
 from ldmkit.training.stage import Losses
-from ldmkit.types import Image, Latent
+from ldmkit.types import Image, Latent, Posterior
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class CompressionStep(nn.Module):
     ) -> tuple[Losses, dict[str, Tensor]]:
         """The losses of a batch, and the reconstruction for the discriminator."""
         image, options = batch["image"], self._options
-        posterior = self.compression.posterior(image)
+        posterior = self._posterior(image)
         reconstruction = self.compression.decode(posterior.sample(draws.noise))
         nll = self.nll(reconstruction, image)
         penalty, penalty_weight = posterior.penalty.mean(), options.penalty
@@ -79,6 +79,17 @@ class CompressionStep(nn.Module):
         return self._with_adversary(losses, nll, reconstruction, draws.step), {
             "decoded": reconstruction.detach()
         }
+
+    def _posterior(self, image: Image) -> Posterior:
+        """q(z | x); where the decoder alone learns, as at sampling, so that nothing of the encoder moves."""
+        if self._options.only is None:
+            return self.compression.posterior(image)
+        was_training = self.compression.training
+        self.compression.eval()
+        with torch.no_grad():
+            posterior = self.compression.posterior(image)
+        self.compression.train(was_training)
+        return posterior
 
     def nll(self, reconstruction: Image, image: Image) -> Float[Tensor, ""]:
         """The reduced reconstruction loss."""

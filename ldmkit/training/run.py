@@ -8,6 +8,7 @@ import torch
 
 from ldmkit.checkpoint import RunStore, files
 from ldmkit.checkpoint.sums import Sums
+from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import (
@@ -86,7 +87,10 @@ def _initialize(system: System, stage: StageName) -> str | None:
     path = initial_weights(system.recipe, system.registry, stage)
     if stage == "diffusion":
         check_teacher(system.recipe.train.diffusion, path)
-    if path is not None and not widens(system.recipe, stage):
+    alone = keeps_encoder(system.recipe, stage)
+    if alone and path is None:
+        raise UserError("train.compression.only keeps a trained model's encoder: name the model in `weights`")
+    if path is not None and not widens(system.recipe, stage) and not alone:
         _load_all(system, stage, path)
         return f"starts from {path}"
     options = getattr(system.recipe.train, stage)
@@ -94,8 +98,13 @@ def _initialize(system: System, stage: StageName) -> str | None:
         torch.manual_seed(seed_of(options.seed if options else 0, stage, "weights"))
         new = assemble(system.recipe, system.registry)
     restore(stage_state(system, stage), stage_state(new, stage), stage)
+    if path is None:
+        return None
+    tensors = files.read_safetensors(path)
     return (
-        None if path is None else widen(stage_state(system, stage), files.read_safetensors(path), str(path))
+        keep_encoder(system, tensors, str(path))
+        if alone
+        else widen(stage_state(system, stage), tensors, str(path))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -53,6 +54,17 @@ def choose_multipliers(
     return published[factor // patch]
 
 
+def _as_many(
+    multipliers: tuple[int | float, ...], encoder: tuple[int | float, ...]
+) -> tuple[int | float, ...]:
+    if len(multipliers) != len(encoder):
+        raise ValueError(
+            f"{len(multipliers)} decoder_multipliers for {len(encoder)} levels: the decoder doubles the map "
+            "as often as the encoder halves it"
+        )
+    return multipliers
+
+
 class Autoencoder(nn.Module):
     """The paper's encoder and decoder around a regulariser of the latent space.
 
@@ -71,6 +83,12 @@ class Autoencoder(nn.Module):
         middle_attention: attention between the two blocks at the smallest resolution
         dropout: rate in the residual blocks
         patch: pixels a side folded into channels before the encoder, unfolded after the decoder
+        decoder_width: channels of the decoder's level at the picture's resolution, before its multiplier;
+            default: width. A narrower decoder takes less time over the same latents (as in "asymmetric"
+            autoencoders; Zhu et al. 2023)
+        decoder_multipliers: width of each level of the decoder over `decoder_width`, as many as the encoder
+            has levels; default: multipliers
+        decoder_blocks: residual blocks of each level of the decoder; default: blocks + 1
     """
 
     published: Mapping[int, tuple[int, ...]] = MULTIPLIERS
@@ -92,17 +110,26 @@ class Autoencoder(nn.Module):
         middle_attention: bool = True,
         dropout: Rate = 0.0,
         patch: PositiveInt = 1,
+        decoder_width: PositiveInt | None = None,
+        decoder_multipliers: Multipliers | None = None,
+        decoder_blocks: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         chosen = choose_multipliers(factor, patch, multipliers, self.published)
         topology = Topology(width, chosen, blocks, attention, resolution, middle_attention, dropout, patch)
+        painting = replace(
+            topology,
+            width=decoder_width or width,
+            multipliers=_as_many(decoder_multipliers or chosen, chosen),
+            blocks=decoder_blocks or blocks + 1,
+        )
         inner = channels if z_channels is None else z_channels
         self.latent = LatentSpec(channels, factor)
         self.regulariser = regulariser
         self.encoder = Encoder(topology, regulariser.moments(inner))
         self.to_moments = nn.Conv2d(regulariser.moments(inner), regulariser.moments(channels), 1)
         self.from_latent = nn.Conv2d(channels, inner, 1)
-        self.decoder = Decoder(topology, inner)
+        self.decoder = Decoder(painting, inner)
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("shift", torch.zeros(channels))
 

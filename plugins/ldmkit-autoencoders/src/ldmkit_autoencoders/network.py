@@ -120,7 +120,7 @@ class Decoder(nn.Module):
         parts: list[nn.Sequential] = []
         for level, (before, width) in enumerate(pairwise((widths[0], *widths))):
             attends = t.decoder_attends(len(widths) - 1 - level)
-            parts.append(stack(before, width, t.blocks + 1, attends, t.dropout))
+            parts.append(stack(before, width, t.blocks, attends, t.dropout))
             if level < len(widths) - 1:
                 parts[-1].append(Upsample(width))
         self.levels = nn.Sequential(*parts)

@@ -11,6 +11,9 @@ from ldmkit.keymaps import defaults_of, refuse
 from ldmkit_autoencoders.autoencoder import Autoencoder, choose_multipliers
 from ldmkit_autoencoders.network import Topology
 
+DECODER = ("decoder_width", "decoder_multipliers", "decoder_blocks")
+"""Parameters of a decoder that is not the encoder's mirror."""
+
 
 class PublishedConfig(BaseModel):
     """A published configuration: unknown keys are refused."""
@@ -39,6 +42,9 @@ def topology_of(p: Mapping[str, Any], table: Mapping[int, tuple[int, ...]]) -> T
     """The topology of complete recipe parameters; ValueError where no format can hold it."""
     if p["patch"] != 1:
         raise ValueError("patch is ldmkit's own extension: no published format can hold a patch above 1")
+    changed = [name for name in DECODER if p[name] is not None]
+    if changed:
+        raise ValueError(f"{', '.join(changed)}: no published format can hold a decoder of other widths")
     multipliers = None if p["multipliers"] is None else tuple(p["multipliers"])
     return Topology(
         p["width"],
