@@ -136,7 +136,7 @@ class Evaluation:
             blind = request.replace(conditions=request.null)
             latent = sampling.sample_latent(self.system, plan, blind)
             with torch.no_grad():
-                yield to_pictures(self.system.compression.decode(latent))
+                yield to_pictures(self.system.painter.decode(latent))
 
     def error(self, message: str) -> UserError:
         """A UserError that names the metric."""

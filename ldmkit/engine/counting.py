@@ -28,6 +28,8 @@ def counts(system: Parts) -> Iterator[Count]:
         yield _count(f"conditioners.{name}", recipe.conditioners[name].name, module)
     if recipe.denoiser is not None:
         yield _count("denoiser", recipe.denoiser.name, system.get_submodule("denoiser"))
+    if system.decoder is not None:
+        yield _count("sample.decoder", type(system.decoder).__name__, system.get_submodule("decoder"))
 
 
 def _count(part: str, component: str, module: nn.Module) -> Count:

@@ -19,6 +19,7 @@ from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapte
 from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
+from ldmkit.engine.sample_decoder import give_decoder
 from ldmkit.engine.stage_state import load_stage, stage_state, widen
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of, widens
@@ -84,8 +85,9 @@ def build(
 
 
 def running_as_asked(system: System, say: Say) -> System:
-    """A system with weights in eval mode, its denoiser run as the recipe's `sample` section says."""
+    """A system with weights in eval mode, run and decoded as the recipe's `sample` section says."""
     sample = system.recipe.sample
+    give_decoder(system)
     system.running = Running(sample.precision, sample.compile, say)
     return system.eval()
 

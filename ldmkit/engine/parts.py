@@ -36,6 +36,8 @@ class Parts(nn.Module):
 
     compression: CompressionModel
     denoiser: Denoiser | None
+    decoder: CompressionModel | None
+    """What paints sampled latents, where it is another compression model than the recipe's."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Parts(nn.Module):
         self.compression = compression
         self.conditioners = nn.ModuleDict(dict(conditioners))
         self.denoiser = denoiser
+        self.decoder = None
         self.schedule = schedule
         self.objective = objective
         self.running = Running()
@@ -155,6 +158,11 @@ class Parts(nn.Module):
         """The null conditions in the shape of those given."""
         named = self.named_conditioners()
         return {name: c.null(conditions[name]).map(self.like_weights) for name, c in named}
+
+    @property
+    def painter(self) -> CompressionModel:
+        """The compression model whose decoder paints sampled latents."""
+        return self.compression if self.decoder is None else self.decoder
 
     def named_conditioners(self) -> list[tuple[str, Conditioner]]:
         """The conditioners by the recipe's id, in its order."""

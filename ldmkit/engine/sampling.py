@@ -89,7 +89,7 @@ def _looked(watch: Watch | None, meter: Callable[[float], None] | None, rows: ra
 @torch.no_grad()
 def _decoded(system: Parts, plan: Plan, latent: Latent, request: Request) -> list[PIL.Image.Image]:
     """The pictures of one batch."""
-    return to_pictures(finished(plan, system.compression.decode(system.like_weights(latent)), request))
+    return to_pictures(finished(plan, system.painter.decode(system.like_weights(latent)), request))
 
 
 def finished(plan: Plan, image: Image, request: Request) -> Image:
@@ -117,7 +117,7 @@ def request_for(
     if inputs.negative is not None:
         null = system.condition({**raw, system.prompt_field: [inputs.negative] * count}, count, shape)
     size = size or given_size(system, conditions, None)
-    return Request(conditions, null, inputs.raw, system.compression.decode, inputs.seeds, size)
+    return Request(conditions, null, inputs.raw, system.painter.decode, inputs.seeds, size)
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ def peak_of(system: Parts, size: tuple[int, int]) -> int:
     """Bytes that are held at once for a picture in the denoiser or the decoder, whichever holds more; 0 where
     that cannot be told on the meta device."""
     _, latent = blank(system, size)
-    passes = [_call(_Decoder(system.compression), latent)]
+    passes = [_call(_Decoder(system.painter), latent)]
     if system.denoiser is not None:
         passes.append(_denoising(system, latent))
     return max(_peak(each) for each in passes) // COUNT

@@ -65,7 +65,7 @@ class System(Parts):
         request = Request(
             conditions,
             null or (self.null(conditions) if plan.guidance else conditions),
-            decode=self.compression.decode,
+            decode=self.painter.decode,
             seeds=list(range(count)) if seeds is None else seeds,
             size=size,
         )

@@ -95,14 +95,20 @@ def initial_weights(recipe: Recipe, registry: Registry, stage: StageName) -> Pat
     named = source_of(recipe, stage)
     if named is None:
         return None
-    if isinstance(named, Shipped):
-        path = _of_recipe(named.recipe, registry, stage)
-    else:
-        folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
-        path = _in_folder(folder, stage, stages_of(recipe)) or _below(folder, registry, stage)
+    path = named_file(named, recipe, registry, stage)
     if path is None and named is not recipe.weights:
         raise UserError(f"train.{stage}.weights: there is no {stage}.safetensors; name a model that has one")
     return path
+
+
+def named_file(
+    named: str | Hub | Shipped, recipe: Recipe, registry: Registry, stage: StageName
+) -> Path | None:
+    """A stage's file in weights as a recipe names them. UserError as `initial_weights`."""
+    if isinstance(named, Shipped):
+        return _of_recipe(named.recipe, registry, stage)
+    folder = downloaded(named) if isinstance(named, Hub) else recipe.located(named)
+    return _in_folder(folder, stage, stages_of(recipe)) or _below(folder, registry, stage)
 
 
 def source_of(recipe: Recipe, stage: StageName) -> str | Hub | Shipped | None:

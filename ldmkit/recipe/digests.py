@@ -27,6 +27,8 @@ SECTIONS = {
 ADAPTERS = "adapters."
 BEFORE = {"diffusion": "compression", "samples": "diffusion"}
 """The output that another one rests on."""
+SAMPLE = ("size", "precision", "decoder")
+"""Keys of `sample` that determine pictures."""
 SIZE = "sample.size"
 """Compared as one value: the height means nothing without the width."""
 UNDETERMINING = frozenset({"checkpoint_every", "validate_every", "picture_every", "compile", "fsdp"})
@@ -111,7 +113,7 @@ def _by_path(recipe: Recipe, stage: str) -> dict[str, Any]:
     for name in reversed([*_chain(stage)]):
         own = _own(recipe, name)
         placed = {name: own} if name.startswith(ADAPTERS) else {**own, f"train.{name}": own.get("train")}
-        placed = {f"sample.{k}" if k in ("size", "precision") else k: value for k, value in placed.items()}
+        placed = {f"sample.{k}" if k in SAMPLE else k: value for k, value in placed.items()}
         placed.pop("train", None)
         for key, value in placed.items():
             found |= {key: value} if key == SIZE else dict(leaves(value, key))
@@ -171,7 +173,8 @@ def _own(recipe: Recipe, stage: str) -> dict[str, Any]:
         if recipe.sampler.reuse == 1:  # which earlier pictures do not say
             del values["sampler"]["reuse"]
         low = {"precision": recipe.sample.precision} if recipe.sample.precision != "no" else {}
-        return {**values, "size": flat(recipe.sample.size), **adapters, **low}
+        own = {"decoder": flat(recipe.sample.decoder)} if recipe.sample.decoder is not None else {}
+        return {**values, "size": flat(recipe.sample.size), **adapters, **low, **own}
     training = flat(getattr(recipe.train, stage))
     return {**values, "train": training and {k: v for k, v in training.items() if _counts(k, v)}}
 

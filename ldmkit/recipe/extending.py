@@ -11,6 +11,7 @@ FOLDERS = (
     ("train", "diffusion", "weights"),
     ("adapters", "*", "weights"),
     ("sample", "init"),
+    ("sample", "decoder"),
 )
 """Texts of a recipe, outside its components, that are paths."""
 FILES = (("sample", "fields", "*"), ("sample", "fields", "*", "*"))

@@ -67,7 +67,8 @@ class Sample(Part):
     start at the recipe's folder. `init` is a picture to start from, `strength` how much noise it gets (0 to
     1). `count` pictures are drawn of each input. `size` is the picture's (height, width), by default that of
     a condition's map, else the data's. `precision` and `compile` are how the denoiser is run, see
-    `ldmkit.engine.running`; evaluation samples in the same way.
+    `ldmkit.engine.running`. `decoder` names the weights of another compression model of the same latents,
+    as `weights` does: its decoder paints what is sampled. Evaluation samples in the same way.
     """
 
     prompts: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class Sample(Part):
     batch: Bounded = 16
     precision: Literal["no", "bf16", "auto"] = "no"
     compile: bool = False
+    decoder: Weights | None = None
 
 
 class Evaluate(Part):

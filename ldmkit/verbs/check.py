@@ -18,6 +18,7 @@ from ldmkit.engine.components import check_classes
 from ldmkit.engine.dry_runs import rehearse_sampling, rehearse_training, try_bound
 from ldmkit.engine.limits import whole_memory
 from ldmkit.engine.rehearsal import activations, rehearse
+from ldmkit.engine.sample_decoder import decoder_file
 from ldmkit.engine.sampling_memory import check_room
 from ldmkit.engine.system import System, assemble, denoiser_of
 from ldmkit.engine.trial import try_process
@@ -111,6 +112,8 @@ def named_weights(system: System) -> Iterator[str]:
         if path is not None:
             trained = getattr(recipe.train, stage) is not None
             yield f"weights: {stage} {'starts from' if trained else 'is'} {path}"
+    if not isinstance(recipe.sample.decoder, Hub) and (path := decoder_file(recipe, system.registry)):
+        yield f"sample.decoder: {path}"
 
 
 def refuse_beyond(system: System) -> None:

@@ -15,11 +15,13 @@ from pydantic import BaseModel
 from ldmkit.artifacts import check_inside
 from ldmkit.engine.components import LEFT_OUT
 from ldmkit.engine.requests import is_picture_file
+from ldmkit.engine.sample_decoder import decoder_file
 from ldmkit.errors import UserError
 from ldmkit.hookspecs import Reads
 from ldmkit.host.parameters import parameters_of
 from ldmkit.host.registry import Registry
 from ldmkit.recipe import Component, Recipe
+from ldmkit.recipe.kept import RECIPE
 from ldmkit.recipe.model import Sample
 from ldmkit.recipe.resolve import resolve_component
 from ldmkit.recipe.slots import replace_components
@@ -27,6 +29,8 @@ from ldmkit.recipe.sources import Place, located
 
 FILES = "files"
 """The folder of what components name by a path."""
+DECODER = "decoder"
+"""The folder of a decoder that is not the recipe's own."""
 INPUTS = "inputs"
 """Pictures that the recipe draws from."""
 
@@ -48,7 +52,11 @@ class Carried:
         moved = self.components_of(self.recipe)
         inputs = self.recipe.sample.fields.items()
         fields = {name: [self._input(one) for one in _all(value)] for name, value in inputs}
-        update = {"fields": fields, "init": self._input(self.recipe.sample.init)}
+        update = {
+            "fields": fields,
+            "init": self._input(self.recipe.sample.init),
+            "decoder": self._decoder(),
+        }
         sample: Sample = moved.sample.model_copy(update=update)
         return moved.model_copy(update={"sample": sample})
 
@@ -107,6 +115,15 @@ class Carried:
             target += "-"
         self.files |= {f"{target}/{path.relative_to(folder).as_posix()}": path for path in held}
         return target if source.is_dir() else f"{target}/{source.name}"
+
+    def _decoder(self) -> Any:
+        """What decodes the pictures: a folder's file and the recipe beside it go into the package."""
+        named = self.recipe.sample.decoder
+        path = decoder_file(self.recipe, self.registry) if isinstance(named, str) else None
+        if path is None:
+            return named
+        self.files |= {f"{DECODER}/{one.name}": one for one in (path, path.with_name(RECIPE))}
+        return DECODER
 
     def _input(self, value: Any) -> Any:
         """A picture's path in the package; any other value as it is."""

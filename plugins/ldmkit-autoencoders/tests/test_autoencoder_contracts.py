@@ -63,6 +63,7 @@ class Maps(nn.Module):
         ("kl-autoencoder", {"factor": 8, "patch": 2, "multipliers": (1, 1, 2), "z_channels": 6, **SMALL}),
         ("kl-autoencoder", {"factor": 2, "attention": (256,), "middle_attention": False, **SMALL}),
         ("kl-autoencoder", {"factor": 4, "patch": 4, "dropout": 0.1, **SMALL}),
+        ("kl-autoencoder", {"factor": 4, "decoder_width": 64, "decoder_blocks": 1, **SMALL}),
         ("vq-autoencoder", {"factor": 4, "codebook_size": 16, **SMALL}),
         ("vq-autoencoder", {"factor": 2, "codebook_size": 16, "ema": 0.9, "z_channels": 5, **SMALL}),
         ("autoencoder", {"regulariser": Rounding(), "factor": 2, **SMALL}),

@@ -161,6 +161,8 @@ def test_a_configuration_that_cannot_be_is_refused_by_name(change, said):
     ("name", "parameters"),
     [
         ("kl", {"patch": 2}),
+        ("kl", {"decoder_width": 64}),
+        ("kl", {"decoder_blocks": 1}),
         ("kl", {"multipliers": (2, 4), "factor": 2}),
         ("kl", {"z_channels": 8}),
         ("vq", {"patch": 4}),
@@ -168,5 +170,5 @@ def test_a_configuration_that_cannot_be_is_refused_by_name(change, said):
 )
 def test_what_diffusers_cannot_hold_is_not_written(name, parameters):
     keymap = host().registry.get("keymap", f"diffusers/{name}-autoencoder").load()()
-    with pytest.raises(ValueError, match=r"patch|multiplier|z_channels"):
+    with pytest.raises(ValueError, match=r"patch|decoder_|multiplier|z_channels"):
         keymap.config(parameters)
