@@ -37,8 +37,10 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "class-and-map": (f"data={AVATARS}", "sample.size=[32, 32]", "sample.count=2"),
 }
 """What makes a recipe small, besides STAGE and the first stage."""
-WITH_TEXT2IMG = ("img2img", "lora")
+WITH_TEXT2IMG = ("img2img", "lora", "text2img-fast")
 """What extends text2img and draws with its weights."""
+DECODER = "light-decoder"
+"""Another decoder of the first stage's latents."""
 SIZES = {"landscapes": (1024, 128), "text2img": (64, 64)}
 """Width and height of the pictures, where they are not 32 x 32."""
 
@@ -82,7 +84,7 @@ def first(tmp_path_factory: pytest.TempPathFactory):
 def test_every_task_is_tested() -> None:
     weights = {p.stem: load(p).weights for p in RECIPES.glob("*.yaml")}
     named = [name for name, given in weights.items() if isinstance(given, Shipped) and given.recipe in BASES]
-    assert sorted(named) == sorted([*OVERRIDES, *WITH_TEXT2IMG])
+    assert sorted(named) == sorted([*OVERRIDES, *WITH_TEXT2IMG, DECODER])
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
