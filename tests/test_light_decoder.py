@@ -172,6 +172,13 @@ def test_a_decoder_of_other_latents_is_refused() -> None:
         assert "\n" not in result.stderr.strip()
 
 
+def test_a_decoder_that_is_not_there_is_told_before_the_training() -> None:
+    result = call("run", "whole.yaml", "-s", "name=fresh", "-s", "sample.decoder=runs/gone")
+    assert result.exit_code == 2
+    assert "sample.decoder: no folder" in result.stderr
+    assert not Path("runs/fresh").exists()
+
+
 def test_check_names_the_file() -> None:
     write_light()
     call("train", "light.yaml")

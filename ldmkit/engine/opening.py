@@ -19,7 +19,7 @@ from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapte
 from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
 from ldmkit.engine.running import Running
-from ldmkit.engine.sample_decoder import give_decoder
+from ldmkit.engine.sample_decoder import decoder_file, give_decoder
 from ldmkit.engine.stage_state import load_stage, stage_state, widen
 from ldmkit.engine.system import System, assemble
 from ldmkit.engine.weights import downloaded, find_weights, initial_weights, stages_of, widens
@@ -95,10 +95,12 @@ def running_as_asked(system: System, say: Say) -> System:
 def assembled(
     source: Source, overrides: Sequence[str] = (), device: str | torch.device | None = None
 ) -> System:
-    """The system of a recipe on its device, without weights."""
+    """The system of a recipe on its device, without weights. UserError for a decoder that is not there, so
+    that no training comes before it."""
     registry = host().registry
     chosen = choose_device(device)
     recipe = resolve(load(source, overrides, registry, downloaded), registry)
+    decoder_file(recipe, registry)
     return assemble(recipe, registry).to(chosen).eval()
 
 
