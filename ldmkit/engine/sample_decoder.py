@@ -19,6 +19,7 @@ from ldmkit.host.registry import Registry
 from ldmkit.interfaces import CompressionModel
 from ldmkit.recipe import Recipe, load, resolve
 from ldmkit.recipe.kept import RECIPE
+from ldmkit.recipe.names import nothing
 
 PREFIX = "compression."
 CELLS = 8
@@ -57,7 +58,7 @@ def decoder_file(recipe: Recipe, registry: Registry) -> Path | None:
 
 
 def _opened(system: Parts, path: Path) -> nn.Module:
-    recipe = resolve(load(path.with_name(RECIPE), (), system.registry), system.registry)
+    recipe = resolve(load(path.with_name(RECIPE), (), system.registry), system.registry, tell=nothing)
     model: nn.Module = build(system.registry, "compression", recipe.compression)
     tensors = without_wrappers(files.read_safetensors(path), path)
     restore({f"{PREFIX}{n}": x for n, x in model.state_dict(keep_vars=True).items()}, tensors, str(path))
