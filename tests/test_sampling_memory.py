@@ -35,7 +35,11 @@ class Decoder(nn.Module):
 
 def stand_in(compression):
     return SimpleNamespace(
-        compression=compression, denoiser=None, device=torch.device("cpu"), named_conditioners=lambda: []
+        compression=compression,
+        painter=compression,
+        denoiser=None,
+        device=torch.device("cpu"),
+        named_conditioners=lambda: [],
     )
 
 
