@@ -8,11 +8,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from ldmkit.artifacts.wrappers import without_wrappers
-from ldmkit.checkpoint import files
 from ldmkit.engine.components import build
 from ldmkit.engine.parts import Parts
-from ldmkit.engine.stage_state import restore
+from ldmkit.engine.stage_state import load_stage
 from ldmkit.engine.weights import named_file
 from ldmkit.errors import UserError
 from ldmkit.host.registry import Registry
@@ -21,7 +19,6 @@ from ldmkit.recipe import Recipe, load, resolve
 from ldmkit.recipe.kept import RECIPE
 from ldmkit.recipe.names import nothing
 
-PREFIX = "compression."
 CELLS = 8
 """Side of the latent of the picture by which two latent spaces are compared."""
 NEAR = 0.01
@@ -60,8 +57,7 @@ def decoder_file(recipe: Recipe, registry: Registry) -> Path | None:
 def _opened(system: Parts, path: Path) -> nn.Module:
     recipe = resolve(load(path.with_name(RECIPE), (), system.registry), system.registry, tell=nothing)
     model: nn.Module = build(system.registry, "compression", recipe.compression)
-    tensors = without_wrappers(files.read_safetensors(path), path)
-    restore({f"{PREFIX}{n}": x for n, x in model.state_dict(keep_vars=True).items()}, tensors, str(path))
+    load_stage(nn.ModuleDict({"compression": model}), "compression", path)
     return model
 
 
