@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds 10] [--threads 1]
 
-Ours is the training loop's own step on the emoji, sizes of recipes/text2img-64.yaml: batch from the cached
+Ours is the training loop's own step on the emoji, sizes of recipes/from-nothing/text2img-64.yaml: batch from the cached
 latents and text states, noise, forward, backward, clipping, fused AdamW, moving average. Theirs takes the
 same sizes and weights through `UNet2DConditionModel`, `DDPMScheduler`, fused AdamW and `EMAModel`, from
 tensors in memory. The caches are made on the first run, below runs/. The last line is ours alone: the share
@@ -37,7 +37,7 @@ from ldmkit.training.interrupt import Signal
 from ldmkit.training.loop import Loop
 from ldmkit.types import Condition
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "text2img-64.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "from-nothing" / "text2img-64.yaml"
 RUNS = Path("runs")
 SETTINGS = (
     "conditioners.caption.vector=false",

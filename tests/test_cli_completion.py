@@ -31,7 +31,7 @@ def offered(*words: str) -> list[str]:
 
 def test_tab_offers_recipes_by_name(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert {"text2img", "text2img-64"} <= set(offered("run", "text2"))
+    assert {"text2img", "text2img-fast"} <= set(offered("run", "text2"))
 
 
 def test_tab_offers_the_paths_of_the_recipe_that_is_named(monkeypatch):
@@ -89,7 +89,7 @@ def test_bash_completes_words_that_it_splits():
 
 def test_bash_offers_names_of_recipes_beside_files():
     assert {"recipes", "requirements.txt"} <= set(in_bash("ldmkit check re"))
-    assert {"text2img", "text2img-64", "tests"} <= set(in_bash("ldmkit check te"))
+    assert {"text2img", "text2img-fast", "tests"} <= set(in_bash("ldmkit check te"))
 
 
 def test_tab_offers_components(monkeypatch):
@@ -98,7 +98,7 @@ def test_tab_offers_components(monkeypatch):
     assert "sampler=ddim" in offered("run", "text2img", "-s", "sampler=dd")
     assert "denoiser.name=dit" in offered("run", "text2img", "-s", "denoiser.name=d")
     assert "train.compression.loss.0=pixel" in offered(
-        "run", "text2img-64", "-s", "train.compression.loss.0="
+        "run", "first-stage", "-s", "train.compression.loss.0="
     )
     assert "install" in offered("plugins", "in")
     assert "ldmkit-serve" in offered("plugins", "uninstall", "ldmkit-s")

@@ -74,9 +74,8 @@ def test_values_are_explained_with_their_place_and_meaning() -> None:
 
 
 def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path) -> None:
-    both = str(ROOT / "recipes/text2img-64.yaml")  # trains both stages
     runs = tmp_path / "runs"
-    result = call("run", both, "--dry-run", "--runs", str(runs))
+    result = call("run", str(ROOT / "recipes/text2img.yaml"), "--dry-run", "--runs", str(runs))
     assert result.exit_code == 0, result.output
     assert "compression: would be reused" in result.output
     assert "diffusion: would be reused" in result.output
@@ -88,7 +87,8 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path: Path)
         "-s",
         "train.compression.batch=2",
     ]
-    result = call("run", both, "--dry-run", "--retrain", "--runs", str(runs), *small)
+    both = str(ROOT / "recipes/from-nothing/text2img-64.yaml")
+    result = call("run", both, "--dry-run", "--runs", str(runs), *small)
     assert f"diffusion: would be trained in {runs}/text2img-64/diffusion-" in result.output
     assert "9000 steps, about " in result.output
     assert "train.diffusion on disk: " in result.output

@@ -100,15 +100,17 @@ def test_a_kept_recipe_that_cannot_be_read_is_another_run(tmp_path):
 
 def test_shipped_weights_are_found_again_after_their_component_gained_a_parameter(add_parameter):
     registry = host().registry
-    recipe = resolve(load(ROOT / "recipes/text2img-64.yaml"), registry)
-    found = {stage: shipped(recipe, registry, stage) for stage in ("compression", "diffusion")}
+    stages = {"compression": ROOT / "recipes/first-stage.yaml", "diffusion": ROOT / "recipes/text2img.yaml"}
+    recipes = {stage: resolve(load(path), registry) for stage, path in stages.items()}
+    found = {stage: shipped(recipe, registry, stage) for stage, recipe in recipes.items()}
     assert None not in found.values()
-    components = (recipe.compression, recipe.denoiser, recipe.schedule)
+    model = recipes["diffusion"]
+    components = (recipes["compression"].compression, model.denoiser, model.schedule)
     for kind, component in zip(("compression", "denoiser", "schedule"), components, strict=True):
         add_parameter(registry.get(kind, component.name).load())
-    upgraded = resolve(load(ROOT / "recipes/text2img-64.yaml"), registry)
-    assert upgraded.denoiser.parameters["gained"] == 1.0
-    assert {stage: shipped(upgraded, registry, stage) for stage in found} == found
+    upgraded = {stage: resolve(load(path), registry) for stage, path in stages.items()}
+    assert upgraded["diffusion"].denoiser.parameters["gained"] == 1.0
+    assert {stage: shipped(recipe, registry, stage) for stage, recipe in upgraded.items()} == found
 
 
 def small(schedule: dict) -> dict:

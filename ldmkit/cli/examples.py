@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ldmkit check recipes/own/class2img.yaml --data -s data.path=$PWD/my-pictures",
     ),
     "diff": (
-        "ldmkit diff text2img text2img-64",
+        "ldmkit diff text2img text2img-fast",
         "ldmkit diff recipes/text2img.yaml runs/text2img/diffusion-5147f1848116 --json",
     ),
     "doctor": ("ldmkit doctor", "ldmkit doctor --json > about-this-machine.json"),

@@ -14,7 +14,7 @@ from warnings import warn
 
 import torch
 
-from ldmkit.checkpoint.files import read_safetensors
+from ldmkit.checkpoint.partial import read_whole
 from ldmkit.engine.adapters import give_adapters, refuse_adapter, warn_of_adapter
 from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
@@ -155,9 +155,9 @@ def _start(system: System, stage: StageName) -> None:
     if path is None:
         warn(f"recipe '{system.recipe.name}': no weights for its {stage} stage; train it", stacklevel=4)
     elif keeps_encoder(system.recipe, stage):
-        warn(keep_encoder(system, read_safetensors(path), str(path)), Note, stacklevel=4)
+        warn(keep_encoder(system, read_whole(path), str(path)), Note, stacklevel=4)
     elif widens(system.recipe, stage):
-        warn(widen(stage_state(system, stage), read_safetensors(path), str(path)), Note, stacklevel=4)
+        warn(widen(stage_state(system, stage), read_whole(path), str(path)), Note, stacklevel=4)
     else:
         load_stage(system, stage, path)
 

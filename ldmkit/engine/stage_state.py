@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ldmkit.artifacts import check_numbers
 from ldmkit.artifacts.wrappers import without_wrappers
-from ldmkit.checkpoint import files
+from ldmkit.checkpoint.partial import read_whole
 from ldmkit.errors import UserError
 from ldmkit.recipe.stages import StageName
 
@@ -45,7 +45,7 @@ def _named(prefix: str, module: nn.Module, frozen: bool) -> Iterator[tuple[str, 
 
 def load_stage(system: nn.Module, stage: StageName, path: Path) -> None:
     """Reads a stage's weights into the system; UserError names what is missing, left over or misshapen."""
-    tensors = without_wrappers(files.read_safetensors(path), path)
+    tensors = without_wrappers(read_whole(path), path)
     restore(stage_state(system, stage), tensors, str(path))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ldmkit.checkpoint import RunStore, files
+from ldmkit.checkpoint import RunStore
+from ldmkit.checkpoint.partial import read_whole
 from ldmkit.checkpoint.sums import Sums
 from ldmkit.engine.kept_encoder import keep_encoder, keeps_encoder
 from ldmkit.engine.reuse import use_weights
@@ -100,7 +101,7 @@ def _initialize(system: System, stage: StageName) -> str | None:
     restore(stage_state(system, stage), stage_state(new, stage), stage)
     if path is None:
         return None
-    tensors = files.read_safetensors(path)
+    tensors = read_whole(path)
     return (
         keep_encoder(system, tensors, str(path))
         if alone

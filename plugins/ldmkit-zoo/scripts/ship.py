@@ -3,7 +3,8 @@
     python plugins/ldmkit-zoo/scripts/ship.py recipes/text2img.yaml [--runs runs]
 
 Adapters that the recipe trains are shipped with it. A stage that another shipped recipe determines alike is
-not shipped again: it is found there. Nor is one that the recipe does not train.
+not shipped again: it is found there. Nor is one that the recipe does not train. Of a decoder that was
+trained alone over a shipped model, the encoder stays with that model.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import torch
 
 from ldmkit.checkpoint import RunStore
 from ldmkit.checkpoint.files import MANIFEST, read_safetensors, seal, write_tensors
+from ldmkit.checkpoint.partial import write_partial
 from ldmkit.disk import write_text
 from ldmkit.engine.adapters import adapter_run
+from ldmkit.engine.kept_encoder import keeps_encoder
 from ldmkit.engine.opening import assembled
 from ldmkit.engine.system import System
-from ldmkit.engine.weights import load_stage, shipped, stage_folder, stages_of
+from ldmkit.engine.weights import initial_weights, load_stage, shipped, stage_folder, stages_of
 from ldmkit.errors import UserError
 from ldmkit.recipe import dump
 from ldmkit.recipe.stages import StageName
@@ -44,7 +47,7 @@ def main(recipe: Path, runs: Path) -> None:
             continue
         source = _trained(system, stage, runs)
         load_stage(system, stage, source)  # refuses weights that do not fit
-        _copy(source, folder / f"{stage}.safetensors")
+        _copy(source, folder / f"{stage}.safetensors", _encoder(system, stage))
     for name in system.recipe.adapters:
         _copy(_finished(adapter_run(system, name, runs)), folder / f"{name}.safetensors")
     write_text(folder / "recipe.yaml", dump(system.recipe))
@@ -62,8 +65,20 @@ def _finished(run: RunStore) -> Path:
     return run.weights
 
 
-def _copy(source: Path, to: Path) -> None:
-    write_tensors(to, {name: _half(name, tensor) for name, tensor in read_safetensors(source).items()})
+def _encoder(system: System, stage: StageName) -> Path | None:
+    """The shipped file of the encoder that a decoder's training kept."""
+    if not keeps_encoder(system.recipe, stage):
+        return None
+    path = initial_weights(system.recipe, system.registry, stage)
+    return path if path is not None and path.is_relative_to(WEIGHTS) else None
+
+
+def _copy(source: Path, to: Path, neighbour: Path | None = None) -> None:
+    tensors = {name: _half(name, tensor) for name, tensor in read_safetensors(source).items()}
+    if neighbour is None:
+        write_tensors(to, tensors)
+    else:
+        write_partial(to, tensors, neighbour)
     click.echo(f"{to.stem}: {to}")
 
 

@@ -47,59 +47,58 @@ def test_the_repository_stays_small() -> None:
 
 @pytest.fixture
 def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Registry]:
-    """A copy of text2img-64's weights in a package that must not be imported, and the registry with it."""
+    """A copy of text2img's weights in a package that must not be imported, and the registry with it."""
     package = tmp_path / "made_up_weights"
-    shutil.copytree(WEIGHTS / "text2img-64", package / "text2img-64")
+    shutil.copytree(WEIGHTS / "text2img", package / "text2img")
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     registry = Registry()
     for entry in host().registry:
         if entry.kind != "weights":
             registry.add(entry)
-    registry.add(Entry("weights", "copy", "made_up_weights/text2img-64", "Made up.", "made-up", "1"))
-    return package / "text2img-64", registry
+    registry.add(Entry("weights", "copy", "made_up_weights/text2img", "Made up.", "made-up", "1"))
+    return package / "text2img", registry
 
 
 def test_weights_are_found_without_importing_their_package(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
-    found = shipped(recipe_of("text2img-64"), registry, "diffusion")
+    found = shipped(recipe_of("text2img"), registry, "diffusion")
     assert found == folder / "diffusion.safetensors"
     assert "made_up_weights" not in sys.modules
 
 
 def test_another_training_is_not_the_same(made_up: tuple[Path, Registry]) -> None:
     _, registry = made_up
-    recipe = ROOT / "recipes/text2img-64.yaml"
+    recipe = ROOT / "recipes/text2img.yaml"
     changed = resolve(load(recipe, ["train.diffusion.steps=9001"]), registry)
     assert shipped(changed, registry, "diffusion") is None
-    assert shipped(changed, registry, "compression") is not None
+    sampled = resolve(load(recipe, ["sampler.steps=9"]), registry)
+    assert shipped(sampled, registry, "diffusion") is not None
 
 
 def test_what_does_not_determine_a_stage_may_be_out_of_date(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
     kept = (folder / "recipe.yaml").read_text()
     (folder / "recipe.yaml").write_text(kept.replace("name: frechet", "name: of-the-past"))
-    assert shipped(recipe_of("text2img-64"), registry, "diffusion") is not None
+    assert shipped(recipe_of("text2img"), registry, "diffusion") is not None
 
 
 def test_a_damaged_file_is_refused(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
-    (folder / "compression.safetensors").write_bytes(b"cut short")
-    with pytest.raises(UserError, match=r"compression\.safetensors is not the recorded file.*made-up"):
-        shipped(recipe_of("text2img-64"), registry, "compression")
+    (folder / "diffusion.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match=r"diffusion\.safetensors is not the recorded file.*made-up"):
+        shipped(recipe_of("text2img"), registry, "diffusion")
 
 
 def test_a_missing_file_is_named(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
-    (folder / "compression.safetensors").unlink()
-    with pytest.raises(UserError, match=r"compression\.safetensors: no such file; reinstall.*made-up"):
-        shipped(recipe_of("text2img-64"), registry, "compression")
+    (folder / "diffusion.safetensors").unlink()
+    with pytest.raises(UserError, match=r"diffusion\.safetensors: no such file; reinstall.*made-up"):
+        shipped(recipe_of("text2img"), registry, "diffusion")
 
 
 def test_a_folder_that_is_gone_is_a_warning(made_up: tuple[Path, Registry]) -> None:
     folder, registry = made_up
     shutil.rmtree(folder)
-    with pytest.warns(
-        UserWarning, match="weights 'copy' of made-up: no made_up_weights/text2img-64; reinstall"
-    ):
-        assert shipped(recipe_of("text2img-64"), registry, "compression") is None
+    with pytest.warns(UserWarning, match="weights 'copy' of made-up: no made_up_weights/text2img; reinstall"):
+        assert shipped(recipe_of("text2img"), registry, "diffusion") is None
