@@ -1,4 +1,4 @@
-"""The second stage of recipes/from-nothing/text2img-64.yaml, shortened, with and without representation alignment.
+"""The second stage of from-nothing/text2img-64.yaml, shortened, with and without representation alignment.
 
     python benchmarks/alignment.py [--runs runs] [--steps 300] [--batch 16]
 

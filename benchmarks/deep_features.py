@@ -44,7 +44,7 @@ def captions(system: System, count: int) -> Sequence[str]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("recipe", nargs="?", default="recipes/from-nothing/text2img-64.yaml")
+    parser.add_argument("recipe", nargs="?", default="recipes/text2img.yaml")
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()

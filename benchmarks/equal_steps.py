@@ -1,4 +1,4 @@
-"""The second stage of recipes/from-nothing/text2img-64.yaml, shortened, trained in several ways from the same weights.
+"""The second stage of from-nothing/text2img-64.yaml, shortened, trained in several ways from equal weights.
 
 Every training sees the same pictures, noise and levels in the same order. The losses that are compared are
 those of the averaged weights under the same noise and levels: on 512 held-out pictures and on 512 of the

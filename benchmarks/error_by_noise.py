@@ -1,6 +1,6 @@
 """How far the clean latent that a denoiser estimates is from the true one, by noise level.
 
-    python benchmarks/error_by_noise.py recipes/from-nothing/text2img-64.yaml [-s PATH=VALUE] [--runs runs]
+    python benchmarks/error_by_noise.py recipes/text2img.yaml [-s PATH=VALUE] [--runs runs]
 
 The mean squared error of latents of unit variance, with the pictures' own captions and the same noise for
 every model: at much noise it says what the network has made of the captions, at little what of details. A

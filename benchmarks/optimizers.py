@@ -1,4 +1,4 @@
-"""Muon against AdamW: the second stage of recipes/from-nothing/text2img-64.yaml, shortened, at equal steps and draws.
+"""Muon against AdamW: the second stage of from-nothing/text2img-64.yaml, shortened, at equal steps and draws.
 
     python benchmarks/optimizers.py [--runs runs] [--steps 300] [--batch 16]
 

@@ -1,6 +1,6 @@
 """How near few steps of each sampler come to a thousand, on a trained model.
 
-    python benchmarks/reference_steps.py recipes/from-nothing/text2img-64.yaml --chart docs/reference-steps.svg
+    python benchmarks/reference_steps.py recipes/text2img.yaml --chart docs/reference-steps.svg
 
 From the same noise, with the recipe's guidance: the distance of latents to those of DDIM in 1000 steps,
 relative to their norm, the mean over captions of the training set.

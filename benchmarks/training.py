@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds 10] [--threads 1]
 
-Ours is the training loop's own step on the emoji, sizes of recipes/from-nothing/text2img-64.yaml: batch from the cached
+Ours is the training loop's own step on the emoji, sizes of from-nothing/text2img-64.yaml: batch from cached
 latents and text states, noise, forward, backward, clipping, fused AdamW, moving average. Theirs takes the
 same sizes and weights through `UNet2DConditionModel`, `DDPMScheduler`, fused AdamW and `EMAModel`, from
 tensors in memory. The caches are made on the first run, below runs/. The last line is ours alone: the share
