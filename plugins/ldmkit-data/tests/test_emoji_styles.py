@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
-from ldmkit_data.emoji.dataset import EmojiDataset
+from ldmkit_data.emoji.dataset import STYLES, EmojiDataset
 from ldmkit_data.emoji.splits import SPLITS
-from ldmkit_data.emoji.styles import COLOURS, STYLES, EmojiStyles
+from ldmkit_data.emoji.styles import COLOURS, EmojiStyles
 
 from ldmkit.host.plugins import host
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "build_emoji_styles.py"
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +108,3 @@ def test_the_digest_follows_what_examples_hold(emoji: EmojiStyles) -> None:
     assert len({data.digest for data in [emoji, *others, emoji.split("train")]}) == 5
     with pytest.raises(ValueError, match="twice"):
         EmojiStyles(styles=("noto", "noto"))
-
-
-def test_the_script_says_what_it_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "/nowhere", STYLES.parent], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "iconify-json-noto-1.2.9.tgz is missing" in done.stderr

@@ -1,1 +1,1 @@
-"""Emoji with words: the built set and the data set `fluent-emoji` that reads it."""
+"""Emoji with words: the built set and the data sets `emoji` and `fluent-emoji` that read it."""

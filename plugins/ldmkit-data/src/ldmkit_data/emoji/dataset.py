@@ -23,9 +23,11 @@ from ldmkit_data.emoji.captions import STYLE_WORDS, captions_of, telling
 from ldmkit_data.emoji.splits import SPLITS, split_of
 
 FOLDER = Path(__file__).parent
-Style = Literal["fluent", "noto"]
-SIZE = 64
+STYLES = FOLDER / "styles"
+"""With a zip file of pictures a style."""
+STORED = 128
 """Height and width of the stored pictures."""
+Style = Literal["fluent", "noto"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,9 @@ class Emoji:
 class Pictures:
     """The pictures by style and concept, decoded when first asked for and kept as bytes (12 KB at 64x64)."""
 
-    def __init__(
-        self,
-        size: int,
-        folder: Path = FOLDER,
-        styles: Sequence[str] = get_args(Style),
-        stored: int = SIZE,
-    ) -> None:
-        """folder: with a zip file a style; stored: height and width of the pictures in there."""
-        self._size, self._folder, self._styles, self._stored = size, folder, styles, stored
+    def __init__(self, size: int, styles: Sequence[str]) -> None:
+        """size: height and width that the pictures of `styles` are resized to."""
+        self._size, self._styles = size, styles
         self._decoded: dict[tuple[str, str], UInt8[Tensor, "3 H W"]] = {}
 
     @cached_property
@@ -58,7 +54,7 @@ class Pictures:
         processes."""
         pictures: dict[tuple[str, str], bytes] = {}
         for style in self._styles:
-            with zipfile.ZipFile(self._folder / f"{style}.zip") as archive:
+            with zipfile.ZipFile(STYLES / f"{style}.zip") as archive:
                 pictures |= {(style, Path(n).stem): archive.read(n) for n in archive.namelist()}
         return pictures
 
@@ -68,7 +64,7 @@ class Pictures:
 
     def _decode(self, encoded: bytes) -> UInt8[Tensor, "3 H W"]:
         picture = Image.open(io.BytesIO(encoded), formats=["WEBP"]).convert("RGB")
-        if self._size != self._stored:
+        if self._size != STORED:
             picture = picture.resize((self._size, self._size), Image.Resampling.LANCZOS)
         return to_tensor(picture)
 
@@ -155,7 +151,7 @@ class EmojiDataset(EmojiPictures):
     the other style. Sources and licences: NOTICE.
 
     Args:
-        size: height and width; the stored pictures have 64.
+        size: height and width; the stored pictures have 128.
         styles: which picture sets, the one meant by captions without a style word first.
         language: of the captions.
         tags: how many of a concept's tags the caption with tags names at most; 0 leaves that caption out.
@@ -166,7 +162,7 @@ class EmojiDataset(EmojiPictures):
     def __init__(
         self,
         *,
-        size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
+        size: Annotated[int, Field(ge=8, le=1024)] = 64,
         styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("fluent", "noto"),
         language: Literal["en", "ko"] = "en",
         tags: NonNegativeInt = 4,
@@ -175,15 +171,15 @@ class EmojiDataset(EmojiPictures):
             raise ValueError(f"styles names one twice: {', '.join(styles)}")
         super().__init__(
             _rows(styles, language, tags),
-            Pictures(size),
+            Pictures(size, styles),
             json.dumps([size, styles, language, tags]),
-            [FOLDER / name for name in ("index.jsonl", "fluent.zip", "noto.zip")],
+            [FOLDER / "index.jsonl", *(STYLES / f"{style}.zip" for style in get_args(Style))],
         )
 
 
 def _rows(styles: Sequence[str], language: str, tags: int) -> Iterator[Emoji]:
     """The pictures of `styles` in the order of Unicode."""
-    there = {style: set(zipfile.ZipFile(FOLDER / f"{style}.zip").namelist()) for style in get_args(Style)}
+    there = {style: set(zipfile.ZipFile(STYLES / f"{style}.zip").namelist()) for style in get_args(Style)}
     for line in (FOLDER / "index.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         concept, label = entry["concept"], entry["label"][language]

@@ -10,14 +10,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, NonNegativeInt
 
 from ldmkit_data.emoji.captions import telling
-from ldmkit_data.emoji.dataset import FOLDER, Emoji, EmojiPictures, Pictures
+from ldmkit_data.emoji.dataset import FOLDER, STORED, STYLES, Emoji, EmojiPictures, Pictures
 from ldmkit_data.emoji.splits import split_of
 
 Style = Literal["fluent", "fluent-flat", "noto", "noto-v1", "emojione", "fxemoji"]
 Language = Literal["en", "ko"]
-SIZE = 128
-"""Height and width of the stored pictures."""
-STYLES = FOLDER / "styles"
 WORDS: Mapping[Style, Mapping[Language, str]] = {
     "fluent": {"en": "3D", "ko": "3D"},
     "fluent-flat": {"en": "smooth", "ko": "매끈한"},
@@ -62,7 +59,7 @@ class EmojiStyles(EmojiPictures):
     def __init__(
         self,
         *,
-        size: Annotated[int, Field(ge=8, le=1024)] = SIZE,
+        size: Annotated[int, Field(ge=8, le=1024)] = STORED,
         styles: Annotated[tuple[Style, ...], Field(min_length=1)] = get_args(Style),
         languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",),
         language: Language | None = None,
@@ -75,7 +72,7 @@ class EmojiStyles(EmojiPictures):
             languages = (language, *(other for other in languages if other != language))
         super().__init__(
             _rows(styles, languages, tags, colours),
-            Pictures(size, STYLES, styles, SIZE),
+            Pictures(size, styles),
             json.dumps([size, styles, languages, tags, colours]),
             [FOLDER / "index.jsonl", *(STYLES / f"{style}.zip" for style in styles)],
         )
