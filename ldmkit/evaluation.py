@@ -85,10 +85,12 @@ class Evaluation:
 
     @property
     def condition_fields(self) -> tuple[str, ...]:
-        """The fields that the recipe's conditioners and guidance read; empty for an unconditional recipe."""
+        """The fields that the recipe's conditioners and guidance read, but for those that `sample.fields`
+        leaves out; empty for an unconditional recipe."""
         if "fields" not in self.held:
             read = plans.fields_needed(self.system, plans.plan(self.system))
-            self.held["fields"] = tuple(read)
+            given = self.system.recipe.sample.fields
+            self.held["fields"] = tuple(field for field in read if given.get(field, ()) is not None)
         fields: tuple[str, ...] = self.held["fields"]
         return fields
 

@@ -79,7 +79,7 @@ def inputs_of(
         sample.negative if negative is None else negative,
         _of_each(starts, chosen) if len(starts) else (),
         _strength(sample.strength if strength is None else strength),
-        [field for field, values in given.items() if values is None],
+        [field for field, values in {**sample.fields, **given}.items() if values is None],
     )
 
 
@@ -166,6 +166,7 @@ def _completed(system: Parts, given: Mapping[str, Any], starts: Any) -> dict[str
     own: dict[str, Any] = {
         f: list(values) if f in texts else [located(v, system) for v in values]
         for f, values in sample.fields.items()
+        if values is not None
     }
     if sample.prompts:
         own[system.prompt_field] = list(sample.prompts)

@@ -64,16 +64,17 @@ class Sample(Part):
     """What `ldmkit run` and `ldmkit sample` draw by default.
 
     `fields` are raw inputs by batch field, for conditions other than captions; paths of pictures among them
-    start at the recipe's folder. `init` is a picture to start from, `strength` how much noise it gets (0 to
-    1). `count` pictures are drawn of each input. `size` is the picture's (height, width), by default that of
-    a condition's map, else the data's. `precision` and `compile` are how the denoiser is run, see
-    `ldmkit.engine.running`. `decoder` names the weights of another compression model of the same latents,
-    as `weights` does: its decoder paints what is sampled. Evaluation samples in the same way.
+    start at the recipe's folder, and a field that is null is left out. `init` is a picture to start from,
+    `strength` how much noise it gets (0 to 1). `count` pictures are drawn of each input. `size` is the
+    picture's (height, width), by default that of a condition's map, else the data's. `precision` and
+    `compile` are how the denoiser is run, see `ldmkit.engine.running`. `decoder` names the weights of another
+    compression model of the same latents, as `weights` does: its decoder paints what is sampled. Evaluation
+    samples in the same way.
     """
 
     prompts: tuple[str, ...] = ()
     negative: str | None = None
-    fields: Mapping[str, tuple[Any, ...]] = Field(default_factory=dict)
+    fields: Mapping[str, tuple[Any, ...] | None] = Field(default_factory=dict)
     init: str | None = None
     strength: Annotated[float, Field(gt=0, le=1)] = 0.6
     count: Bounded = 1

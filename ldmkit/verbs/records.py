@@ -143,7 +143,7 @@ def _found(system: System, field: str, record: Mapping[str, Any]) -> str:
     """The path that a record names; where that is gone, the recipe's own picture of the same content, which
     moves with a package."""
     sample = system.recipe.sample
-    own = [sample.init] if field == "init" else list(sample.fields.get(field, ()))
+    own = [sample.init] if field == "init" else list(sample.fields.get(field) or ())
     named = str(record["file"])
     if Path(named).is_file():
         return named

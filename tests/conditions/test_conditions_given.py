@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conditioned import CLASSES, MAP, RECIPE, UNET, call, drawn, pixels, write
 from PIL import Image
 
 import ldmkit
+from ldmkit.cli import main
 from ldmkit.cli.options import all_fields
 from ldmkit.errors import UserError
+from ldmkit.evaluation import Evaluation
 from ldmkit.pictures.png import read_about
+from ldmkit.recipe import Component
 from ldmkit.verbs.arguments import PictureArguments
 from ldmkit.verbs.run import recorded_inputs
 
@@ -52,6 +56,31 @@ def test_null_on_the_command_line_leaves_a_condition_out() -> None:
     fields = ["--input", "label=null", "--input", "segmentation=map-4.png"]
     (made,) = drawn("run", "both.yaml", *fields, out="left-out")
     assert list(json.loads(read_about(made)["inputs"])) == ["segmentation"]
+
+
+def test_null_in_a_recipe_leaves_a_condition_out_until_it_is_given() -> None:
+    alone = ["-s", "sample.fields={label: null, segmentation: [map-4.png]}"]
+    (made,) = drawn("run", "both.yaml", *alone, out="alone")
+    assert list(json.loads(read_about(made)["inputs"])) == ["segmentation"]
+    (other,) = drawn("run", "both.yaml", "--input", "label=null", *alone, out="said-twice")
+    assert pixels(made).tolist() == pixels(other).tolist()
+    (named,) = drawn("run", "both.yaml", *alone, "--input", "label=red", out="given-after-all")
+    assert sorted(json.loads(read_about(named)["inputs"])) == ["label", "segmentation"]
+
+
+def test_what_a_recipe_leaves_out_is_not_taken_from_the_data() -> None:
+    made = drawn("run", "both.yaml", "-s", "sample.fields.label=null", out="maps-of-the-data")
+    assert {tuple(json.loads(read_about(p)["inputs"])) for p in made} == {("segmentation",)}
+    left = ldmkit.build({**RECIPE, "conditioners": {**CLASSES, **MAP}, "sample": {"fields": {"label": None}}})
+    metric = Evaluation(left, Component(name="frechet"))
+    assert metric.condition_fields == ("segmentation",)
+    assert list(metric.conditions(metric.data("train"), [0, 1])) == ["segmentation"]
+
+
+def test_a_recipe_cannot_leave_out_what_nothing_reads() -> None:
+    result = CliRunner().invoke(main, ["run", "plain.yaml", "-s", "sample.fields.label=null"])
+    assert result.exit_code == 2
+    assert "label" in result.stderr
 
 
 def test_a_condition_that_training_never_dropped_cannot_be_left_out() -> None:

@@ -51,7 +51,7 @@ class Carried:
         draws from; paths of data stay as they are. UserError for a path whose files cannot be carried."""
         moved = self.components_of(self.recipe)
         inputs = self.recipe.sample.fields.items()
-        fields = {name: [self._input(one) for one in _all(value)] for name, value in inputs}
+        fields = {name: value and [self._input(one) for one in _all(value)] for name, value in inputs}
         update = {
             "fields": fields,
             "init": self._input(self.recipe.sample.init),

@@ -15,6 +15,7 @@ gradio = pytest.importorskip("gradio")
 
 from ldmkit_serve import metadata  # noqa: E402
 from ldmkit_serve.controls import Facts, controls  # noqa: E402
+from ldmkit_serve.facts import facts_of  # noqa: E402
 from ldmkit_serve.kept import Kept  # noqa: E402
 from ldmkit_serve.painter import read_boxes, read_map  # noqa: E402
 from ldmkit_serve.settings import settings  # noqa: E402
@@ -198,6 +199,14 @@ def test_the_page_has_a_control_for_what_guidance_reads(tmp_path):
 
     labels = [getattr(block, "label", None) for block in page(system, tmp_path).blocks.values()]
     assert {"words", "picture"} <= {*labels}
+
+
+def test_a_condition_that_the_recipe_leaves_out_has_no_control() -> None:
+    for recipe, field in {"class2img": "label", "semantic2img": "segmentation"}.items():
+        system = ldmkit.build(recipe)
+        with gradio.Blocks():
+            shown = controls((c for _, c in system.named_conditioners()), facts_of(system))
+        assert [control.fields for control in shown] == [(field,)]
 
 
 def test_a_field_that_a_conditioner_and_guidance_read_has_one_control():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,20 +45,21 @@ class Facts:
     """What is known of the inputs besides the fields' names.
 
     data: the recipe's data; None where they are not on this machine. Besides, the names of the classes by
-    field, texts to begin with, and the pictures' (height, width).
+    field, texts to begin with, the pictures' (height, width), and the fields that the recipe leaves out.
     """
 
     data: Dataset | None
     names: Mapping[str, Sequence[str]]
     texts: Sequence[str]
     size: tuple[int, int]
+    left_out: Collection[str] = ()
 
 
 def controls(
     conditioners: Iterable[Conditioner], facts: Facts, guided: Mapping[str, FieldKind] | None = None
 ) -> list[Control]:
     """A control for every field that the conditioners read, in their order, then for those that guidance
-    reads, by what they hold; a picture and its mask share one."""
+    reads, by what they hold; a picture and its mask share one. What the recipe leaves out has none."""
     kinds = guided or {}
     parts: dict[str, Control] = {}
     for spec in (
@@ -68,7 +69,7 @@ def controls(
         holes = {kind: name for name, kind in spec.kinds.items() if kind in ("picture", "mask")}
         if len(holes) == 2 and holes["mask"] not in parts:
             parts[holes["mask"]] = _inpainting(holes["picture"], holes["mask"], facts)
-        for name in spec.fields:
+        for name in (f for f in spec.fields if f not in facts.left_out):
             if name not in parts and (len(holes) < 2 or name not in holes.values()):
                 parts[name] = BY_KIND.get(spec.kinds.get(name, "other"), _json)(name, facts)
     return list(parts.values())

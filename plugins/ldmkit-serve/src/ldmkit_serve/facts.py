@@ -19,13 +19,16 @@ def facts_of(system: ldmkit.System) -> Facts:
     side = 8 * system.compression.latent.factor
     size = system.size or (side, side)
     names = {**_names(system), **getattr(data, "class_names", {})}
-    return Facts(data, names, system.recipe.sample.prompts, size)
+    sample = system.recipe.sample
+    left_out = [field for field, values in sample.fields.items() if values is None]
+    return Facts(data, names, sample.prompts, size, left_out)
 
 
 def named_pictures(system: ldmkit.System) -> list[Path]:
     """The picture files that the recipe itself names as inputs."""
     sample = system.recipe.sample
-    named = [value for values in sample.fields.values() for value in values if isinstance(value, str)]
+    given = [value for values in sample.fields.values() for value in values or ()]
+    named = [value for value in given if isinstance(value, str)]
     files = [system.recipe.located(value) for value in (*named, *([sample.init] if sample.init else ()))]
     return [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
 
