@@ -1,4 +1,4 @@
-"""Originals above reconstructions by the shipped autoencoders, and the use of the codebook.
+"""Originals above reconstructions by the shipped autoencoder with codes, and the use of the codebook.
 
 python benchmarks/reconstructions.py docs/images/reconstructions.png
 """
@@ -18,7 +18,7 @@ from ldmkit.interfaces import Dataset
 from ldmkit.pictures import normalize, to_pictures
 from ldmkit.pictures.png import grid, save_picture
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPE = Path(__file__).parents[1] / "recipes" / "autoencoder-vq.yaml"
 SHOWN, BATCH = 12, 64
 
 
@@ -40,14 +40,14 @@ def use_of_codes(model: Any, data: Dataset) -> tuple[float, float]:
 @click.argument("target", type=click.Path(path_type=Path))
 @torch.inference_mode()
 def main(target: Path) -> None:
-    """Writes TARGET: held-out originals, KL below, VQ below that; prints the use of the codebook."""
-    kl, vq = (ldmkit.build(RECIPES / f"autoencoder-{name}.yaml") for name in ("kl", "vq"))
+    """Writes TARGET: held-out originals, their reconstructions below; prints the use of the codebook."""
+    vq = ldmkit.build(RECIPE)
     assert vq.recipe.data is not None
     data = build(vq.registry, "data", vq.recipe.data)
     held_out = data.split("validation")
     image = pictures(held_out, range(0, len(held_out), len(held_out) // SHOWN)[:SHOWN])
-    made = [system.compression.decode(system.compression.encode(image)) for system in (kl, vq)]
-    save_picture(grid(to_pictures(torch.cat([image, *made])), columns=SHOWN), target, {})
+    made = vq.compression.decode(vq.compression.encode(image))
+    save_picture(grid(to_pictures(torch.cat([image, made])), columns=SHOWN), target, {})
     for split in ("train", "validation"):
         share, perplexity = use_of_codes(vq.compression, data.split(split))
         print(f"{split}: {share:.1%} of the codes are used, perplexity {perplexity:.0f}")

@@ -27,7 +27,7 @@ from ldmkit.host.plugins import host
 from ldmkit.pictures import normalize
 from ldmkit.recipe import load, resolve
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "autoencoder-kl.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "from-nothing" / "text2img-64.yaml"
 FACTOR = 8
 WAYS = ("whole", "ldmkit", "diffusers")
 
