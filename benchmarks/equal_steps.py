@@ -22,6 +22,7 @@ from ldmkit.verbs.arguments import Terms
 from ldmkit.verbs.train import train_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "from-nothing" / "text2img-64.yaml"
+FIRST_STAGE = ("train.compression=null", "weights={recipe: first-stage}")
 
 
 class Seen:
@@ -63,7 +64,7 @@ def trained(name: str, runs: Path, steps: int, batch: int, **options: object) ->
         **options,
     }
     changed = [f"train.diffusion.{key}={value}" for key, value in training.items()]
-    overrides = [f"name={name}", "sample.prompts=[]", *changed]
+    overrides = [f"name={name}", "sample.prompts=[]", *FIRST_STAGE, *changed]
     return train_recipe(RECIPE, overrides, Terms(runs), stage="diffusion", restart=False, say=lambda _: None)
 
 

@@ -40,12 +40,15 @@ from ldmkit.types import Condition
 RECIPE = Path(__file__).parents[1] / "recipes" / "from-nothing" / "text2img-64.yaml"
 RUNS = Path("runs")
 SETTINGS = (
+    "train.compression=null",
+    "weights={recipe: first-stage}",
     "conditioners.caption.vector=false",
     "objective={name: epsilon}",
     "train.diffusion.warmup=0",
     "train.diffusion.batch=32",
 )
-"""Batches of 32; what a plain loop of diffusers' parts has no word for is left out."""
+"""Batches of 32 on the shipped first stage; what a plain loop of diffusers' parts has no word for is left
+out."""
 
 
 def made() -> tuple[System, DiffusionStage, Loop]:
@@ -53,7 +56,7 @@ def made() -> tuple[System, DiffusionStage, Loop]:
     registry = host().registry
     recipe = resolve(load(RECIPE, SETTINGS), registry)
     system = assemble(recipe, registry)
-    weights = find_weights(resolve(load(RECIPE), registry), registry, "compression", RUNS)
+    weights = find_weights(recipe, registry, "compression", RUNS)
     assert weights is not None
     load_stage(system, "compression", weights)
     stir(network_of(system))
@@ -114,7 +117,7 @@ def prepared() -> tuple[System, Loop, Condition, torch.Size]:
     system, stage, loop = made()
     batch, _ = stage.batch(0, slice(0, stage.options.batch))
     clean: Tensor = batch["clean"]
-    return system, loop, batch["conditions"]["caption"], clean.shape
+    return system, loop, batch["conditions"].encoded["caption"], clean.shape
 
 
 def jobs() -> dict[str, Job]:
