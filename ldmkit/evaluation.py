@@ -89,8 +89,8 @@ class Evaluation:
         leaves out; empty for an unconditional recipe."""
         if "fields" not in self.held:
             read = plans.fields_needed(self.system, plans.plan(self.system))
-            given = self.system.recipe.sample.fields
-            self.held["fields"] = tuple(field for field in read if given.get(field, ()) is not None)
+            left_out = self.system.recipe.sample.left_out
+            self.held["fields"] = tuple(field for field in read if field not in left_out)
         fields: tuple[str, ...] = self.held["fields"]
         return fields
 

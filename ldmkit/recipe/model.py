@@ -85,6 +85,11 @@ class Sample(Part):
     compile: bool = False
     decoder: Weights | None = None
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The fields that are null here: conditions that are left out unless they are given."""
+        return tuple(field for field, values in self.fields.items() if values is None)
+
 
 class Evaluate(Part):
     """What `ldmkit evaluate` measures."""

@@ -20,8 +20,7 @@ def facts_of(system: ldmkit.System) -> Facts:
     size = system.size or (side, side)
     names = {**_names(system), **getattr(data, "class_names", {})}
     sample = system.recipe.sample
-    left_out = [field for field, values in sample.fields.items() if values is None]
-    return Facts(data, names, sample.prompts, size, left_out)
+    return Facts(data, names, sample.prompts, size, sample.left_out)
 
 
 def named_pictures(system: ldmkit.System) -> list[Path]:
